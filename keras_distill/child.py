@@ -1,0 +1,71 @@
+"""Running a stage in a process of its own."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from keras_distill.cli import BAD_INPUT
+from keras_distill.errors import ReportedError, UserError
+
+# Set for children that must not outlive their parent.
+_GUARD = "KERAS_DISTILL_EXIT_WITH_PARENT"
+
+
+def run_child(module: str, arguments: Sequence[str]) -> None:
+    """Run `python -m module arguments` and wait for it.
+
+    The child ends when this process ends, also when it is killed: a run
+    that is started again must not meet its own orphan.
+
+    Raises:
+        ReportedError: The child found bad input and has said so.
+        UserError: The child died.
+        KeyboardInterrupt: The child was interrupted.
+    """
+    package = Path(__file__).resolve().parent.parent
+    paths = [str(package), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        _GUARD: "1",
+    }
+    # tf.keras must be Keras 3 here and tf_keras there: nothing of that may
+    # come from the user's shell by chance.
+    environment.pop("TF_USE_LEGACY_KERAS", None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        env=environment,
+    )
+    with process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            process.wait()
+            raise
+    if code == BAD_INPUT:
+        raise ReportedError
+    if code in (130, -2):
+        raise KeyboardInterrupt
+    if code:
+        reason = "was killed" if code < 0 else "failed"
+        detail = f"signal {-code}" if code < 0 else f"exit code {code}"
+        hint = " (out of memory?)" if code == -9 else ""
+        raise UserError(f"python -m {module} {reason}: {detail}{hint}")
+
+
+def exit_with_parent() -> None:
+    """End this process when the one that started it with `run_child` ends.
+
+    The parent holds the other end of standard input, which closes with it.
+    """
+    if not os.environ.pop(_GUARD, None):
+        return
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -1,0 +1,106 @@
+"""Atomic file and folder writes, hashes and fingerprints."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from keras_distill.errors import UserError
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that becomes `path` when the block succeeds.
+
+    The temporary path is a sibling, so the final rename is atomic. The block
+    may create a file or a folder there. When the block raises, what it wrote
+    is removed and `path` is left as it was.
+
+    Args:
+        path: The final file or folder. Missing parent folders are made. A
+            folder that already stands at `path` is replaced.
+
+    Yields:
+        The path to write to; nothing exists there yet.
+
+    Raises:
+        UserError: The disk is full or the place cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(temporary)
+        yield temporary
+        if path.is_dir() and not path.is_symlink():
+            _remove(path)
+        os.replace(temporary, path)
+    except OSError as error:
+        _remove(temporary)
+        if error.filename is not None and not _inside(error, temporary, path):
+            raise
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write {path}: {reason}") from error
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 to `path`, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON to `path`, atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: The file is missing or holds no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON: {error}") from error
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file's bytes."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fingerprint(value: Any) -> str:
+    """Return a short hash of any JSON-serialisable value.
+
+    Equal values give equal fingerprints in every process: keys are sorted.
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
+
+
+def _inside(error: OSError, *paths: Path) -> bool:
+    name = str(error.filename)
+    return any(
+        name.startswith(str(path)) or str(path).startswith(name)
+        for path in paths
+    )
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()

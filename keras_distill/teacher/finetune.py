@@ -1,0 +1,276 @@
+"""Fine-tuning the teacher: the paper's grid of learning rates, resumable."""
+
+import gc
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from keras_distill.config import TeacherConfig
+from keras_distill.data.examples import Example
+from keras_distill.errors import UserError
+from keras_distill.files import atomic_path, read_json, write_json
+from keras_distill.metrics import classification_metrics
+from keras_distill.progress import progress
+from keras_distill.teacher.batches import Encoded, encode, shuffled_batches
+from keras_distill.teacher.checkpoint import (
+    Teacher,
+    load_teacher,
+    lower_cases,
+)
+from keras_distill.teacher.predict import Predictor
+from keras_distill.teacher.runtime import build_strategy
+from keras_distill.teacher.trainer import Trainer, learning_rate
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_CHECKPOINTS = 300.0
+
+
+def fine_tune(
+    settings: TeacherConfig,
+    *,
+    labels: list[str],
+    train: Sequence[Example],
+    select: Sequence[Example],
+    metric: str,
+    output_dir: Path,
+    log_dir: Path,
+    seed: int,
+    precision: str,
+) -> dict[str, Any]:
+    """Try every learning rate, keep the epoch that is best on `select`.
+
+    Tang et al. 2019, section 4.2: Adam, learning rates {2, 3, 4, 5}e-5.
+
+    A run that was interrupted goes on from its last checkpoint: at most
+    five minutes of work are done again. `output_dir` is a work folder; when
+    this returns it holds `best/` (the checkpoint) and `grid.json`.
+
+    Args:
+        settings: The grid and the training's settings.
+        labels: Class names.
+        train: Labelled examples.
+        select: Labelled examples that choose rate and epoch.
+        metric: Key of `classification_metrics` that chooses.
+        output_dir: Work folder, empty or left by an interrupted run.
+        log_dir: TensorBoard folder; one run a learning rate.
+        seed: Decides the head's first weights, batches and dropout.
+        precision: As `set_precision` returned it.
+
+    Returns:
+        The content of `grid.json`: a row for each rate and epoch, and the
+        best of them.
+
+    Raises:
+        UserError: The loss is no number, at every learning rate.
+    """
+    output_dir = Path(output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    grid_file = output_dir / "grid.json"
+    grid = {"rows": [], "best": None, "precision": precision}
+    if grid_file.is_file():
+        grid = read_json(grid_file)
+    for index, rate in enumerate(settings.learning_rates):
+        rows = [r for r in grid["rows"] if r["index"] == index]
+        if len(rows) >= settings.epochs or any(r["diverged"] for r in rows):
+            continue
+        run = _Run(settings, labels, output_dir, log_dir, seed, precision)
+        run.train(index, rate, train, select, metric, grid)
+        del run
+        tf_keras.backend.clear_session()
+        gc.collect()
+    shutil.rmtree(output_dir / "resume", ignore_errors=True)
+    if grid["best"] is None:
+        raise UserError(
+            "the teacher diverged at every learning rate of "
+            f"{settings.learning_rates}: try lower ones with --teacher-lr"
+        )
+    return grid
+
+
+class _Run:
+    """The model of one learning rate and what it leaves on disk."""
+
+    def __init__(
+        self,
+        settings: TeacherConfig,
+        labels: list[str],
+        output_dir: Path,
+        log_dir: Path,
+        seed: int,
+        precision: str,
+    ) -> None:
+        self._settings = settings
+        self._output_dir = output_dir
+        self._log_dir = log_dir
+        self._seed = seed
+        tf_keras.utils.set_random_seed(seed)
+        strategy = build_strategy()
+        with strategy.scope():
+            self._teacher = load_teacher(settings.name, labels)
+        self._trainer = Trainer(
+            self._teacher.model, settings, strategy, precision
+        )
+        self._predictor = Predictor(
+            self._teacher, settings.max_length, settings.tokens_per_batch
+        )
+        self._index = tf.Variable(0, dtype=tf.int64)
+        self._step = tf.Variable(0, dtype=tf.int64)
+        self._manager = tf.train.CheckpointManager(
+            tf.train.Checkpoint(
+                model=self._teacher.model,
+                optimizer=self._trainer.optimizer,
+                index=self._index,
+                step=self._step,
+            ),
+            str(output_dir / "resume"),
+            max_to_keep=1,
+        )
+
+    def train(
+        self,
+        index: int,
+        rate: float,
+        train: Sequence[Example],
+        select: Sequence[Example],
+        metric: str,
+        grid: dict[str, Any],
+    ) -> None:
+        """Train one learning rate to its end; updates `grid` and its file."""
+        encoded = encode(
+            self._teacher.tokenizer, train, self._settings.max_length
+        )
+        labels = np.asarray([e.label for e in train], np.int32)
+        self._restore(index)
+        steps = -(-len(train) // self._settings.batch_size)
+        total = steps * self._settings.epochs
+        writer = tf.summary.create_file_writer(
+            str(self._log_dir / f"lr-{rate:g}")
+        )
+        label = f"teacher lr {rate:g}"
+        done = int(self._step.numpy())
+        with writer.as_default(), progress(total, label, "steps", done) as bar:
+            while (step := int(self._step.numpy())) < total:
+                epoch = step // steps
+                loss = self._epoch(
+                    encoded, labels, epoch, steps, total, rate, bar
+                )
+                row = {
+                    "index": index,
+                    "learning_rate": rate,
+                    "epoch": epoch + 1,
+                    "loss": loss if np.isfinite(loss) else None,
+                    "diverged": not np.isfinite(loss),
+                }
+                if row["diverged"]:
+                    logger.warning("teacher lr %g diverged", rate)
+                    self._finish_epoch(grid, row, metric)
+                    return
+                logits, _ = self._predictor.logits(select)
+                gold = np.asarray([e.label for e in select])
+                row |= classification_metrics(logits, gold)
+                for name in ("accuracy", "f1", "mcc"):
+                    tf.summary.scalar(f"select/{name}", row[name], epoch + 1)
+                logger.info(
+                    "teacher lr %g epoch %d: loss %.4f, select %s %.4f",
+                    rate,
+                    epoch + 1,
+                    loss,
+                    metric,
+                    row[metric],
+                )
+                self._finish_epoch(grid, row, metric)
+
+    def _epoch(
+        self,
+        encoded: Encoded,
+        labels: np.ndarray,
+        epoch: int,
+        steps: int,
+        total: int,
+        rate: float,
+        bar,
+    ) -> float:
+        """Train to the end of the epoch; return its mean loss."""
+        settings = self._settings
+        batches = shuffled_batches(
+            encoded.lengths, settings.batch_size, self._seed, epoch
+        )
+        saved = time.monotonic()
+        losses = []
+        for rows in batches[int(self._step.numpy()) - epoch * steps :]:
+            step = int(self._step.numpy())
+            now = learning_rate(step, total, rate, settings.warmup_fraction)
+            losses.append(
+                self._trainer.step(encoded.batch(rows), labels[rows], now)
+            )
+            self._step.assign_add(1)
+            bar.update(1)
+            if step % 10 == 0:
+                bar.note(f"loss {np.mean(losses[-50:]):.3f}")
+                tf.summary.scalar("train/loss", losses[-1], step)
+                tf.summary.scalar("train/learning_rate", now, step)
+            if not np.isfinite(losses[-1]):
+                return float("nan")
+            if time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
+                self._manager.save()
+                saved = time.monotonic()
+        return float(np.mean(losses))
+
+    def _restore(self, index: int) -> None:
+        latest = self._manager.latest_checkpoint
+        if latest:
+            # The slots of the optimiser are made by the first update, so
+            # they are restored when they appear.
+            reader = tf.train.load_checkpoint(latest)
+            names = reader.get_variable_to_shape_map()
+            key = "index/.ATTRIBUTES/VARIABLE_VALUE"
+            if key in names and int(reader.get_tensor(key)) == index:
+                self._manager.checkpoint.restore(latest)
+                logger.info("resumed at step %d", int(self._step.numpy()))
+        self._index.assign(index)
+
+    def _finish_epoch(
+        self, grid: dict[str, Any], row: dict[str, Any], metric: str
+    ) -> None:
+        best = grid["best"]
+        grid["rows"] = [
+            r
+            for r in grid["rows"]
+            if (r["index"], r["epoch"]) != (row["index"], row["epoch"])
+        ] + [row]
+        better = not row["diverged"] and (
+            best is None or row[metric] > best[metric]
+        )
+        if better:
+            grid["best"] = row
+            save_teacher(self._teacher, self._output_dir / "best")
+        # The order matters: killed between two lines, the epoch's end is
+        # done again from the checkpoint before it, to the same result.
+        write_json(self._output_dir / "grid.json", grid)
+        if not row["diverged"]:
+            self._manager.save()
+
+
+def save_teacher(teacher: Teacher, folder: Path) -> None:
+    """Write model, tokenizer and teacher.json to `folder`, atomically.
+
+    `teacher.json` holds `lower_case` (whether the tokenizer lower-cases,
+    which the student's text follows) and `parameters`.
+    """
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        teacher.model.save_pretrained(temporary, safe_serialization=True)
+        teacher.tokenizer.save_pretrained(temporary)
+        facts = {
+            "lower_case": lower_cases(teacher.tokenizer),
+            "parameters": teacher.model.num_parameters(),
+        }
+        write_json(temporary / "teacher.json", facts)

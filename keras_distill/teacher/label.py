@@ -1,0 +1,174 @@
+"""Labelling the transfer set: one shard is one unit of work."""
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from keras_distill.data.examples import Example
+from keras_distill.data.splits_io import read_examples
+from keras_distill.files import read_json, write_json
+from keras_distill.progress import progress
+from keras_distill.teacher.predict import Predictor
+from keras_distill.transfer_set.plan import load_plan, read_input
+from keras_distill.transfer_set.record import (
+    ORIGINAL,
+    SOURCE_NAMES,
+    encode,
+)
+from keras_distill.transfer_set.shards import (
+    ShardInfo,
+    check_shard,
+    shard_name,
+    write_shard,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What is noted beside a finished shard, as `done/NAME.json`.
+
+    Attributes:
+        shard: Name, rows, checksum.
+        counts: Rows by source.
+        real_tokens: The teacher's tokens without padding.
+        padded_tokens: The teacher's tokens with padding.
+        seconds: Time the teacher took.
+        teacher_fingerprint: Of the checkpoint that gave the logits.
+    """
+
+    shard: ShardInfo
+    counts: dict[str, int]
+    real_tokens: int
+    padded_tokens: int
+    seconds: float
+    teacher_fingerprint: str
+
+
+def label_shards(
+    predictor: Predictor,
+    folder: Path,
+    teacher_fingerprint: str,
+    wanted: Iterable[int] | None = None,
+) -> list[Labelled]:
+    """Label the planned training shards that are not there yet.
+
+    A shard whose file fits its note is never labelled again; one that is
+    missing, damaged or of another teacher is made anew. Memory holds one
+    shard.
+
+    Args:
+        predictor: The teacher.
+        folder: The transfer set, with its plan in `inputs/`.
+        teacher_fingerprint: Of the teacher.
+        wanted: Indices to label; None for all.
+
+    Returns:
+        The notes of the wanted shards, in order.
+    """
+    inputs = load_plan(folder)
+    indices = range(len(inputs)) if wanted is None else list(wanted)
+    rows_of = [s["rows"] for s in _plan(folder)["shards"]]
+    notes: dict[int, Labelled] = {}
+    for index in indices:
+        name = shard_name(index, len(inputs))
+        note = finished_shard(folder, name, teacher_fingerprint)
+        if note is not None:
+            notes[index] = note
+    done = sum(rows_of[i] for i in notes)
+    if notes:
+        logger.info(
+            "%d of %d shards are there already", len(notes), len(inputs)
+        )
+    total = sum(rows_of[i] for i in indices)
+    with progress(total, "labelling", "rows", done) as bar:
+        for index in indices:
+            if index in notes:
+                continue
+            rows = list(read_input(inputs[index]))
+            notes[index] = _label(
+                predictor,
+                [example for _, example in rows],
+                [source for source, _ in rows],
+                folder / shard_name(index, len(inputs)),
+                teacher_fingerprint,
+                bar,
+            )
+    return [notes[i] for i in indices]
+
+
+def label_split(
+    predictor: Predictor,
+    examples: Path,
+    folder: Path,
+    split: str,
+    teacher_fingerprint: str,
+) -> Labelled:
+    """Label a split that is only measured on, into `SPLIT.tfrecord`."""
+    name = f"{split}.tfrecord"
+    note = finished_shard(folder, name, teacher_fingerprint)
+    if note is not None:
+        return note
+    rows = list(read_examples(examples))
+    with progress(len(rows), f"labelling {split}", "rows") as bar:
+        return _label(
+            predictor,
+            rows,
+            [ORIGINAL] * len(rows),
+            folder / name,
+            teacher_fingerprint,
+            bar,
+        )
+
+
+def finished_shard(
+    folder: Path, name: str, teacher_fingerprint: str
+) -> Labelled | None:
+    """Return the note of a shard that is whole and of this teacher."""
+    note_file = folder / "done" / f"{name}.json"
+    if not note_file.is_file():
+        return None
+    values = read_json(note_file)
+    note = Labelled(**{**values, "shard": ShardInfo(**values["shard"])})
+    if note.teacher_fingerprint != teacher_fingerprint:
+        return None
+    if not check_shard(folder / name, note.shard):
+        logger.warning("%s is missing or damaged: labelled again", name)
+        return None
+    return note
+
+
+def _label(
+    predictor: Predictor,
+    examples: Sequence[Example],
+    sources: Sequence[int],
+    path: Path,
+    teacher_fingerprint: str,
+    bar,
+) -> Labelled:
+    started = time.perf_counter()
+    logits, tokens = predictor.logits(examples, bar.update)
+    seconds = time.perf_counter() - started
+    records = (
+        encode(example, row, source)
+        for example, row, source in zip(examples, logits, sources, strict=True)
+    )
+    note = Labelled(
+        shard=write_shard(path, records),
+        counts={
+            name: sources.count(source) for source, name in SOURCE_NAMES.items()
+        },
+        real_tokens=tokens.real,
+        padded_tokens=tokens.padded,
+        seconds=seconds,
+        teacher_fingerprint=teacher_fingerprint,
+    )
+    write_json(path.parent / "done" / f"{path.name}.json", asdict(note))
+    return note
+
+
+def _plan(folder: Path) -> dict:
+    return read_json(folder / "inputs" / "manifest.json")

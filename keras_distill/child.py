@@ -65,7 +65,10 @@ def exit_with_parent() -> None:
         return
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        # Not sys.stdin: the interpreter cannot shut down while a thread
+        # waits inside its buffer.
+        while os.read(0, 1024):
+            pass
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()

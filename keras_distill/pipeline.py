@@ -251,12 +251,12 @@ class Pipeline:
                     if example.text_b is not None:
                         yield example.text_b
 
-        words, counts = vocabulary.build_vocabulary(
-            texts(),
-            lower_case=self._lower_case,
-            max_size=settings.vocabulary_size,
-            min_count=settings.min_count,
-            word_pieces=self._word_pieces() if settings.word_pieces else None,
+        counts = vocabulary.count_words(texts(), self._lower_case)
+        words = vocabulary.select_words(
+            counts,
+            settings.vocabulary_size,
+            settings.min_count,
+            self._word_pieces() if settings.word_pieces else None,
         )
         vocabulary.save(place / "vocab.txt", words)
         coverage = {"tokens": None, "types": None}
@@ -280,12 +280,16 @@ class Pipeline:
         self._train(place, labelled_only=False, budget={})
 
     def _baseline(self, place: Path) -> None:
-        # The same number of updates and of looks at the selection split as
-        # the distilled student may have: a weak baseline proves nothing.
+        # As many updates and looks at the selection split as the distilled
+        # student may have: a weak baseline proves nothing.
         training = read_json(self.path / "student" / "training.json")
+        settings = self.config.student
+        per_epoch = training["updates_per_epoch"]
         budget = {
-            "max_updates": training["max_updates"],
-            "updates_per_evaluation": training["updates_per_evaluation"],
+            "max_updates": settings.epochs * per_epoch,
+            "updates_per_evaluation": -(
+                -per_epoch // settings.evaluations_per_epoch
+            ),
         }
         self._train(place, labelled_only=True, budget=budget)
 
@@ -301,18 +305,18 @@ class Pipeline:
         transfer_set = self.path / "transfer_set"
         manifest = Manifest.load(transfer_set)
         vectors_file = self.path / "vocabulary" / "vectors.npy"
+        vectors = np.load(vectors_file) if vectors_file.exists() else None
         words = vocabulary.load(self.path / "vocabulary" / "vocab.txt")
         name = "baseline" if labelled_only else "student"
         for seed in self.seeds:
             main = seed == self.config.seed
             output = place if main else place / f"seed-{seed}"
-            suffix = "" if main else f"-seed-{seed}"
-            train_student(
+            if (output / "training.json").is_file():
+                continue
+            result = train_student(
                 self.config.student,
                 vocabulary=words,
-                vectors=np.load(vectors_file)
-                if vectors_file.exists()
-                else None,
+                vectors=vectors,
                 train_files=manifest.files(transfer_set, "train"),
                 select_file=transfer_set / "select.tfrecord",
                 labels=manifest.labels,
@@ -322,9 +326,35 @@ class Pipeline:
                 seed=seed,
                 metric=self.task.metric,
                 labelled_only=labelled_only,
-                log_dir=self.path / "logs" / f"{name}{suffix}",
+                log_dir=self.path
+                / "logs"
+                / (name if main else f"{name}-seed-{seed}"),
                 fingerprint=self.folder.fingerprint(name),
                 **budget,
+            )
+            vocabulary.save(output / "vocab.txt", words)
+            write_text(
+                output / "labels.txt",
+                "".join(f"{label}\n" for label in manifest.labels),
+            )
+            write_json(
+                output / "text.json",
+                {
+                    "lower_case": self._lower_case,
+                    "max_length": self.config.student.max_length,
+                    "pair": manifest.pair,
+                },
+            )
+            write_json(
+                output / "training.json",
+                {
+                    "seed": seed,
+                    "updates": result.updates,
+                    "updates_per_epoch": result.updates_per_epoch,
+                    "rows": result.rows,
+                    "evaluations": len(result.history),
+                    "best": result.best,
+                },
             )
 
     def _export(self, place: Path) -> None:
@@ -397,4 +427,3 @@ def _identity(path: Path) -> dict[str, Any]:
         }
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-

@@ -159,7 +159,7 @@ class _Run:
         with writer.as_default(), progress(total, label, "steps", done) as bar:
             while (step := int(self._step.numpy())) < total:
                 epoch = step // steps
-                loss = self._epoch(
+                loss, seconds = self._epoch(
                     encoded, labels, epoch, steps, total, rate, bar
                 )
                 row = {
@@ -168,6 +168,7 @@ class _Run:
                     "epoch": epoch + 1,
                     "loss": loss if np.isfinite(loss) else None,
                     "diverged": not np.isfinite(loss),
+                    "seconds_per_step": seconds,
                 }
                 if row["diverged"]:
                     logger.warning("teacher lr %g diverged", rate)
@@ -197,20 +198,22 @@ class _Run:
         total: int,
         rate: float,
         bar,
-    ) -> float:
-        """Train to the end of the epoch; return its mean loss."""
+    ) -> tuple[float, float]:
+        """Train to the epoch's end; return mean loss and seconds a step."""
         settings = self._settings
         batches = shuffled_batches(
             encoded.lengths, settings.batch_size, self._seed, epoch
         )
         saved = time.monotonic()
-        losses = []
+        losses, seconds = [], []
         for rows in batches[int(self._step.numpy()) - epoch * steps :]:
             step = int(self._step.numpy())
             now = learning_rate(step, total, rate, settings.warmup_fraction)
+            started = time.perf_counter()
             losses.append(
                 self._trainer.step(encoded.batch(rows), labels[rows], now)
             )
+            seconds.append(time.perf_counter() - started)
             self._step.assign_add(1)
             bar.update(1)
             if step % 10 == 0:
@@ -218,11 +221,11 @@ class _Run:
                 tf.summary.scalar("train/loss", losses[-1], step)
                 tf.summary.scalar("train/learning_rate", now, step)
             if not np.isfinite(losses[-1]):
-                return float("nan")
+                return float("nan"), float(np.median(seconds))
             if time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
                 self._manager.save()
                 saved = time.monotonic()
-        return float(np.mean(losses))
+        return float(np.mean(losses)), float(np.median(seconds))
 
     def _restore(self, index: int) -> None:
         latest = self._manager.latest_checkpoint

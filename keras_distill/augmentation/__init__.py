@@ -1,0 +1,1 @@
+"""New unlabelled text from old: masking, POS replacement, n-grams."""

@@ -1,0 +1,1 @@
+"""Readers: GLUE files, CSV, TSV, JSONL, the embedded corpus, plain text."""

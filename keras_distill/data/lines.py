@@ -1,0 +1,93 @@
+"""Lines of a UTF-8 text file, with errors that name the line."""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from keras_distill.errors import UserError
+
+MAX_LINE_BYTES = 1_000_000
+MAX_FIELD_CHARACTERS = 100_000
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Stream a file's lines; only a line feed ends a line.
+
+    A byte-order mark and carriage returns before line feeds are dropped. A
+    name that ends in `.gz` is unpacked on the way.
+
+    Args:
+        path: The file.
+
+    Yields:
+        The line's number, from 1, and its text without the line end.
+
+    Raises:
+        UserError: The file cannot be read or is damaged, a line is not
+            UTF-8 or is longer than a million bytes.
+    """
+    path = Path(path)
+    with _opened(path) as stream:
+        number = 0
+        while raw := _readline(path, stream):
+            number += 1
+            if len(raw) > MAX_LINE_BYTES:
+                raise UserError(
+                    f"{path}, line {number}: longer than "
+                    f"{MAX_LINE_BYTES:,} bytes, expected one row of text"
+                )
+            if number == 1:
+                raw = raw.removeprefix(b"\xef\xbb\xbf")
+            try:
+                line = raw.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{path}, line {number}: byte {error.start + 1} "
+                    f"(0x{raw[error.start]:02x}) is not valid UTF-8"
+                ) from error
+            yield number, line.removesuffix("\n").removesuffix("\r")
+
+
+def plain_suffix(path: Path) -> str:
+    """Return the lower-case extension, looking through `.gz`."""
+    name = Path(path).name.lower().removesuffix(".gz")
+    return Path(name).suffix
+
+
+def check_field(path: Path, line: int, column: str, value: str) -> str:
+    """Return the value unless it is too long to be text.
+
+    Raises:
+        UserError: It has more than 100,000 characters.
+    """
+    if len(value) > MAX_FIELD_CHARACTERS:
+        raise UserError(
+            f"{path}, line {line}, column {column}: {len(value):,} "
+            f"characters, expected at most {MAX_FIELD_CHARACTERS:,}"
+        )
+    return value
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        if path.name.lower().endswith(".gz"):
+            stream = gzip.open(path, "rb")
+        else:
+            stream = open(path, "rb")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    with stream:
+        yield stream
+
+
+def _readline(path: Path, stream: BinaryIO) -> bytes:
+    try:
+        return stream.readline(MAX_LINE_BYTES + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""The student: its text, its model and its training."""

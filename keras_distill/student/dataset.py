@@ -1,0 +1,273 @@
+"""Batches for the student: shuffled, tokenised, bucketed by length.
+
+Training reads a few shards at a time, which are random samples of the set,
+shuffles their rows, cuts the stream into windows, sorts each window by length
+and cuts it into batches that come in random order. Every draw is a function
+of (seed, epoch), so that a run that was killed can go on with the very batch
+that was next.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import tensorflow as tf
+
+from keras_distill.errors import UserError
+from keras_distill.student.text import PAD_ID, StudentTokenizer
+from keras_distill.transfer_set.record import NO_LABEL, ORIGINAL, parse
+
+# Shards whose rows are shuffled together, and a bound on the memory when
+# somebody's shards are huge.
+_SHARDS_AT_ONCE = 5
+_ROWS_AT_ONCE = 250_000
+# Enough for pairs of batch 256 too, where both lengths have to be alike:
+# 1.15 padded tokens per token (1.35 with 100 batches).
+_BATCHES_PER_WINDOW = 400
+_FOREVER = 2**31 - 1
+
+# What a random draw is for; no two kinds share a seed.
+_OF_SHARDS, _OF_ROWS, _OF_BATCHES = range(3)
+
+Row = dict[str, tf.Tensor | tf.RaggedTensor]
+
+
+def training_dataset(
+    files: Sequence[Path],
+    tokenizer: StudentTokenizer,
+    *,
+    batch_size: int,
+    pair: bool,
+    num_classes: int,
+    max_length: int,
+    seed: int,
+    labelled_only: bool = False,
+    shuffle: bool = True,
+    repeat: bool = True,
+    epoch: int = 0,
+    skip_batches: int = 0,
+) -> tf.data.Dataset:
+    """Return training batches.
+
+    Every row comes exactly once per epoch. All batches of an epoch have
+    `batch_size` rows, save one that holds the remainder.
+
+    Args:
+        files: The shards.
+        tokenizer: Turns text into ids.
+        batch_size: Rows in a batch.
+        pair: Whether rows have two texts.
+        num_classes: Number of teacher logits.
+        max_length: Longer texts lose their tail.
+        seed: Another seed shuffles otherwise.
+        labelled_only: Keep original rows with a gold label only.
+        shuffle: Random batches of like length; otherwise the rows as they
+            lie on disk.
+        repeat: Go on with epoch + 1, epoch + 2, ... without an end.
+        epoch: The first epoch.
+        skip_batches: Batches of the first epoch that were seen before a
+            restart; passed over without being tokenised.
+
+    Returns:
+        Pairs (inputs, targets). inputs: `ids_a` (and `ids_b` for pairs)
+        int32 [batch, len], 0 is padding. targets: `label` int32 [batch], -1
+        when unknown; `teacher_logits` float32 [batch, classes].
+
+    Raises:
+        UserError: A file is missing, or there is none.
+    """
+    names = _existing(files)
+    window = _BATCHES_PER_WINDOW if shuffle else 1
+
+    def one_epoch(index: tf.Tensor) -> tf.data.Dataset:
+        def draw(kind: int) -> tf.Tensor | None:
+            key = tf.stack([tf.constant(seed, tf.int64), index])
+            return _fold(key, kind) if shuffle else None
+
+        records = _records(_shuffled(names, draw(_OF_SHARDS)), draw(_OF_ROWS))
+        if labelled_only:
+            records = records.map(_labelled)
+        skip = tf.where(index == epoch, tf.cast(skip_batches, tf.int64), 0)
+        batches = (
+            records.unbatch()
+            .batch(window * batch_size)
+            .enumerate()
+            .skip(skip // window)
+            .map(
+                lambda number, serialized: (
+                    number,
+                    _tokenised(
+                        serialized, tokenizer, pair, num_classes, max_length
+                    ),
+                ),
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+            .flat_map(
+                lambda number, row: _cut(
+                    row, batch_size, shuffle, draw(_OF_BATCHES), number
+                )
+            )
+        )
+        return batches.skip(skip % window)
+
+    epochs = tf.data.Dataset.range(epoch, _FOREVER if repeat else epoch + 1)
+    return epochs.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_dataset(
+    file: Path,
+    tokenizer: StudentTokenizer,
+    *,
+    batch_size: int,
+    pair: bool,
+    num_classes: int,
+    max_length: int,
+    sort: bool = True,
+) -> tf.data.Dataset:
+    """Return the batches of one file, each row once.
+
+    Args:
+        file: The records.
+        tokenizer: Turns text into ids.
+        batch_size: Rows in a batch.
+        pair: Whether rows have two texts.
+        num_classes: Number of teacher logits.
+        max_length: Longer texts lose their tail.
+        sort: Put rows of like length together, which is faster; otherwise
+            keep the order of the file.
+
+    Returns:
+        Pairs (inputs, targets) as `training_dataset` gives them; targets
+        hold one tensor more: `row` int64 [batch], the place in the file.
+
+    Raises:
+        UserError: The file is missing.
+    """
+    window = _BATCHES_PER_WINDOW * batch_size
+
+    def tokenised(number: tf.Tensor, serialized: tf.Tensor) -> Row:
+        row = _tokenised(serialized, tokenizer, pair, num_classes, max_length)
+        place = tf.range(tf.size(serialized, tf.int64))
+        return {**row, "row": number * window + place}
+
+    return (
+        tf.data.TFRecordDataset(_existing([file]))
+        .batch(window)
+        .enumerate()
+        .map(tokenised, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .flat_map(lambda row: _cut(row, batch_size, sort))
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def _records(names: tf.Tensor, key: tf.Tensor | None) -> tf.data.Dataset:
+    """Return chunks of serialised rows, string [rows], shuffled inside."""
+    chunks = (
+        tf.data.Dataset.from_tensor_slices(names)
+        .batch(_SHARDS_AT_ONCE)
+        .flat_map(
+            lambda group: tf.data.TFRecordDataset(group).batch(_ROWS_AT_ONCE)
+        )
+    )
+    if key is None:
+        return chunks
+    return chunks.enumerate().map(
+        lambda number, chunk: _shuffled(chunk, _fold(key, number))
+    )
+
+
+def _labelled(serialized: tf.Tensor) -> tf.Tensor:
+    """Keep the original rows that have a gold label."""
+    number = tf.io.FixedLenFeature([], tf.int64)
+    row = tf.io.parse_example(serialized, {"label": number, "source": number})
+    keep = (row["label"] != NO_LABEL) & (row["source"] == ORIGINAL)
+    return tf.boolean_mask(serialized, keep)
+
+
+def _tokenised(
+    serialized: tf.Tensor,
+    tokenizer: StudentTokenizer,
+    pair: bool,
+    num_classes: int,
+    max_length: int,
+) -> Row:
+    fields = parse(serialized, pair, num_classes)
+    row = {
+        "label": fields["label"],
+        "teacher_logits": fields["teacher_logits"],
+        "ids_a": tokenizer(fields["text_a"])[:, :max_length],
+    }
+    if pair:
+        row["ids_b"] = tokenizer(fields["text_b"])[:, :max_length]
+    return row
+
+
+def _cut(
+    row: Row,
+    batch_size: int,
+    sort: bool,
+    key: tf.Tensor | None = None,
+    number: tf.Tensor | int = 0,
+) -> tf.data.Dataset:
+    """Cut a window into batches, of like length and in random order."""
+    size = tf.size(row["label"], tf.int64)
+    batches = -(-size // batch_size)
+    order = _by_length(row, batches, batch_size) if sort else tf.range(size)
+    starts = tf.range(batches) * batch_size
+    if key is not None:
+        starts = _shuffled(starts, _fold(key, number))
+
+    def batch(start: tf.Tensor) -> tuple[Row, Row]:
+        rows = order[start : start + batch_size]
+        values = {name: tf.gather(value, rows) for name, value in row.items()}
+        inputs = {
+            name: values.pop(name).to_tensor(PAD_ID)
+            for name in ("ids_a", "ids_b")
+            if name in values
+        }
+        return inputs, values
+
+    return tf.data.Dataset.from_tensor_slices(starts).map(batch)
+
+
+def _by_length(row: Row, batches: tf.Tensor, batch_size: int) -> tf.Tensor:
+    """Return an order in which neighbours have like lengths.
+
+    Rows of equal length keep the random order in which they came.
+    """
+    order = tf.argsort(row["ids_a"].row_lengths(), stable=True)
+    order = tf.cast(order, tf.int64)
+    if "ids_b" not in row:
+        return order
+    # Each text of a pair is padded for itself. So the window is cut into
+    # sqrt(batches) stripes by the first text's length, each is sorted by
+    # the second's, and both lengths vary little inside a batch.
+    root = tf.sqrt(tf.cast(batches, tf.float64))
+    stripe = tf.cast(tf.math.ceil(root), tf.int64) * batch_size
+    place = tf.range(tf.size(order, tf.int64))
+    length = tf.gather(row["ids_b"].row_lengths(), order)
+    rank = (place // stripe) * (tf.reduce_max(length) + 1) + length
+    return tf.gather(order, tf.argsort(rank, stable=True))
+
+
+def _shuffled(values: tf.Tensor, key: tf.Tensor | None) -> tf.Tensor:
+    """Shuffle the rows of a tensor by nothing but the key."""
+    if key is None:
+        return values
+    draws = tf.random.stateless_uniform([tf.size(values)], key)
+    return tf.gather(values, tf.argsort(draws, stable=True))
+
+
+def _fold(key: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
+    return tf.random.experimental.stateless_fold_in(
+        key, tf.cast(number, tf.int64)
+    )
+
+
+def _existing(files: Sequence[Path]) -> tf.Tensor:
+    if not files:
+        raise UserError("there are no records to read: no file was given")
+    for path in files:
+        if not Path(path).is_file():
+            raise UserError(f"cannot read {path}: no such file")
+    return tf.constant([str(path) for path in files])

@@ -1,0 +1,1 @@
+"""The transfer set on disk: records, shards, the plan and the manifest."""

@@ -1,0 +1,275 @@
+import csv
+import gzip
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_distill.data.examples import Example
+from keras_distill.data.tables import read_table
+from keras_distill.errors import UserError
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Write a file and read it as text, label."""
+
+    def read(name, content, **options):
+        path = tmp_path / name
+        if isinstance(content, str):
+            content = content.encode("utf-8")
+        path.write_bytes(content)
+        options = {
+            "text_column": "text",
+            "text_pair_column": None,
+            "label_column": "label",
+            "labels": None,
+        } | options
+        return read_table(path, **options)
+
+    return read
+
+
+def error_of(read, *arguments, **options):
+    with pytest.raises(UserError) as caught:
+        read(*arguments, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_csv_is_read_by_header_with_quotes_and_line_breaks(table):
+    examples, labels = table(
+        "my.csv", 'label,other,text\npos,1,"a ""b"",\nc"\nneg,2,do n\'t\n'
+    )
+    assert labels == ["neg", "pos"]
+    assert examples == [
+        Example('a "b", c', None, 1, "my-0"),
+        Example("don't", None, 0, "my-1"),
+    ]
+
+
+def test_tsv_is_read_without_quoting(table):
+    examples, _ = table("my.tsv", 'text\tlabel\n"a "quote\t1\n"\t0\n')
+    assert [e.text_a for e in examples] == ['"a "quote', '"']
+
+
+def test_jsonl_takes_string_and_number_labels(table):
+    rows = [
+        {"text": "a", "label": 10},
+        {"label": 9, "text": "b", "more": [1]},
+    ]
+    examples, labels = table("my.jsonl", "\n".join(map(json.dumps, rows)))
+    assert labels == ["9", "10"]
+    assert [e.label for e in examples] == [1, 0]
+
+
+def test_gz_files_are_unpacked_on_the_way(table):
+    content = gzip.compress(b"text,label\na,0\nb,1\n")
+    assert len(table("my.csv.gz", content)[0]) == 2
+
+
+def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(table):
+    examples, labels = table(
+        "my.csv", b"\xef\xbb\xbftext,label\r\na,x\r\nb,y\r\n\r\n"
+    )
+    assert labels == ["x", "y"]
+    assert [e.text_a for e in examples] == ["a", "b"]
+
+
+def test_number_labels_are_sorted_by_value(table):
+    _, labels = table("my.csv", "text,label\na,10\nb,-1\nc,2\nd,1.5\n")
+    assert labels == ["-1", "1.5", "2", "10"]
+
+
+def test_given_labels_keep_their_order(table):
+    examples, labels = table(
+        "my.csv", "text,label\na,low\nb,high\n", labels=["low", "mid", "high"]
+    )
+    assert labels == ["low", "mid", "high"]
+    assert [e.label for e in examples] == [0, 2]
+
+
+def test_pairs_have_both_texts(table):
+    examples, _ = table(
+        "my.csv", "q,a,label\nx,y,0\nz,w,1\n", text_column="q",
+        text_pair_column="a",
+    )  # fmt: skip
+    assert [(e.text_a, e.text_b) for e in examples] == [("x", "y"), ("z", "w")]
+
+
+def test_without_label_column_rows_are_unlabelled(table):
+    examples, labels = table("my.csv", "text\na\nb\n", label_column=None)
+    assert [e.label for e in examples] == [None, None]
+    assert labels == []
+
+
+def test_an_id_column_names_the_rows(table):
+    examples, _ = table("my.csv", "id,text,label\nr7,a,0\nr3,b,1\n")
+    assert [e.id for e in examples] == ["r7", "r3"]
+
+
+def test_a_row_with_an_empty_text_is_kept_and_logged(table, caplog):
+    examples, _ = table("my.csv", "text,label\n,0\nb,1\n")
+    assert len(examples) == 2
+    assert "1 rows have an empty text" in caplog.text
+
+
+def test_a_missing_column_in_a_row_names_line_and_column(table):
+    for name, content in {
+        "my.csv": "text,label\na,0\nb\n",
+        "my.tsv": "text\tlabel\na\t0\nb\n",
+    }.items():
+        message = error_of(table, name, content)
+        assert f"{name}, line 3: column 'label' is missing" in message
+        assert "found 1 fields, expected 2 (text, label)" in message
+
+
+def test_too_many_fields_in_a_row_name_the_line(table):
+    message = error_of(table, "my.csv", "text,label\nwell, no,0\n")
+    assert "line 2: found 3 fields, expected 2" in message
+
+
+def test_a_missing_json_field_names_line_and_field(table):
+    message = error_of(
+        table, "my.jsonl", '{"text": "a", "label": 1}\n{"text": "b"}\n'
+    )
+    assert "line 2: no field 'label', found: text" in message
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("{", "not valid JSON"),
+        ('["a", "b"]', "found a JSON list"),
+        ('{"text": ["a"], "label": 1}', "field text: found a list"),
+        ('{"text": null, "label": 1}', "no field 'text'"),
+        ('{"text": "\\ud800", "label": 1}', "surrogate"),
+        ("[" * 100_000, "not valid JSON"),
+    ],
+)
+def test_a_bad_json_line_is_named(table, line, reason):
+    good = '{"text": "a", "label": 1}\n'
+    message = error_of(table, "my.jsonl", good + line + "\n")
+    assert "line 2" in message
+    assert reason in message
+
+
+def test_a_label_outside_the_set_names_line_and_labels(table):
+    message = error_of(
+        table, "my.csv", "text,label\na,0\nb,7\n", labels=["0", "1"]
+    )
+    assert "line 3, column label: found '7', expected one of: 0, 1" in message
+
+
+@pytest.mark.parametrize("labels", [None, ["0", "1"]])
+def test_an_empty_label_is_an_error(table, labels):
+    message = error_of(table, "my.csv", "text,label\na,0\nb,\n", labels=labels)
+    assert "line 3, column label: found nothing" in message
+
+
+def test_a_thousand_and_one_labels_are_no_class_names(table):
+    rows = "".join(f"a,{i}\n" for i in range(1001))
+    message = error_of(table, "my.csv", "text,label\n" + rows)
+    assert "more than 1,000 different labels" in message
+
+
+def test_broken_utf8_names_line_and_byte(table):
+    for name in ("my.csv", "my.tsv", "my.jsonl"):
+        first = b'{"text": "a", "label": 1}' if "json" in name else b"text"
+        message = error_of(
+            table, name, first + b"\nab\xff,0\n", label_column=None
+        )
+        assert "line 2: byte 3 (0xff) is not valid UTF-8" in message
+
+
+@pytest.mark.parametrize("name", ["my.csv", "my.tsv", "my.jsonl", "my.csv.gz"])
+def test_an_empty_file_is_an_error(table, name):
+    content = gzip.compress(b"") if name.endswith("gz") else b""
+    assert f"{name} is empty" in error_of(table, name, content)
+
+
+def test_a_file_with_a_header_alone_is_an_error(table):
+    assert "holds no rows" in error_of(table, "my.csv", "text,label\n")
+
+
+def test_a_header_that_does_not_fit_lists_what_was_found(table):
+    message = error_of(table, "my.csv", "review;stars\na;1\n")
+    assert "line 1: no column 'text' in the header" in message
+    assert "found: review;stars" in message
+
+
+def test_a_column_that_occurs_twice_is_an_error(table):
+    message = error_of(table, "my.csv", "text,label,text\na,0,b\n")
+    assert "column 'text' occurs 2 times" in message
+
+
+@pytest.mark.parametrize("name", ["my.csv", "my.tsv", "my.jsonl"])
+def test_a_line_of_a_megabyte_is_an_error(table, name):
+    first = '{"text": "a", "label": 1}' if "json" in name else "text"
+    message = error_of(
+        table, name, f"{first}\n{'x' * (1 << 20)}\n", label_column=None
+    )
+    assert "line 2: longer than 1,000,000 bytes" in message
+
+
+def test_a_field_of_more_than_a_hundred_thousand_characters_is_an_error(table):
+    head = "text\tlabel\n"
+    assert table("my.tsv", f"{head}{'x' * 100_000}\t0\n")
+    message = error_of(table, "my.tsv", f"{head}{'x' * 100_001}\t0\n")
+    assert "line 2, column text: 100,001 characters" in message
+
+
+def test_a_quote_that_never_closes_names_where_it_opened(table):
+    short = 'text,label\nok,0\n"a,0\nb,1\n'
+    message = error_of(table, "my.csv", short)
+    assert "line 3: a quoted field never ends" in message
+    message = error_of(table, "my.csv", short + "more,1\n" * 50_000)
+    assert "line 3" in message
+    assert "is a closing quote missing?" in message
+
+
+def test_a_stray_quote_is_not_guessed_at(table):
+    message = error_of(table, "my.csv", 'text,label\n"a "b" c",0\n')
+    assert "line 2" in message
+    assert "written twice" in message
+
+
+def test_duplicate_ids_name_both_lines(table):
+    message = error_of(table, "my.csv", "id,text,label\n1,a,0\n2,b,1\n1,c,0\n")
+    assert "line 4, column id: '1' was already used on line 2" in message
+
+
+def test_an_empty_id_is_an_error(table):
+    message = error_of(table, "my.csv", "id,text,label\n ,a,0\n")
+    assert "line 2, column id: found nothing" in message
+
+
+def test_a_truncated_gz_file_is_damaged(table):
+    whole = gzip.compress(b"text,label\n" + b"abc,0\n" * 1000)
+    assert "is damaged" in error_of(table, "my.csv.gz", whole[:-20])
+    assert "is damaged" in error_of(table, "my.csv.gz", b"text,label\n")
+
+
+def test_a_missing_file_and_a_folder_say_so(tmp_path):
+    for path in (tmp_path / "none.csv", tmp_path):
+        with pytest.raises(UserError, match="cannot read|extension"):
+            read_table(path, "text", None, "label", None)
+
+
+def test_an_unknown_extension_lists_the_known_ones(table):
+    message = error_of(table, "my.xlsx", b"PK")
+    assert ".xlsx, expected one of: .csv, .tsv, .jsonl" in message
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.text(), st.sampled_from("abc")), min_size=1))
+def test_what_csv_writes_comes_back_row_by_row(tmp_path_factory, rows):
+    rows = [(t.encode("utf-8", "ignore").decode(), label) for t, label in rows]
+    path = tmp_path_factory.mktemp("csv") / "rows.csv"
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, quoting=csv.QUOTE_ALL)
+        writer.writerows([("text", "label"), *rows])
+    examples, labels = read_table(path, "text", None, "label", None)
+    assert [labels[e.label] for e in examples] == [label for _, label in rows]

@@ -1,0 +1,90 @@
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from keras_distill.student.losses import DistillationLoss
+
+# Softmax of [0, log 3] is [1/4, 3/4], of [log 4, 0] it is [4/5, 1/5].
+STUDENT = np.array([[0.0, math.log(3)], [math.log(4), 0.0]], "float32")
+TEACHER = np.array([[1.0, math.log(3)], [math.log(4), -2.0]], "float32")
+CROSS_ENTROPY = math.log(4 / 3)
+
+
+def value(loss, labels, teacher=TEACHER, student=STUDENT):
+    return float(loss.compute_loss(teacher, student, np.array(labels)))
+
+
+def test_alpha_zero_is_the_mean_over_rows_of_the_squared_distance():
+    # Row distances 1 and 4: summed over classes, mean over rows.
+    assert value(DistillationLoss(), [1, 0]) == pytest.approx(2.5)
+
+
+def test_alpha_one_is_the_cross_entropy():
+    loss = DistillationLoss(alpha=1.0)
+    expected = (-math.log(3 / 4) - math.log(1 / 5)) / 2
+    assert value(loss, [1, 1]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_two_terms_are_weighed_by_alpha():
+    loss = DistillationLoss(alpha=0.3)
+    gold = (math.log(4 / 3) + math.log(5 / 4)) / 2
+    expected = 0.3 * gold + 0.7 * 2.5
+    assert value(loss, [1, 0]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_row_without_a_label_has_no_cross_entropy_term():
+    loss = DistillationLoss(alpha=0.3)
+    expected = (0.3 * math.log(4 / 3) + 0.7 * 1 + 0.7 * 4) / 2
+    assert value(loss, [1, -1]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_kl_is_the_students_from_the_teachers():
+    teacher = np.log([[0.75, 0.25]]).astype("float32")
+    student = np.log([[0.5, 0.5]]).astype("float32")
+    expected = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    loss = DistillationLoss(loss="kl")
+    assert value(loss, [-1], teacher, student) == pytest.approx(
+        expected, rel=1e-5
+    )
+
+
+def test_kl_is_scaled_by_the_squared_temperature():
+    teacher = 2 * np.log([[0.75, 0.25]]).astype("float32")
+    student = 2 * np.log([[0.5, 0.5]]).astype("float32")
+    expected = 4 * (0.75 * math.log(1.5) + 0.25 * math.log(0.5))
+    loss = DistillationLoss(loss="kl", temperature=2.0)
+    assert value(loss, [-1], teacher, student) == pytest.approx(
+        expected, rel=1e-5
+    )
+
+
+def test_kl_at_a_temperature_equals_keras_distillation():
+    rng = np.random.default_rng(0)
+    teacher, student = rng.normal(size=(2, 5, 3)).astype("float32")
+    stock = keras.distillation.LogitsDistillation(
+        temperature=3.0, loss=keras.losses.KLDivergence()
+    )
+    assert value(
+        DistillationLoss(loss="kl", temperature=3.0),
+        [-1] * 5,
+        teacher,
+        student,
+    ) == pytest.approx(
+        float(stock.compute_loss(teacher, student)), rel=1e-4
+    )
+
+
+def test_the_loss_is_rebuilt_from_its_config():
+    config = {"alpha": 0.2, "loss": "kl", "temperature": 4.0}
+    assert DistillationLoss(**config).get_config() == config
+
+
+@pytest.mark.parametrize(
+    ("argument", "bad"),
+    [("alpha", 1.5), ("alpha", -0.1), ("loss", "mae"), ("temperature", 0)],
+)
+def test_an_argument_out_of_range_is_refused(argument, bad):
+    with pytest.raises(ValueError, match=f"{argument} must"):
+        DistillationLoss(**{argument: bad})

@@ -9,7 +9,7 @@ GLUE tasks, as in Tang et al. 2019 (a GPU for the teacher is advisable):
     python train.py --task mnli --data-dir glue --embeddings VECTORS.bin.gz
 
 Your own data (CSV, TSV or JSONL) and unlabelled text:
-    python train.py --task custom --train-file reviews.csv \\
+    python train.py --task custom --train-file reviews.csv \
         --text-column review --label-column stars --unlabeled more.txt
 
 Stop it at any moment; the same command goes on where it was.

@@ -56,13 +56,16 @@ def run_child(module: str, arguments: Sequence[str]) -> None:
         raise UserError(f"python -m {module} {reason}: {detail}{hint}")
 
 
-def exit_with_parent() -> None:
+def exit_with_parent() -> bool:
     """End this process when the one that started it with `run_child` ends.
 
     The parent holds the other end of standard input, which closes with it.
+
+    Returns:
+        Whether `run_child` started this process.
     """
     if not os.environ.pop(_GUARD, None):
-        return
+        return False
 
     def wait() -> None:
         # Not sys.stdin: the interpreter cannot shut down while a thread
@@ -72,3 +75,4 @@ def exit_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
+    return True

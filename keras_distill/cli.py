@@ -1,5 +1,6 @@
 """What every command line shares: logging and the exit code."""
 
+import errno
 import logging
 import os
 import sys
@@ -11,6 +12,8 @@ logger = logging.getLogger(__name__)
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+# No space left, quota exceeded, file larger than the process may write.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def configure_logging() -> None:
@@ -26,8 +29,12 @@ def configure_logging() -> None:
     root.propagate = False
 
 
-def exit_code(work: Callable[[], object]) -> int:
+def exit_code(work: Callable[[], object], child: bool = False) -> int:
     """Do the work and turn what went wrong into an exit code.
+
+    Args:
+        work: Called without arguments.
+        child: Whether a parent was interrupted too and says so itself.
 
     Returns:
         0 when done; 2 after one line about bad input; 130 after Ctrl-C.
@@ -35,11 +42,24 @@ def exit_code(work: Callable[[], object]) -> int:
     try:
         work()
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return BAD_INPUT
+        return _bad_input(str(error))
     except ReportedError:
         return BAD_INPUT
     except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted; the same command goes on from here\n")
+        if not child:
+            sys.stderr.write(
+                "\ninterrupted; the same command goes on from here\n"
+            )
         return INTERRUPTED
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        place = error.filename or "a file of this run"
+        return _bad_input(f"cannot write {place}: {error.strerror}")
     return 0
+
+
+def _bad_input(message: str) -> int:
+    # One line, whatever a file's name or a library's message may hold.
+    sys.stderr.write(f"error: {' '.join(message.splitlines())}\n")
+    return BAD_INPUT

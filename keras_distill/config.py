@@ -1,5 +1,6 @@
 """The whole configuration of a run: typed, validated, saved as YAML."""
 
+import copy
 import dataclasses
 import types
 import typing
@@ -85,7 +86,11 @@ class TeacherConfig:
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """Tang et al. 2019, section 3.3: the transfer set's construction."""
+    """Tang et al. 2019, section 3.3: the transfer set's construction.
+
+    `unlabeled` makes noised copies of the unlabelled texts too, which the
+    paper does with the training set only.
+    """
 
     n_iter: int = 20
     p_mask: float = 0.1
@@ -93,6 +98,7 @@ class AugmentationConfig:
     p_ngram: float = 0.25
     max_ngram: int = 5
     pos_tagger: Literal["nltk", "none"] = "nltk"
+    unlabeled: bool = False
     workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -264,13 +270,16 @@ def assign(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def merge(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Return `base` with the nested values of `other` laid over it."""
-    merged = dict(base)
+    """Return `base` with the nested values of `other` laid over it.
+
+    The result shares no mapping and no list with either of them.
+    """
+    merged = copy.deepcopy(base)
     for key, value in other.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
             merged[key] = merge(merged[key], value)
         else:
-            merged[key] = value
+            merged[key] = copy.deepcopy(value)
     return merged
 
 
@@ -317,6 +326,15 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
     return _scalar(value, hint, name)
 
 
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    # YAML 1.1 reads yes, no, on and off as true and false.
+    str: "text (in quotes, where YAML takes it for true or false)",
+}
+
+
 def _scalar(value: Any, kind: type, name: str) -> Any:
     if kind is float:
         # YAML 1.1 reads 2e-5 (no dot) as a string.
@@ -326,12 +344,13 @@ def _scalar(value: Any, kind: type, name: str) -> Any:
         except (TypeError, ValueError):
             pass
     elif kind is str and isinstance(value, (str, int, float)):
-        return str(value)
+        if not isinstance(value, bool):
+            return str(value)
     elif isinstance(value, kind) and (
         kind is bool or not isinstance(value, bool)
     ):
         return value
-    raise UserError(f"{name} is {value!r}, expected a {kind.__name__}")
+    raise UserError(f"{name} is {value!r}, expected {_KINDS[kind]}")
 
 
 def _at_least(name: str, value: float, low: float) -> None:

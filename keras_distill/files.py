@@ -50,6 +50,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise
 
 
+def remove_hidden(folder: Path) -> None:
+    """Remove what processes that were killed left half-written in a folder.
+
+    Everything in a run that is not whole yet has a name with a dot first.
+    """
+    for path in list(Path(folder).rglob(".*")):
+        _remove(path)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8 to `path`, atomically."""
     with atomic_path(path) as temporary:
@@ -102,5 +111,5 @@ def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             path.unlink()

@@ -99,7 +99,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     )
     result.add_argument("--seed", type=int, help="default: 42")
     result.add_argument(
-        "--stages", help="a part of the run: " + ",".join(STAGES)
+        "--stages", help="a part of the run: " + ", ".join(STAGES)
     )
     result.add_argument(
         "--redo",
@@ -151,6 +151,11 @@ def resolve(options: argparse.Namespace) -> Config:
         values["baseline"] = False
     for assignment in options.set:
         override(values, assignment)
+    if values["task"] != name:
+        # The task decides what the other defaults are.
+        raise UserError(
+            f"--set task={values['task']}: use --task {values['task']}"
+        )
     return config_from_dict(values)
 
 
@@ -162,7 +167,7 @@ def chosen_stages(options: argparse.Namespace) -> list[str]:
     """
     if not options.stages:
         return list(STAGES)
-    names = options.stages.split(",")
+    names = [name.strip() for name in options.stages.split(",")]
     unknown = [name for name in names if name not in STAGES]
     if unknown:
         raise UserError(

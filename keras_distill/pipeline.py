@@ -8,6 +8,7 @@ from typing import Any
 
 from keras_distill.child import run_child
 from keras_distill.config import STAGES, Config
+from keras_distill.data.corpus import corpus_files
 from keras_distill.data.splits_io import read_examples, write_examples
 from keras_distill.errors import UserError
 from keras_distill.files import read_json, sha256_file, write_json, write_text
@@ -86,7 +87,11 @@ class Pipeline:
             if data[key] is not None:
                 data[key] = _identity(Path(data[key]))
         data["unlabeled"] = [_identity(Path(p)) for p in data["unlabeled"]]
-        if data["data_dir"] is not None:
+        if self.task.name == "quick":
+            data["corpus"] = [_identity(path) for path in corpus_files()]
+        # The data stage says which tasks have no such folder.
+        glue = self.task.name not in ("quick", "custom")
+        if data["data_dir"] is not None and glue:
             data["data_dir"] = self._glue_identities(Path(data["data_dir"]))
         return [
             Stage("data", "data", base | data, (), self._data),
@@ -187,13 +192,18 @@ class Pipeline:
     def _augment(self, place: Path) -> None:
         from keras_distill.augmentation.generate import augment_file
 
-        augment_file(
-            self.path / "data" / "train.jsonl.gz",
-            place,
-            self.config.augmentation,
-            self.config.seed,
-            self._facts["pair"],
-        )
+        settings = self.config.augmentation
+        texts = {"train": place}
+        if settings.unlabeled and self._facts["unlabeled"]:
+            texts["unlabeled"] = place / "unlabeled"
+        for name, output in texts.items():
+            augment_file(
+                self.path / "data" / f"{name}.jsonl.gz",
+                output,
+                settings,
+                self.config.seed,
+                self._facts["pair"],
+            )
 
     def _label(self, place: Path) -> None:
         from keras_distill.augmentation.generate import read_augmented
@@ -204,12 +214,16 @@ class Pipeline:
             UNLABELED,
         )
 
-        data = self.path / "data"
+        data, augmented = self.path / "data", self.path / "augmented"
         sources = [
             (ORIGINAL, read_examples(data / "train.jsonl.gz")),
-            (AUGMENTED, read_augmented(self.path / "augmented")),
+            (AUGMENTED, read_augmented(augmented)),
             (UNLABELED, read_examples(data / "unlabeled.jsonl.gz")),
         ]
+        if (augmented / "unlabeled").is_dir():
+            sources.append(
+                (AUGMENTED, read_augmented(augmented / "unlabeled"))
+            )
         plan_shards(
             sources,
             place,

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from keras_distill.errors import UserError
-from keras_distill.files import fingerprint, read_json, write_json
+from keras_distill.files import (
+    fingerprint,
+    read_json,
+    remove_hidden,
+    write_json,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +26,7 @@ logger = logging.getLogger(__name__)
 CODE_SCHEMA = 1
 
 _RECORD = "stage.json"
+_FIELDS = {"stage", "fingerprint", "settings", "seconds"}
 
 
 @dataclass(frozen=True)
@@ -131,9 +137,12 @@ class RunFolder:
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(place, ignore_errors=True)
             os.replace(final, place)
-            (place / _RECORD).unlink()
-        # The record comes last: with it, only the renaming is left to do.
-        if not (place / _RECORD).is_file():
+        # The record comes last: with it, only the renaming is left to do,
+        # unless this is a damaged stage that was set aside.
+        record = place / _RECORD
+        if record.is_file() and not stage.intact(place):
+            record.unlink()
+        if not record.is_file():
             self._work(stage, place)
         if final.exists():
             shutil.rmtree(final)
@@ -146,6 +155,7 @@ class RunFolder:
         started = time.perf_counter()
         place.mkdir(parents=True, exist_ok=True)
         stage.work(place)
+        remove_hidden(place)
         seconds = round(time.perf_counter() - started, 1)
         write_json(
             place / _RECORD,
@@ -193,7 +203,16 @@ class RunFolder:
 
     def _record(self, stage: Stage) -> dict[str, Any] | None:
         path = self.path / stage.folder / _RECORD
-        return read_json(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        record = read_json(path)
+        if not isinstance(record, dict) or not _FIELDS <= set(record):
+            raise UserError(
+                f"{path} is no record of a stage, expected the fields "
+                f"{', '.join(sorted(_FIELDS))}; remove the folder to make "
+                "the stage anew"
+            )
+        return record
 
 
 def stage_seconds(run_dir: Path) -> dict[str, float]:
@@ -206,7 +225,7 @@ def stage_seconds(run_dir: Path) -> dict[str, float]:
 
 def duration(seconds: float) -> str:
     """Return seconds in words for people: `7.4 s`, `12 min 5 s`."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

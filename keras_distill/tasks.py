@@ -42,11 +42,16 @@ TASKS = {
             defaults={
                 "teacher": {
                     "name": QUICK_TEACHER,
-                    "learning_rates": [5e-5],
+                    "learning_rates": [1e-4],
                     "epochs": 3,
+                    "batch_size": 16,
                 },
-                "augmentation": {"n_iter": 20, "pos_tagger": "none"},
-                "student": {"epochs": 6},
+                "augmentation": {
+                    "n_iter": 10,
+                    "pos_tagger": "none",
+                    "unlabeled": True,
+                },
+                "student": {"epochs": 8},
             },
         ),
         # GLUE's SST-2 labels are 0 and 1, QQP's too; these are their names.
@@ -80,7 +85,8 @@ def get_task(name: str) -> Task:
     Raises:
         UserError: There is no such task; the message lists them.
     """
-    if name not in TASKS:
+    # A configuration file may hold anything, also what no dict can look up.
+    if not isinstance(name, str) or name not in TASKS:
         raise UserError(
             f"--task {name}: no such task, expected one of: " + ", ".join(TASKS)
         )

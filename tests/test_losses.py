@@ -71,9 +71,7 @@ def test_kl_at_a_temperature_equals_keras_distillation():
         [-1] * 5,
         teacher,
         student,
-    ) == pytest.approx(
-        float(stock.compute_loss(teacher, student)), rel=1e-4
-    )
+    ) == pytest.approx(float(stock.compute_loss(teacher, student)), rel=1e-4)
 
 
 def test_the_loss_is_rebuilt_from_its_config():

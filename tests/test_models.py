@@ -34,9 +34,9 @@ def ids(seed=0, rows=4, words=6):
 
 
 def inputs(pair):
-    return {"ids_a": ids(), "ids_b": ids(1, words=3)} if pair else {
-        "ids_a": ids()
-    }
+    return (
+        {"ids_a": ids(), "ids_b": ids(1, words=3)} if pair else {"ids_a": ids()}
+    )
 
 
 def test_the_papers_student_has_096_million_parameters():

@@ -2,6 +2,7 @@
 
 from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from keras_distill.data.examples import Example
 from keras_distill.data.tables import read_table
@@ -31,6 +32,17 @@ def read_corpus(split: str) -> list[Example]:
     with resources.as_file(_folder() / f"{split}.tsv") as path:
         examples, _ = read_table(path, "text", None, "label", LABELS)
     return examples
+
+
+def unlabeled_corpus() -> Path:
+    """Return the corpus' texts without labels, one a line."""
+    return Path(str(_folder())) / "unlabeled.txt"
+
+
+def corpus_files() -> list[Path]:
+    """Return all files of the corpus."""
+    folder = Path(str(_folder()))
+    return [*(folder / f"{split}.tsv" for split in SPLITS), unlabeled_corpus()]
 
 
 def _folder() -> Traversable:

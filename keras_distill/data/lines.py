@@ -31,24 +31,42 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """
     path = Path(path)
     with _opened(path) as stream:
-        number = 0
-        while raw := _readline(path, stream):
-            number += 1
-            if len(raw) > MAX_LINE_BYTES:
-                raise UserError(
-                    f"{path}, line {number}: longer than "
-                    f"{MAX_LINE_BYTES:,} bytes, expected one row of text"
-                )
-            if number == 1:
-                raw = raw.removeprefix(b"\xef\xbb\xbf")
-            try:
-                line = raw.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{path}, line {number}: byte {error.start + 1} "
-                    f"(0x{raw[error.start]:02x}) is not valid UTF-8"
-                ) from error
-            yield number, line.removesuffix("\n").removesuffix("\r")
+        yield from stream_lines(path, stream)
+
+
+def stream_lines(
+    name: Path | str, stream: BinaryIO
+) -> Iterator[tuple[int, str]]:
+    """Stream the lines of an open file, as `read_lines` does.
+
+    Args:
+        name: The file's name, for messages.
+        stream: The file's bytes.
+
+    Yields:
+        As `read_lines`.
+
+    Raises:
+        UserError: As `read_lines`.
+    """
+    number = 0
+    while raw := _readline(name, stream):
+        number += 1
+        if len(raw) > MAX_LINE_BYTES:
+            raise UserError(
+                f"{name}, line {number}: longer than "
+                f"{MAX_LINE_BYTES:,} bytes, expected one row of text"
+            )
+        if number == 1:
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        try:
+            line = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{name}, line {number}: byte {error.start + 1} "
+                f"(0x{raw[error.start]:02x}) is not valid UTF-8"
+            ) from error
+        yield number, line.removesuffix("\n").removesuffix("\r")
 
 
 def plain_suffix(path: Path) -> str:
@@ -84,10 +102,10 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         yield stream
 
 
-def _readline(path: Path, stream: BinaryIO) -> bytes:
+def _readline(name: Path | str, stream: BinaryIO) -> bytes:
     try:
         return stream.readline(MAX_LINE_BYTES + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path} is damaged: {error}") from error
+        raise UserError(f"{name} is damaged: {error}") from error
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        raise UserError(f"cannot read {name}: {error.strerror}") from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keras_distill.config import Config, DataConfig
-from keras_distill.data.corpus import read_corpus
+from keras_distill.data.corpus import read_corpus, unlabeled_corpus
 from keras_distill.data.download import download_glue
 from keras_distill.data.examples import Example
 from keras_distill.data.glue import find_glue_files, label_column, read_glue
@@ -87,6 +87,8 @@ def load_splits(config: Config) -> Splits:
     settings = config.data
     _check_settings(task, settings)
     unlabeled = [Path(name) for name in settings.unlabeled]
+    if task.name == "quick":
+        unlabeled.append(unlabeled_corpus())
     for path in unlabeled:
         if not path.is_file():
             raise UserError(f"cannot read {path}: no such file")

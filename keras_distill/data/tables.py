@@ -157,6 +157,11 @@ def _infer_labels(
                 f"{path}, line {line}, column {column}: found nothing, "
                 "expected a label"
             )
+        if len(label.splitlines()) > 1:
+            raise UserError(
+                f"{path}, line {line}, column {column}: found {label[:60]!r}, "
+                "expected a label on one line"
+            )
         names.add(label)
         if len(names) > MAX_CLASSES:
             raise UserError(

@@ -242,32 +242,31 @@ def _recur(gates: Any, steps: Any, recurrent: Any) -> tuple[Any, Any]:
     def grad(*args: Any, upstream: Any = None) -> tuple[Any, Any, Any]:
         if upstream is None:
             (upstream,) = args
-        i, f, g, o = ops.split(actives, 4, axis=-1)
-        squashed = ops.tanh(f * cells + i * g)
-        # d(cell) = d(state) * to_cell + d(cell after), d(gates) =
-        # [d(cell), d(cell), d(cell), d(state)] * to_gates; 0 at padding.
-        to_cell = steps * o * (1 - ops.square(squashed))
-        to_gates = steps * ops.concatenate(
-            [
-                g * i * (1 - i),
-                cells * f * (1 - f),
-                i * (1 - ops.square(g)),
-                squashed * o * (1 - o),
-            ],
-            axis=-1,
-        )
-        carried = 1 - steps
-        forget = carried + steps * f
         transposed = ops.transpose(recurrent, (0, 2, 1))
 
+        # What a step's gradient needs is worked out in the step: the pieces
+        # are small enough to stay in the cache, all steps' at once are not.
         def back(carry: Any, time: Any) -> Any:
             d_state, d_cell, _ = carry
-            d_cell = d_cell + d_state * to_cell[time]
-            d_gates = to_gates[time] * ops.concatenate(
-                [d_cell, d_cell, d_cell, d_state], axis=-1
+            keep, cell = steps[time], cells[time]
+            i, f, g, o = ops.split(actives[time], 4, axis=-1)
+            squashed = ops.tanh(f * cell + i * g)
+            # At padding nothing reaches the gates; all of it is carried.
+            d_state_now, d_cell_now = keep * d_state, keep * d_cell
+            d_state, d_cell = d_state - d_state_now, d_cell - d_cell_now
+            d_cell_now += d_state_now * o * (1 - ops.square(squashed))
+            d_gates = ops.concatenate(
+                [
+                    d_cell_now * g * i * (1 - i),
+                    d_cell_now * cell * f * (1 - f),
+                    d_cell_now * i * (1 - ops.square(g)),
+                    d_state_now * squashed * o * (1 - o),
+                ],
+                axis=-1,
             )
-            d_state = d_state * carried[time] + ops.matmul(d_gates, transposed)
-            carry = (d_state, d_cell * forget[time], d_gates)
+            d_state += ops.matmul(d_gates, transposed)
+            d_cell += d_cell_now * f
+            carry = (d_state, d_cell, d_gates)
             return carry, carry
 
         end = (upstream, ops.zeros_like(upstream), zeros)

@@ -106,14 +106,29 @@ class AdaDelta(keras.optimizers.Optimizer):
         """
         index = self._get_variable_index(variable)
         rate = ops.cast(learning_rate, variable.dtype)
-        # tf.IndexedSlices without importing TensorFlow.
+        # Only tf.IndexedSlices have indices; this needs no TensorFlow.
         if hasattr(gradient, "indices"):
             self._update_rows(gradient, variable, rate, index)
             return
+        gradient = ops.cast(gradient, variable.dtype)
         squared_gradient = self._squared_gradients[index]
         squared_step = self._squared_steps[index]
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # The same mathematics in one pass over the memory, not in 15.
+            tf.raw_ops.ResourceApplyAdadelta(
+                var=variable.handle,
+                accum=squared_gradient.value.handle,
+                accum_update=squared_step.value.handle,
+                lr=rate,
+                rho=tf.cast(self.rho, rate.dtype),
+                epsilon=tf.cast(self.epsilon, rate.dtype),
+                grad=gradient,
+            )
+            return
         step, mean_gradient, mean_step = self._step(
-            ops.cast(gradient, variable.dtype), squared_gradient, squared_step
+            gradient, squared_gradient, squared_step
         )
         self.assign(squared_gradient, mean_gradient)
         self.assign(squared_step, mean_step)

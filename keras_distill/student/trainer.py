@@ -70,11 +70,7 @@ class Trainer:
         self._sums = tf.Variable(tf.zeros(5, tf.float64))
         # Spent on training: before, and since the last evaluation.
         self._seconds_before = self._seconds = 0.0
-        self._step = tf.function(
-            self._train_step,
-            input_signature=training_data(0, 0).element_spec,
-            autograph=False,
-        )
+        self._step = None
 
     @property
     def best(self) -> Row | None:
@@ -99,7 +95,13 @@ class Trainer:
         started = time.monotonic()
         if self._batches is None:
             epoch, skip = divmod(self.update, self._updates_per_epoch)
-            self._batches = iter(self._training_data(epoch, skip))
+            dataset = self._training_data(epoch, skip)
+            self._step = tf.function(
+                self._train_step,
+                input_signature=dataset.element_spec,
+                autograph=False,
+            )
+            self._batches = iter(dataset)
         self._step(*next(self._batches))
         self.update += 1
         self._seconds += time.monotonic() - started

@@ -30,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
     options = _parser().parse_args(arguments)
     configure_logging()
-    exit_with_parent()
-    return exit_code(lambda: _run(options))
+    child = exit_with_parent()
+    return exit_code(lambda: _run(options), child)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -59,6 +59,7 @@ def _finetune(
     from keras_distill.teacher.predict import Predictor
 
     if (options.output / "grid.json").is_file():
+        shutil.rmtree(options.work, ignore_errors=True)
         return
     data = read_json(options.data / "manifest.json")
     metric = get_task(config.task).metric
@@ -105,14 +106,17 @@ def _label(config: Config, options: argparse.Namespace) -> None:
     from keras_distill.teacher.predict import Predictor
     from keras_distill.transfer_set.manifest import Manifest
 
+    shards = None
+    if options.shards is not None:
+        shards = parse_shards(options.shards)
     data = read_json(options.data / "manifest.json")
     teacher = load_fine_tuned(str(options.teacher), data["labels"])
     identity = checkpoint_fingerprint(options.teacher)
     predictor = Predictor(
         teacher, config.teacher.max_length, config.teacher.tokens_per_batch
     )
-    notes = label_shards(predictor, options.output, identity, options.shards)
-    if options.shards is not None:
+    notes = label_shards(predictor, options.output, identity, shards)
+    if shards is not None:
         return
     counts = {
         name: sum(note.counts[name] for note in notes)
@@ -181,7 +185,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     label.add_argument(
         "--shards",
-        type=parse_shards,
         help="only these, for example 0,3-5 (default: all, then the manifest)",
     )
     return parser
@@ -196,8 +199,11 @@ def parse_shards(text: str) -> list[int]:
     indices: list[int] = []
     try:
         for part in text.split(","):
-            first, _, last = part.partition("-")
-            indices += range(int(first), int(last or first) + 1)
+            first, dash, last = part.partition("-")
+            numbers = range(int(first), int(last if dash else first) + 1)
+            if not numbers:
+                raise ValueError(part)
+            indices += numbers
     except ValueError as error:
         raise UserError(
             f"--shards {text}: expected numbers and ranges such as 0,3-5"

@@ -1,16 +1,23 @@
 """Tokenized texts in batches of like length."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from keras_distill.data.examples import Example
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # Training batches are made of like lengths within such a window, so that
 # batches differ from epoch to epoch while little padding is needed.
 _BATCHES_PER_WINDOW = 50
+
+# The tokenizer's own result takes many times the memory of the ids.
+_ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -22,26 +29,30 @@ class Encoded:
             of int32 arrays, one a text, each of shape [length].
         lengths: int32 [texts].
         padding: Column name to the value that fills short rows.
+        left: Whether short rows are filled on the left (XLNet).
     """
 
     columns: dict[str, list[np.ndarray]]
     lengths: np.ndarray
     padding: dict[str, int]
+    left: bool = False
 
     def batch(self, rows: Sequence[int]) -> dict[str, np.ndarray]:
-        """Return rows as int32 [rows, longest], padded on the right."""
+        """Return rows as int32 [rows, longest], padded."""
         longest = int(self.lengths[rows].max())
         batch = {}
         for name, values in self.columns.items():
             array = np.full((len(rows), longest), self.padding[name], np.int32)
             for i, row in enumerate(rows):
-                array[i, : self.lengths[row]] = values[row]
+                length = int(self.lengths[row])
+                start = longest - length if self.left else 0
+                array[i, start : start + length] = values[row]
             batch[name] = array
         return batch
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: "PreTrainedTokenizerBase",
     examples: Sequence[Example],
     max_length: int,
 ) -> Encoded:
@@ -49,32 +60,37 @@ def encode(
 
     `[MASK]`, which augmentation writes, becomes the teacher's own mask.
     """
-    mask = tokenizer.mask_token or tokenizer.unk_token
+    mask = tokenizer.mask_token or tokenizer.unk_token or ""
 
     def own(text: str) -> str:
         return text.replace("[MASK]", mask)
 
-    first = [own(e.text_a) for e in examples]
     pair = bool(examples) and examples[0].text_b is not None
-    second = [own(e.text_b or "") for e in examples] if pair else None
-    output = tokenizer(
-        first,
-        second,
-        truncation=True,
-        max_length=max_length,
-        padding=False,
-        return_attention_mask=True,
-    )
-    columns = {
-        name: [np.asarray(row, np.int32) for row in output[name]]
-        for name in output
-        if name in {*tokenizer.model_input_names, "attention_mask"}
-    }
+    wanted = {*tokenizer.model_input_names, "attention_mask"}
+    columns: dict[str, list[np.ndarray]] = defaultdict(list)
+    for start in range(0, len(examples), _ROWS_AT_ONCE):
+        part = examples[start : start + _ROWS_AT_ONCE]
+        output = tokenizer(
+            [own(e.text_a) for e in part],
+            [own(e.text_b or "") for e in part] if pair else None,
+            truncation=True,
+            max_length=max_length,
+            padding=False,
+            return_attention_mask=True,
+        )
+        for name in output:
+            if name in wanted:
+                columns[name] += [np.asarray(r, np.int32) for r in output[name]]
     padding = dict.fromkeys(columns, 0)
     padding["input_ids"] = tokenizer.pad_token_id or 0
     padding["token_type_ids"] = tokenizer.pad_token_type_id
     lengths = [len(row) for row in columns["input_ids"]]
-    return Encoded(columns, np.asarray(lengths, np.int32), padding)
+    return Encoded(
+        dict(columns),
+        np.asarray(lengths, np.int32),
+        padding,
+        left=tokenizer.padding_side == "left",
+    )
 
 
 def sorted_batches(

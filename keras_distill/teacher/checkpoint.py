@@ -28,6 +28,17 @@ _WEIGHTS = (
     "model.safetensors.index.json",
 )
 
+# These count positions from the padding token's id + 1.
+_SHIFTED_POSITIONS = (
+    "camembert",
+    "esm",
+    "longformer",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+)
+
 
 @dataclass(frozen=True)
 class Teacher:
@@ -42,6 +53,15 @@ class Teacher:
     model: TFPreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     columns: list[int]
+
+    def cut(self, max_length: int) -> int:
+        """Return `max_length`, or the longest input the model takes."""
+        config = self.model.config
+        positions = getattr(config, "max_position_embeddings", None) or 0
+        if positions > 0 and config.model_type in _SHIFTED_POSITIONS:
+            positions -= self.tokenizer.pad_token_id + 1
+        limits = [max_length, self.tokenizer.model_max_length, positions]
+        return min(limit for limit in limits if limit > 0)
 
 
 def find_checkpoint(name: str) -> str:
@@ -76,10 +96,16 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise _not_found(name, error) from error
+    # The tokenizers library raises bare exceptions on a damaged file.
+    except Exception as error:
+        raise _not_loaded(name, error) from error
     if not tokenizer.is_fast:
         raise UserError(f"teacher {name}: it has no fast tokenizer")
+    if tokenizer.pad_token is None:
+        raise UserError(
+            f"teacher {name}: its tokenizer has no padding token, expected "
+            "an encoder such as BERT"
+        )
     return tokenizer
 
 
@@ -97,13 +123,20 @@ def load_teacher(name: str, labels: list[str]) -> Teacher:
     """
     name = find_checkpoint(name)
     tokenizer = load_tokenizer(name)
-    model = _load_model(
+    model, random = _load_model(
         name,
         num_labels=len(labels),
         id2label=dict(enumerate(labels)),
         label2id={label: i for i, label in enumerate(labels)},
         ignore_mismatched_sizes=True,
     )
+    # The head, and perhaps a pooler, are new; the encoder must not be.
+    if len(random) > len(model.weights) / 2:
+        raise UserError(
+            f"teacher {name}: its weights do not fit its config.json; "
+            f"{len(random)} of {len(model.weights)} are missing or have "
+            f"another shape, such as {random[0]}"
+        )
     return Teacher(model, tokenizer, list(range(len(labels))))
 
 
@@ -114,17 +147,23 @@ def load_fine_tuned(name: str, labels: list[str]) -> Teacher:
     (`LABEL_0`, `LABEL_1`, ...) are taken to be in the task's order.
 
     Raises:
-        UserError: There is no such checkpoint, or its classes do not fit;
-            both lists of classes are shown.
+        UserError: There is no such checkpoint, it was never fine-tuned, or
+            its classes do not fit; both lists of classes are shown.
     """
     name = find_checkpoint(name)
     tokenizer = load_tokenizer(name)
     try:
         config = AutoConfig.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise _not_found(name, error) from error
+    except Exception as error:
+        raise _not_loaded(name, error) from error
     columns = match_labels(name, config, labels)
-    return Teacher(_load_model(name), tokenizer, columns)
+    model, random = _load_model(name)
+    if random:
+        raise UserError(
+            f"teacher {name} is not fine-tuned: it has no weights for "
+            f"{', '.join(random[:3])}. Give it as --teacher to fine-tune it"
+        )
+    return Teacher(model, tokenizer, columns)
 
 
 def match_labels(name: str, config: Any, labels: list[str]) -> list[int]:
@@ -133,8 +172,10 @@ def match_labels(name: str, config: Any, labels: list[str]) -> list[int]:
     Raises:
         UserError: The number or the names of the classes differ.
     """
-    found = [config.id2label[i] for i in sorted(config.id2label)]
-    plain = [str(label).casefold() for label in found]
+    found = [str(config.id2label[i]) for i in sorted(config.id2label)]
+    if sorted(found) == sorted(labels):
+        return [found.index(label) for label in labels]
+    plain = [label.casefold() for label in found]
     wanted = [label.casefold() for label in labels]
     if len(found) == len(labels):
         generic = [f"label_{i}" for i in range(len(found))]
@@ -145,7 +186,7 @@ def match_labels(name: str, config: Any, labels: list[str]) -> list[int]:
                 labels,
             )
             return list(range(len(labels)))
-        if sorted(plain) == sorted(wanted):
+        if sorted(plain) == sorted(wanted) and len(set(plain)) == len(plain):
             return [plain.index(label) for label in wanted]
     raise UserError(
         f"teacher {name} has the {len(found)} classes {found}, "
@@ -164,19 +205,25 @@ def checkpoint_fingerprint(folder: Path) -> str:
     return fingerprint({path.name: sha256_file(path) for path in names})
 
 
-def _load_model(name: str, **settings: Any) -> TFPreTrainedModel:
+def _load_model(
+    name: str, **settings: Any
+) -> tuple[TFPreTrainedModel, list[str]]:
+    """Return the model and the weights that the checkpoint does not give."""
     try:
-        return TFAutoModelForSequenceClassification.from_pretrained(
-            name, **settings
+        model, info = TFAutoModelForSequenceClassification.from_pretrained(
+            name, output_loading_info=True, **settings
         )
-    except (OSError, ValueError, KeyError) as error:
+    # safetensors, h5py and TensorFlow each raise errors of their own.
+    except Exception as error:
         if "Unrecognized configuration class" in str(error):
-            kind = str(error).split("'")[1] if "'" in str(error) else "?"
+            kind = (str(error).split("'") + ["?"])[1].rpartition(".")[2]
             raise UserError(
                 f"teacher {name}: transformers has no TensorFlow class for "
                 f"sequence classification with {kind}"
             ) from error
-        raise _not_found(name, error) from error
+        raise _not_loaded(name, error) from error
+    mismatched = [key[0] for key in info["mismatched_keys"]]
+    return model, [*info["missing_keys"], *mismatched]
 
 
 def _require_weights(folder: Path) -> None:
@@ -203,8 +250,10 @@ def _lower_cases(normalizer: dict | None) -> bool:
     return normalizer["type"] == "Lowercase"
 
 
-def _not_found(name: str, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:300]
+def _not_loaded(name: str, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    if Path(name).is_dir():
+        return UserError(f"teacher folder {name} cannot be loaded: {reason}")
     return UserError(
         f"teacher {name} cannot be loaded: it is no folder and no installed "
         f"package, and the Hugging Face hub did not give it ({reason}). Two "

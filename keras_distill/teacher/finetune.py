@@ -1,16 +1,19 @@
 """Fine-tuning the teacher: the paper's grid of learning rates, resumable."""
 
+import contextlib
+import errno
 import gc
 import logging
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from safetensors import SafetensorError
 
 from keras_distill.config import TeacherConfig
 from keras_distill.data.examples import Example
@@ -145,18 +148,20 @@ class _Run:
     ) -> None:
         """Train one learning rate to its end; updates `grid` and its file."""
         encoded = encode(
-            self._teacher.tokenizer, train, self._settings.max_length
+            self._teacher.tokenizer,
+            train,
+            self._teacher.cut(self._settings.max_length),
         )
         labels = np.asarray([e.label for e in train], np.int32)
         self._restore(index)
         steps = -(-len(train) // self._settings.batch_size)
         total = steps * self._settings.epochs
-        writer = tf.summary.create_file_writer(
-            str(self._log_dir / f"lr-{rate:g}")
-        )
+        self._log_dir /= f"lr-{rate:g}"
+        with _disk_errors(self._log_dir):
+            self._writer = tf.summary.create_file_writer(str(self._log_dir))
         label = f"teacher lr {rate:g}"
         done = int(self._step.numpy())
-        with writer.as_default(), progress(total, label, "steps", done) as bar:
+        with progress(total, label, "steps", done) as bar:
             while (step := int(self._step.numpy())) < total:
                 epoch = step // steps
                 loss, seconds = self._epoch(
@@ -177,8 +182,8 @@ class _Run:
                 logits, _ = self._predictor.logits(select)
                 gold = np.asarray([e.label for e in select])
                 row |= classification_metrics(logits, gold)
-                for name in ("accuracy", "f1", "mcc"):
-                    tf.summary.scalar(f"select/{name}", row[name], epoch + 1)
+                names = ("accuracy", "f1", "mcc")
+                self._log({f"select/{n}": row[n] for n in names}, epoch + 1)
                 logger.info(
                     "teacher lr %g epoch %d: loss %.4f, select %s %.4f",
                     rate,
@@ -218,12 +223,16 @@ class _Run:
             bar.update(1)
             if step % 10 == 0:
                 bar.note(f"loss {np.mean(losses[-50:]):.3f}")
-                tf.summary.scalar("train/loss", losses[-1], step)
-                tf.summary.scalar("train/learning_rate", now, step)
+                values = {"loss": losses[-1], "learning_rate": now}
+                self._log({f"train/{k}": v for k, v in values.items()}, step)
             if not np.isfinite(losses[-1]):
                 return float("nan"), float(np.median(seconds))
-            if time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
-                self._manager.save()
+            # The epoch's last checkpoint has to wait for its measurement,
+            # which a resumed run would skip otherwise.
+            last = (step + 1) % steps == 0
+            waited = time.monotonic() - saved
+            if waited > _SECONDS_BETWEEN_CHECKPOINTS and not last:
+                self._save()
                 saved = time.monotonic()
         return float(np.mean(losses)), float(np.median(seconds))
 
@@ -239,6 +248,15 @@ class _Run:
                 self._manager.checkpoint.restore(latest)
                 logger.info("resumed at step %d", int(self._step.numpy()))
         self._index.assign(index)
+
+    def _save(self) -> None:
+        with _disk_errors(self._output_dir):
+            self._manager.save()
+
+    def _log(self, values: dict[str, float], step: int) -> None:
+        with _disk_errors(self._log_dir), self._writer.as_default():
+            for name, value in values.items():
+                tf.summary.scalar(name, value, step)
 
     def _finish_epoch(
         self, grid: dict[str, Any], row: dict[str, Any], metric: str
@@ -259,7 +277,7 @@ class _Run:
         # done again from the checkpoint before it, to the same result.
         write_json(self._output_dir / "grid.json", grid)
         if not row["diverged"]:
-            self._manager.save()
+            self._save()
 
 
 def save_teacher(teacher: Teacher, folder: Path) -> None:
@@ -267,13 +285,29 @@ def save_teacher(teacher: Teacher, folder: Path) -> None:
 
     `teacher.json` holds `lower_case` (whether the tokenizer lower-cases,
     which the student's text follows) and `parameters`.
+
+    Raises:
+        UserError: The disk is full or the place cannot be written.
     """
     with atomic_path(folder) as temporary:
         temporary.mkdir()
-        teacher.model.save_pretrained(temporary, safe_serialization=True)
+        try:
+            teacher.model.save_pretrained(temporary, safe_serialization=True)
+        except SafetensorError as error:
+            raise OSError(errno.EIO, str(error)) from error
         teacher.tokenizer.save_pretrained(temporary)
         facts = {
             "lower_case": lower_cases(teacher.tokenizer),
             "parameters": teacher.model.num_parameters(),
         }
         write_json(temporary / "teacher.json", facts)
+
+
+@contextlib.contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """Turn TensorFlow's errors while writing into one line for the user."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        reason = str(error.message).split("; ")[-1].splitlines()[0]
+        raise UserError(f"cannot write {folder}: {reason}") from error

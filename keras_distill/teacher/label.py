@@ -8,8 +8,9 @@ from pathlib import Path
 
 from keras_distill.data.examples import Example
 from keras_distill.data.splits_io import read_examples
-from keras_distill.files import read_json, write_json
-from keras_distill.progress import progress
+from keras_distill.errors import UserError
+from keras_distill.files import read_json, sha256_file, write_json
+from keras_distill.progress import Bar, progress
 from keras_distill.teacher.predict import Predictor
 from keras_distill.transfer_set.plan import load_plan, read_input
 from keras_distill.transfer_set.record import (
@@ -38,6 +39,7 @@ class Labelled:
         padded_tokens: The teacher's tokens with padding.
         seconds: Time the teacher took.
         teacher_fingerprint: Of the checkpoint that gave the logits.
+        input_sha256: Of the file that holds the rows' texts.
     """
 
     shard: ShardInfo
@@ -46,6 +48,7 @@ class Labelled:
     padded_tokens: int
     seconds: float
     teacher_fingerprint: str
+    input_sha256: str
 
 
 def label_shards(
@@ -57,8 +60,8 @@ def label_shards(
     """Label the planned training shards that are not there yet.
 
     A shard whose file fits its note is never labelled again; one that is
-    missing, damaged or of another teacher is made anew. Memory holds one
-    shard.
+    missing, damaged, of another teacher or of another plan is made anew.
+    Memory holds one shard.
 
     Args:
         predictor: The teacher.
@@ -68,20 +71,31 @@ def label_shards(
 
     Returns:
         The notes of the wanted shards, in order.
+
+    Raises:
+        UserError: There is no plan, or no shard of a wanted index.
     """
     inputs = load_plan(folder)
-    indices = range(len(inputs)) if wanted is None else list(wanted)
-    rows_of = [s["rows"] for s in _plan(folder)["shards"]]
+    indices = range(len(inputs)) if wanted is None else sorted(set(wanted))
+    for index in indices:
+        if not 0 <= index < len(inputs):
+            raise UserError(
+                f"--shards: there is no shard {index}, expected numbers from "
+                f"0 to {len(inputs) - 1}"
+            )
+    shards = read_json(folder / "inputs" / "manifest.json")["shards"]
+    rows_of = [shard["rows"] for shard in shards]
+    hash_of = [shard["sha256"] for shard in shards]
     notes: dict[int, Labelled] = {}
     for index in indices:
         name = shard_name(index, len(inputs))
-        note = finished_shard(folder, name, teacher_fingerprint)
+        note = finished_shard(folder, name, teacher_fingerprint, hash_of[index])
         if note is not None:
             notes[index] = note
     done = sum(rows_of[i] for i in notes)
     if notes:
         logger.info(
-            "%d of %d shards are there already", len(notes), len(inputs)
+            "%d of %d shards are there already", len(notes), len(indices)
         )
     total = sum(rows_of[i] for i in indices)
     with progress(total, "labelling", "rows", done) as bar:
@@ -95,6 +109,7 @@ def label_shards(
                 [source for source, _ in rows],
                 folder / shard_name(index, len(inputs)),
                 teacher_fingerprint,
+                hash_of[index],
                 bar,
             )
     return [notes[i] for i in indices]
@@ -109,7 +124,8 @@ def label_split(
 ) -> Labelled:
     """Label a split that is only measured on, into `SPLIT.tfrecord`."""
     name = f"{split}.tfrecord"
-    note = finished_shard(folder, name, teacher_fingerprint)
+    digest = sha256_file(examples)
+    note = finished_shard(folder, name, teacher_fingerprint, digest)
     if note is not None:
         return note
     rows = list(read_examples(examples))
@@ -120,20 +136,29 @@ def label_split(
             [ORIGINAL] * len(rows),
             folder / name,
             teacher_fingerprint,
+            digest,
             bar,
         )
 
 
 def finished_shard(
-    folder: Path, name: str, teacher_fingerprint: str
+    folder: Path, name: str, teacher_fingerprint: str, input_sha256: str
 ) -> Labelled | None:
-    """Return the note of a shard that is whole and of this teacher."""
+    """Return the note of a shard that is whole, of this teacher and input."""
     note_file = folder / "done" / f"{name}.json"
     if not note_file.is_file():
         return None
-    values = read_json(note_file)
-    note = Labelled(**{**values, "shard": ShardInfo(**values["shard"])})
+    try:
+        values = read_json(note_file)
+        note = Labelled(**{**values, "shard": ShardInfo(**values["shard"])})
+    except (UserError, KeyError, TypeError):
+        logger.warning("%s cannot be read: %s labelled again", note_file, name)
+        return None
     if note.teacher_fingerprint != teacher_fingerprint:
+        logger.info("%s is another teacher's: labelled again", name)
+        return None
+    if note.input_sha256 != input_sha256:
+        logger.info("%s is of other texts: labelled again", name)
         return None
     if not check_shard(folder / name, note.shard):
         logger.warning("%s is missing or damaged: labelled again", name)
@@ -147,7 +172,8 @@ def _label(
     sources: Sequence[int],
     path: Path,
     teacher_fingerprint: str,
-    bar,
+    input_sha256: str,
+    bar: Bar,
 ) -> Labelled:
     started = time.perf_counter()
     logits, tokens = predictor.logits(examples, bar.update)
@@ -165,10 +191,7 @@ def _label(
         padded_tokens=tokens.padded,
         seconds=seconds,
         teacher_fingerprint=teacher_fingerprint,
+        input_sha256=input_sha256,
     )
     write_json(path.parent / "done" / f"{path.name}.json", asdict(note))
     return note
-
-
-def _plan(folder: Path) -> dict:
-    return read_json(folder / "inputs" / "manifest.json")

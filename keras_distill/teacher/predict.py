@@ -1,6 +1,6 @@
 """The teacher's logits for many texts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,16 +37,10 @@ class Predictor:
             tokens_per_batch: Most padded tokens in a batch.
         """
         self._teacher = teacher
-        self._max_length = max_length
+        self._max_length = teacher.cut(max_length)
         self._tokens_per_batch = tokens_per_batch
-        columns = tf.constant(teacher.columns, tf.int32)
-
-        @tf.function(reduce_retracing=True)
-        def forward(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-            logits = teacher.model(inputs, training=False).logits
-            return tf.cast(tf.gather(logits, columns, axis=1), tf.float32)
-
-        self._forward = forward
+        self._forward: Callable[[dict[str, np.ndarray]], tf.Tensor] | None
+        self._forward = None
 
     def logits(
         self,
@@ -70,9 +64,25 @@ class Predictor:
         if not examples:
             return result, tokens
         encoded = encode(self._teacher.tokenizer, examples, self._max_length)
+        if self._forward is None:
+            self._forward = self._graph(encoded.columns)
         tokens.real = int(encoded.lengths.sum())
         for rows in sorted_batches(encoded.lengths, self._tokens_per_batch):
             result[rows] = self._forward(encoded.batch(rows)).numpy()
             tokens.padded += padded_tokens(encoded.lengths, rows)
             on_rows(len(rows))
         return result, tokens
+
+    def _graph(self, names: Iterable[str]) -> Callable:
+        # One graph for all shapes: a graph made for a shape of its own may
+        # round otherwise, and a shard that is labelled again must not
+        # depend on what was labelled before it.
+        ids = tf.TensorSpec([None, None], tf.int32)
+        columns = tf.constant(self._teacher.columns, tf.int32)
+
+        @tf.function(input_signature=[dict.fromkeys(names, ids)])
+        def forward(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+            logits = self._teacher.model(inputs, training=False).logits
+            return tf.cast(tf.gather(logits, columns, axis=1), tf.float32)
+
+        return forward

@@ -1,7 +1,10 @@
 """Settings that must stand before TensorFlow is imported, and devices."""
 
+import logging
 import os
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 # oneDNN's rewrite to bfloat16 speeds up matrix products several times, but
 # TensorFlow's element-wise kernels are slower in bfloat16 than in float32:
@@ -53,7 +56,8 @@ def set_precision(precision: str) -> str:
             later), else float16.
 
     Returns:
-        The precision in use.
+        The precision in use: `float32` where `float16` was asked for and
+        there is no GPU.
     """
     import tensorflow as tf
     import tf_keras
@@ -67,6 +71,9 @@ def set_precision(precision: str) -> str:
         precision = "bfloat16" if gpus and capable else "float16"
         if not gpus:
             precision = "float32"
+    if precision == "float16" and not gpus:
+        logger.warning("float16 needs a GPU; the teacher runs in float32")
+        precision = "float32"
     if gpus and precision != "float32":
         tf_keras.mixed_precision.set_global_policy(f"mixed_{precision}")
     elif precision == "bfloat16":

@@ -51,23 +51,23 @@ class Trainer:
             == "float16"
         )
         with strategy.scope():
-            self.optimizer = tf_keras.optimizers.legacy.Adam(1e-5)
+            # A variable from the start: one that Adam makes in its first
+            # update would be restored there, over the rate of that update.
+            rate = tf.Variable(0.0, trainable=False)
+            self.optimizer = tf_keras.optimizers.legacy.Adam(rate)
             if self._scales:
                 self.optimizer = tf_keras.mixed_precision.LossScaleOptimizer(
                     self.optimizer
                 )
         self._step = tf.function(self._replicated_step, reduce_retracing=True)
 
-    def step(
-        self, batch: dict, labels, learning_rate: float, weight=None
-    ) -> float:
+    def step(self, batch: dict, labels, learning_rate: float) -> float:
         """Do one update and return the batch's mean cross-entropy.
 
         Args:
             batch: int32 arrays [rows, length] by column name.
             labels: int32 [rows].
             learning_rate: For this update.
-            weight: float32 [rows], 1 unless given; 0 ignores a row.
         """
         rows = len(labels)
         parts = self._strategy.num_replicas_in_sync * (

@@ -1,0 +1,210 @@
+"""Measures a run's student: python -m keras_distill.evaluate RUN --data FILE.
+
+The Keras model and every export of it answer for the same labelled file, side
+by side: accuracy, F1, Matthews' correlation, and how far an export's logits
+are from the Keras model's.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_distill.cli import configure_logging, exit_code
+from keras_distill.config import Config
+from keras_distill.data.examples import Example
+from keras_distill.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_GLUE = ("sst2", "qqp", "mnli")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, evaluate, return the exit code."""
+    options = _parser().parse_args(arguments)
+    configure_logging()
+    return exit_code(lambda: run(options))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Evaluate and write the table, and the JSON file when asked for."""
+    from keras_distill.files import write_json
+
+    result = evaluate(
+        options.run,
+        options.data,
+        options.text_column,
+        options.text_pair_column,
+        options.label_column,
+    )
+    sys.stdout.write(table(result))
+    if options.json is not None:
+        write_json(options.json, result)
+
+
+def evaluate(
+    run_dir: Path,
+    data: Path,
+    text_column: str | None = None,
+    text_pair_column: str | None = None,
+    label_column: str | None = None,
+) -> dict[str, Any]:
+    """Measure every form of a run's student on a labelled file.
+
+    Args:
+        run_dir: A run folder, or a folder that holds a student.
+        data: GLUE's TSV for a GLUE run (when no column is named), else a
+            CSV, TSV or JSON-lines file.
+        text_column: The text's column; the run's own when None.
+        text_pair_column: The second text's, likewise.
+        label_column: The label's, likewise.
+
+    Returns:
+        `data`, `rows`, and `forms`: by name (`keras`, `saved_model`, ...)
+        `accuracy`, `f1`, `mcc`, `cross_entropy`, `bytes` and
+        `max_abs_logit_difference` (to the Keras model).
+
+    Raises:
+        UserError: The run or the file does not fit.
+    """
+    import numpy as np
+
+    from keras_distill.export.forms import exported_forms, keras_form
+    from keras_distill.finished import find_config, find_student
+    from keras_distill.metrics import classification_metrics
+    from keras_distill.progress import progress
+    from keras_distill.student.predictor import StudentPredictor
+
+    run_dir, data = Path(run_dir), Path(data)
+    folder = find_student(run_dir)
+    student = StudentPredictor.load(folder)
+    examples = _read(
+        data,
+        find_config(folder),
+        student.labels,
+        student.pair,
+        (text_column, text_pair_column, label_column),
+    )
+    columns = [[example.text_a for example in examples]]
+    if student.pair:
+        columns.append([example.text_b for example in examples])
+    labels = np.array([example.label for example in examples])
+    forms = [keras_form(student, folder)]
+    # Exports are of a run's main student, not of its baseline or others.
+    if folder == run_dir / "student":
+        forms += exported_forms(run_dir / "export")
+    results: dict[str, dict[str, Any]] = {}
+    reference = None
+    for form in forms:
+        with progress(len(examples), form.name, "rows") as bar:
+            logits = form.logits(columns, bar.update)
+        if reference is None:
+            reference = logits
+        if logits.shape != reference.shape:
+            raise UserError(
+                f"{run_dir}: {form.name} has {logits.shape[-1]} classes, the "
+                f"student {reference.shape[-1]}: export it again"
+            )
+        results[form.name] = {
+            **classification_metrics(logits, labels),
+            "bytes": form.bytes,
+            "max_abs_logit_difference": float(
+                np.max(np.abs(logits - reference))
+            ),
+        }
+    return {"data": str(data), "rows": len(examples), "forms": results}
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the result of `evaluate` as a text table."""
+    rows = [("", "accuracy", "F1", "MCC", "size", "logits off by")]
+    for name, values in result["forms"].items():
+        off_by = f"{values['max_abs_logit_difference']:.1e}"
+        rows.append(
+            (
+                name,
+                *(f"{values[key]:.4f}" for key in ("accuracy", "f1", "mcc")),
+                f"{values['bytes'] / 1e6:.1f} MB",
+                "-" if name == "keras" else off_by,
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [f"{result['data']}: {result['rows']:,} rows"]
+    for first, *others in rows:
+        cells = [first.ljust(widths[0])]
+        cells += [
+            cell.rjust(width)
+            for cell, width in zip(others, widths[1:], strict=True)
+        ]
+        lines.append("  ".join(cells))
+    return "\n".join(lines) + "\n"
+
+
+def _read(
+    path: Path,
+    config: Config | None,
+    labels: Sequence[str],
+    pair: bool,
+    columns: tuple[str | None, str | None, str | None],
+) -> list[Example]:
+    """Read a labelled file as the run's own data was read."""
+    from keras_distill.data.load import LABEL_COLUMN, TEXT_COLUMN
+    from keras_distill.data.unlabeled import TEXT_PAIR_COLUMN
+
+    text, text_pair, label = columns
+    if text_pair is not None and not pair:
+        raise UserError(
+            f"--text-pair-column {text_pair}: the student takes one text"
+        )
+    if config is not None and config.task in _GLUE and not any(columns):
+        from keras_distill.data.glue import label_column, read_glue
+
+        examples = read_glue(config.task, path, labels)
+        if any(example.label is None for example in examples):
+            raise UserError(
+                f"{path}, line 1: no column {label_column(config.task)!r} in "
+                "the header, expected labels"
+            )
+        return examples
+    from keras_distill.data.tables import read_table
+
+    own = Config().data if config is None else config.data
+    second = text_pair or own.text_pair_column or TEXT_PAIR_COLUMN
+    examples, _ = read_table(
+        path,
+        text or own.text_column or TEXT_COLUMN,
+        second if pair else None,
+        label or own.label_column or LABEL_COLUMN,
+        labels,
+    )
+    return examples
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m keras_distill.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="a labelled file: CSV, TSV or JSONL; GLUE's TSV for a GLUE run",
+    )
+    parser.add_argument("--text-column", help="default: as in the run")
+    parser.add_argument("--text-pair-column", help="default: as in the run")
+    parser.add_argument("--label-column", help="default: as in the run")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the numbers there too"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""A student's arithmetic on plain TensorFlow ops, from its weights alone.
+
+A Keras student that is traced where a GPU is visible holds cuDNN's LSTM and
+runs nowhere else. This graph runs everywhere, needs no Python class to be
+loaded again, and keeps no sequence of states, which only training needs.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_distill.student.layers import BiLSTM, PairUnit, WordVectors
+from keras_distill.student.text import PAD_ID
+
+# Dropout is for training; the pair unit is written out below.
+_WITHOUT_WEIGHTS = (keras.layers.InputLayer, keras.layers.Dropout, PairUnit)
+
+
+class StudentGraph(tf.Module):
+    """The forward pass of a student.
+
+    Args:
+        model: A student as `student.models.build_student` makes it.
+
+    Raises:
+        ValueError: The model holds a layer that a student does not have.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__(name="student")
+        tables, encoder, dense = _weighted_layers(model)
+        self.pair = len(model.inputs) == 2
+        # Several tables are one wider table.
+        self.vectors = _constant(
+            np.concatenate(
+                [table.get_weights()[0] for table in tables], axis=1
+            ),
+            "vectors",
+        )
+        self.units = encoder.units
+        # Kernel, recurrent kernel, bias of each direction.
+        weights = encoder.get_weights()
+        kernels, recurrent, biases = zip(weights[:3], weights[3:], strict=True)
+        self.kernel = _constant(np.concatenate(kernels, axis=1), "kernel")
+        self.recurrent_kernel = _constant(
+            np.stack(recurrent), "recurrent_kernel"
+        )
+        self.bias = _constant(np.concatenate(biases), "bias")
+        self.dense = [
+            [_constant(weight, layer.name) for weight in layer.get_weights()]
+            for layer in dense
+        ]
+
+    def logits(
+        self, ids_a: tf.Tensor, ids_b: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Compute logits.
+
+        Args:
+            ids_a: int32 [batch, len], 0 is padding, on the right.
+            ids_b: int32 [batch, len], the second text of a pair.
+
+        Returns:
+            float32 [batch, classes].
+        """
+        output = self._encode(ids_a)
+        if self.pair:
+            second = self._encode(ids_b)
+            output = tf.concat(
+                [output, second, output * second, tf.abs(output - second)],
+                axis=-1,
+            )
+        *hidden, last = self.dense
+        for kernel, bias in hidden:
+            output = tf.nn.relu(tf.matmul(output, kernel) + bias)
+        kernel, bias = last
+        return tf.matmul(output, kernel) + bias
+
+    def _encode(self, ids: tf.Tensor) -> tf.Tensor:
+        """Return the last states, float32 [batch, 2 * units]."""
+        gates = self._input_gates(ids)
+        words = tf.cast(ids != PAD_ID, gates.dtype)
+        steps = tf.expand_dims(_both_ways(words), axis=-1)
+
+        def step(time: tf.Tensor, state: tf.Tensor, cell: tf.Tensor):
+            i, f, g, o = tf.split(
+                gates[time] + tf.matmul(state, self.recurrent_kernel),
+                4,
+                axis=-1,
+            )
+            new_cell = tf.sigmoid(f) * cell + tf.sigmoid(i) * tf.tanh(g)
+            new_state = tf.sigmoid(o) * tf.tanh(new_cell)
+            keep = steps[time]
+            state += keep * (new_state - state)
+            cell += keep * (new_cell - cell)
+            return time + 1, state, cell
+
+        length = tf.shape(ids)[1]
+        zeros = tf.zeros([2, tf.shape(ids)[0], self.units], gates.dtype)
+        _, state, _ = tf.while_loop(
+            lambda time, state, cell: time < length,
+            step,
+            (0, zeros, zeros),
+        )
+        return tf.concat([state[0], state[1]], axis=-1)
+
+    def _input_gates(self, ids: tf.Tensor) -> tf.Tensor:
+        """Project each word once; return [len, 2, batch, 4 * units]."""
+        words, places = tf.unique(tf.reshape(ids, [-1]))
+        projected = tf.matmul(tf.gather(self.vectors, words), self.kernel)
+        # Rows 2w and 2w + 1 are word w's forward and backward projections.
+        projected = tf.reshape(projected + self.bias, [-1, 4 * self.units])
+        rows = _both_ways(2 * tf.reshape(places, tf.shape(ids)))
+        rows += tf.reshape(tf.range(2), [1, 2, 1])
+        return tf.gather(projected, rows)
+
+
+def _weighted_layers(
+    model: keras.Model,
+) -> tuple[list[WordVectors], BiLSTM, list[keras.layers.Dense]]:
+    kinds = {WordVectors: [], BiLSTM: [], keras.layers.Dense: []}
+    for layer in model.layers:
+        if type(layer) in kinds:
+            kinds[type(layer)].append(layer)
+        elif not isinstance(layer, _WITHOUT_WEIGHTS):
+            raise ValueError(
+                "expected a student's layers: WordVectors, BiLSTM, PairUnit, "
+                f"Dropout, Dense. Received: {layer!r}"
+            )
+    tables, encoders, dense = kinds.values()
+    if len(encoders) != 1:
+        raise ValueError(
+            f"a student has one BiLSTM. Received: {len(encoders)} of them"
+        )
+    return tables, encoders[0], dense
+
+
+def _constant(value: np.ndarray, name: str) -> tf.Variable:
+    # A variable and not a constant of the graph: graphs end at 2 GB.
+    return tf.Variable(value, trainable=False, name=name)
+
+
+def _both_ways(table: tf.Tensor) -> tf.Tensor:
+    """Turn [batch, len] into [len, 2, batch]: as is, and reversed."""
+    table = tf.transpose(table)
+    return tf.stack([table, tf.reverse(table, axis=[0])], axis=1)

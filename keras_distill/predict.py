@@ -1,0 +1,235 @@
+"""Asks a run's student: python -m keras_distill.predict RUN [TEXT...].
+
+python -m keras_distill.predict RUN "a gripping film" "a bore"
+python -m keras_distill.predict RUN "How old is he?" --text-b "What's his age?"
+python -m keras_distill.predict RUN < texts.txt > answers.jsonl
+python -m keras_distill.predict RUN --glue-test glue --submission out
+
+Without texts they are read from standard input, one a line; of pairs both
+on one line with a tab between them. --jsonl reads objects with the fields
+text (and text_b) instead. Each text gives one line of JSON: the text, the
+label, and the probability of each class.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from keras_distill.cli import configure_logging, exit_code
+from keras_distill.errors import UserError
+
+if TYPE_CHECKING:
+    from keras_distill.student.predictor import StudentPredictor
+
+FIELDS = ("text", "text_b")
+
+# Lines that are read before answers are written; on a terminal each line is
+# answered when it comes.
+_LINES_AT_ONCE = 4096
+
+Texts = tuple[str, ...]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, predict, return the exit code."""
+    options = _parser().parse_args(arguments)
+    configure_logging()
+    try:
+        return exit_code(lambda: run(options))
+    except BrokenPipeError:
+        # The reader has had enough (`| head`). What is still buffered has
+        # nowhere to go; without this the interpreter complains at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def run(options: argparse.Namespace) -> None:
+    """Load the student and write its answers.
+
+    Raises:
+        UserError: The run, the texts or the flags do not fit each other.
+    """
+    from keras_distill.finished import find_config, find_student
+
+    _check_flags(options)
+    folder = find_student(options.run)
+    from keras_distill.student.predictor import StudentPredictor
+
+    student = StudentPredictor.load(folder)
+    if options.glue_test is not None:
+        from keras_distill.submission import write_submissions
+
+        config = find_config(folder)
+        if config is None:
+            raise UserError(
+                f"{options.run} holds no config.yaml, expected a run folder"
+            )
+        written = write_submissions(
+            student, config.task, options.glue_test, options.submission
+        )
+        sys.stdout.writelines(f"{path}\n" for path in written)
+    elif options.text:
+        answer(student, _given_texts(options, student.pair))
+    else:
+        stream = sys.stdin.buffer
+        rows = read_texts(stream, "standard input", student.pair, options.jsonl)
+        size = 1 if sys.stdin.isatty() else _LINES_AT_ONCE
+        while group := list(itertools.islice(rows, size)):
+            answer(student, group)
+
+
+def answer(student: "StudentPredictor", rows: Sequence[Texts]) -> None:
+    """Write one line of JSON for each row to standard output.
+
+    Args:
+        student: The student.
+        rows: The texts, one or two in a row as the student wants it.
+    """
+    from keras_distill.student.predictor import softmax
+
+    logits = student.logits(*zip(*rows, strict=True))
+    for texts, row in zip(rows, softmax(logits), strict=True):
+        value = dict(zip(FIELDS, texts, strict=False))
+        value["label"] = student.labels[row.argmax()]
+        value["probabilities"] = {
+            label: round(float(probability), 6)
+            for label, probability in zip(student.labels, row, strict=True)
+        }
+        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def read_texts(
+    stream: BinaryIO, name: str, pair: bool, jsonl: bool
+) -> Iterator[Texts]:
+    """Stream the texts of a file, one row for every line.
+
+    Args:
+        stream: The file's bytes.
+        name: The file's name, for messages.
+        pair: Whether a row has two texts.
+        jsonl: The lines are JSON objects; otherwise they are the texts.
+
+    Yields:
+        One or two texts. An empty line is an empty text, so that answers
+        stand where questions stood.
+
+    Raises:
+        UserError: A line is too long, not UTF-8, or not what was expected.
+    """
+    from keras_distill.data.lines import stream_lines
+
+    for number, line in stream_lines(name, stream):
+        place = f"{name}, line {number}"
+        if jsonl:
+            yield _json_texts(place, line, pair)
+        elif not pair:
+            yield (line,)
+        else:
+            texts = tuple(line.split("\t"))
+            if len(texts) != 2:
+                raise UserError(
+                    f"{place}: found {len(texts)} texts, expected two with "
+                    "a tab between them"
+                )
+            yield texts
+
+
+def _json_texts(place: str, line: str, pair: bool) -> Texts:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{place}: not valid JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise UserError(
+            f"{place}: found a JSON {type(row).__name__}, expected an object"
+        )
+    texts = []
+    for field in FIELDS if pair else FIELDS[:1]:
+        text = row.get(field)
+        if not isinstance(text, str):
+            found = "nothing" if text is None else f"a {type(text).__name__}"
+            raise UserError(
+                f"{place}, field {field}: found {found}, expected a string"
+            )
+        texts.append(_checked(f"{place}, field {field}", text))
+    return tuple(texts)
+
+
+def _given_texts(options: argparse.Namespace, pair: bool) -> list[Texts]:
+    columns = [options.text]
+    if pair != bool(options.text_b):
+        raise UserError(
+            "the student compares two texts: add --text-b TEXT"
+            if pair
+            else "--text-b: the student takes one text, not a pair"
+        )
+    if pair:
+        columns.append(options.text_b)
+        if len(options.text) != len(options.text_b):
+            raise UserError(
+                f"--text-b: found {len(options.text_b)} texts for "
+                f"{len(options.text)} first texts, expected as many"
+            )
+    return [
+        tuple(_checked(f"text {number + 1}", text) for text in texts)
+        for number, texts in enumerate(zip(*columns, strict=True))
+    ]
+
+
+def _checked(place: str, text: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(f"{place} is not valid UTF-8") from error
+    return text
+
+
+def _check_flags(options: argparse.Namespace) -> None:
+    if (options.glue_test is None) != (options.submission is None):
+        raise UserError(
+            "--glue-test and --submission go together: GLUE's test files, "
+            "and the folder for the server's files"
+        )
+    if options.glue_test is not None and (options.text or options.text_b):
+        raise UserError("--glue-test: found texts too, expected one of them")
+    if options.text_b and not options.text:
+        raise UserError("--text-b: found no first text, expected as many")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m keras_distill.predict",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("text", nargs="*", help="texts; none: standard input")
+    parser.add_argument(
+        "--text-b", nargs="+", metavar="TEXT", help="second texts of pairs"
+    )
+    parser.add_argument(
+        "--jsonl", action="store_true", help="standard input is JSON lines"
+    )
+    parser.add_argument(
+        "--glue-test",
+        type=Path,
+        metavar="DIR|FILE",
+        help="GLUE's unlabelled test files",
+    )
+    parser.add_argument(
+        "--submission",
+        type=Path,
+        metavar="DIR",
+        help="folder for the GLUE server's files",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

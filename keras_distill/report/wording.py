@@ -1,0 +1,166 @@
+"""How numbers and findings are put in words, in the table and in the card."""
+
+import re
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+UNKNOWN = "-"
+NO_BREAK = "\u00a0"
+
+# The rows of a report: its key in the results and its name for people.
+MODELS = {
+    "teacher": "teacher",
+    "baseline": "student, labels alone",
+    "student": "student, distilled",
+}
+
+
+def percent(value: float | None) -> str:
+    """Return a share as a number of percent: 0.8725 is `87.2`."""
+    return UNKNOWN if value is None else f"{100 * value:.1f}"
+
+
+def score(values: dict[str, Any] | None, metric: str) -> str:
+    """Return a metric in percent, over seeds if there are several.
+
+    Args:
+        values: A model's metrics on one split.
+        metric: `accuracy`, `f1`, `mcc` or `agreement`.
+
+    Returns:
+        `87.2`, or mean and standard deviation over seeds: `87.2 ± 0.4`.
+    """
+    if not values:
+        return UNKNOWN
+    spread = values.get(f"{metric}_std")
+    if spread is None:
+        return percent(values.get(metric))
+    return f"{percent(values[f'{metric}_mean'])} ± {percent(spread)}"
+
+
+def count(value: int | None) -> str:
+    """Return a large number for people: 960,602 is `0.96M`."""
+    if value is None:
+        return UNKNOWN
+    if value < 100_000:
+        return f"{value:,}"
+    return f"{value / 1e6:.{2 if value < 10e6 else 1}f}M"
+
+
+def size(value: int | None) -> str:
+    """Return a number of bytes for people: 6,912,345 is `6.9 MB`."""
+    if value is None:
+        return UNKNOWN
+    megabytes = value / 1e6
+    if megabytes >= 1000:
+        return f"{megabytes / 1000:.1f} GB"
+    return f"{megabytes:.{0 if megabytes >= 100 else 1}f} MB"
+
+
+def rate(value: float | None) -> str:
+    """Return a number per second for people: `2,950`."""
+    return UNKNOWN if value is None else f"{value:,.0f}"
+
+
+def f1_name(results: dict[str, Any]) -> str:
+    """Return what F1 is called: with more than two classes it is a mean."""
+    return "F1" if len(results["labels"]) == 2 else "macro F1"
+
+
+def texts_name(results: dict[str, Any]) -> str:
+    """Return what a row of the task is, for rates."""
+    return "pairs" if results["pair"] else "sentences"
+
+
+def chosen_on(results: dict[str, Any], split: str) -> bool:
+    """Say whether learning rate and epochs were chosen on a split."""
+    return results["splits"][split]["chosen_on"]
+
+
+def models(results: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return name and results of each model that the run has."""
+    return [
+        (name, results[key])
+        for key, name in MODELS.items()
+        if results[key] is not None
+    ]
+
+
+def gain_sentence(results: dict[str, Any]) -> str | None:
+    """Say what distillation gained on the first split.
+
+    Returns:
+        One sentence or two, or None when no baseline was trained.
+    """
+    gain = results["gain"]
+    if gain["points"] is None:
+        return None
+    points, low, high = (gain[key] for key in ("points", "ci_low", "ci_high"))
+    rows = results["splits"][gain["split"]]["rows"]
+    seeds = len(results["student"]["seeds"])
+    mean = f", mean of {seeds} seeds" if seeds > 1 else ""
+    text = (
+        f"Distillation changes accuracy on {gain['split']} by {points:+.1f} "
+        f"points (95% interval {low:+.1f} to {high:+.1f}; {rows:,} "
+        f"rows{mean})."
+    )
+    if low <= 0 <= high:
+        text += " The interval holds 0: these rows do not settle it."
+    return text
+
+
+def choices(results: dict[str, Any]) -> str:
+    """Return what was chosen on the selection split."""
+    if results["teacher"]["fine_tuned_here"]:
+        return "learning rate and epochs"
+    return "the students' epochs"
+
+
+def choice_sentence(results: dict[str, Any], split: str) -> str:
+    """Say whether a split's numbers are those of untouched rows."""
+    what = choices(results)
+    what = f"{what[0].upper()}{what[1:]} were chosen on"
+    if chosen_on(results, split):
+        return f"{what} {split} itself, so its numbers flatter."
+    place = "dev"
+    if results["selected_on"] != "dev":
+        place = "a held-out part of train (select)"
+    return f"{what} {place}; {split} had no say in anything."
+
+
+def wrapped(text: str | None) -> str | None:
+    """Return one paragraph with line breaks, 79 columns wide."""
+    if text is None:
+        return None
+    # Not split(): no-break spaces hold numbers and units together.
+    lines = textwrap.fill(
+        " ".join(re.split(r"[ \n]+", text.strip())),
+        79,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return lines.replace(NO_BREAK, " ")
+
+
+def aligned(
+    rows: Sequence[Sequence[str]], widths: Sequence[int] = ()
+) -> list[str]:
+    """Return rows of cells as lines, the first column to the left.
+
+    Args:
+        rows: Cells; every row has as many.
+        widths: Least widths of the first columns.
+    """
+    needed = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for place, width in enumerate(widths):
+        needed[place] = max(needed[place], width)
+    lines = []
+    for first, *others in rows:
+        cells = [first.ljust(needed[0])]
+        cells += [
+            cell.rjust(width)
+            for cell, width in zip(others, needed[1:], strict=True)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines

@@ -1,0 +1,96 @@
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+import tiny_runs
+
+
+@pytest.fixture(autouse=True)
+def same_logging_afterwards():
+    """Undo what a command line sets up, so that caplog works elsewhere."""
+    logger = logging.getLogger("keras_distill")
+    handlers, level, propagate = logger.handlers, logger.level, logger.propagate
+    yield
+    logger.handlers, logger.propagate = handlers, propagate
+    logger.setLevel(level)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of train.py that has ended."""
+
+    path: Path
+    arguments: tuple
+    result: CompletedProcess
+
+    def again(self, *more, path=None):
+        """The command line of the same run, perhaps in another folder."""
+        return (
+            "train.py",
+            *self.arguments,
+            *("--output-dir", path or self.path),
+            *more,
+        )
+
+    def copy(self, path, *folders):
+        """Copy the folders of finished stages to another run folder."""
+        for name in folders:
+            shutil.copytree(self.path / name, path / name)
+        return path
+
+
+def _finished(path, *arguments):
+    run = Run(path, (*arguments, *tiny_runs.SMALL), None)
+    result = tiny_runs.run(*run.again())
+    assert result.returncode == 0, result.stderr
+    return Run(path, run.arguments, result)
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(workshop):
+    """The folder of a BERT with two layers."""
+    result = tiny_runs.run(tiny_runs.__file__, workshop / "bert")
+    assert result.returncode == 0, result.stderr
+    return workshop / "bert"
+
+
+@pytest.fixture(scope="session")
+def sst2_run(workshop, tiny_bert):
+    """A sentence task, with word vectors and a second seed."""
+    vectors = tiny_runs.write_vectors(workshop / "vectors.txt")
+    data = tiny_runs.write_sst2(workshop / "glue-sst2")
+    return _finished(
+        workshop / "sst2",
+        *("--task", "sst2", "--data-dir", data, "--teacher", tiny_bert),
+        *("--embeddings", vectors, "--extra-seeds", "1"),
+    )
+
+
+@pytest.fixture(scope="session")
+def qqp_run(workshop, tiny_bert):
+    """A pair task."""
+    data = tiny_runs.write_qqp(workshop / "glue-qqp")
+    return _finished(
+        workshop / "qqp",
+        *("--task", "qqp", "--data-dir", data, "--teacher", tiny_bert),
+    )
+
+
+@pytest.fixture(scope="session")
+def stars_run(workshop, tiny_bert):
+    """A user's table with five classes, and unlabelled text."""
+    data = tiny_runs.write_stars(workshop / "stars-data")
+    return _finished(
+        workshop / "stars",
+        *("--task", "custom", "--train-file", data / "reviews.csv"),
+        *("--text-column", "review", "--label-column", "stars"),
+        *("--unlabeled", data / "more.txt", "--teacher", tiny_bert),
+    )

@@ -1,0 +1,194 @@
+"""Tiny teachers, tiny data and a tiny hub, for the teacher's own process.
+
+Nothing of TensorFlow or transformers is imported before a function needs it:
+the tests' process imports this file too.
+"""
+
+import contextlib
+import hashlib
+import http.server
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from keras_distill.data.examples import Example
+
+GOOD = ["fine", "good", "great", "lovely", "superb", "warm"]
+BAD = ["awful", "bad", "cold", "dull", "poor", "weak"]
+OTHER = [
+    *("a", "and", "film", "food", "in", "is", "it", "of", "place", "plot"),
+    *("tale", "that", "the", "this", "to", "was", "we", "with", "Paris"),
+    *("paris", ",", ".", "!"),
+]
+SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+VOCABULARY = [*SPECIALS, *GOOD, *BAD, *OTHER]
+LABELS = ["negative", "positive"]
+
+
+def examples(count, seed=0, longest=12):
+    """Sentences that one word decides, of 2 to `longest` words."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in range(count):
+        label = int(rng.integers(2))
+        words = list(rng.choice(OTHER, rng.integers(1, longest)))
+        words.append(rng.choice(GOOD if label else BAD))
+        text = " ".join(map(str, rng.permutation(words)))
+        rows.append(Example(text, None, label, id=f"{seed}-{number}"))
+    return rows
+
+
+def tokenizer(folder, lower_case=True):
+    """BERT's tokenizer over `VOCABULARY`."""
+    from transformers import BertTokenizerFast
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
+    return BertTokenizerFast(
+        str(folder / "vocab.txt"), do_lower_case=lower_case
+    )
+
+
+def roberta_tokenizer(folder):
+    """RoBERTa's byte tokenizer without a single merge."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import RobertaTokenizerFast
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", *sorted(ByteLevel.alphabet())]
+    ids = {token: i for i, token in enumerate([*tokens, "<mask>"])}
+    (folder / "vocab.json").write_text(json.dumps(ids))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    return RobertaTokenizerFast(
+        str(folder / "vocab.json"), str(folder / "merges.txt")
+    )
+
+
+def bert(names=("LABEL_0", "LABEL_1"), seed=0, head=True, scale=0.5, layers=2):
+    """A small BERT with random weights and no dropout.
+
+    At a scale of 0.5 logits differ much from row to row, at 0.1 it learns.
+    """
+    import tf_keras
+    from transformers import (
+        BertConfig,
+        TFBertForSequenceClassification,
+        TFBertModel,
+    )
+
+    tf_keras.utils.set_random_seed(seed)
+    config = BertConfig(
+        vocab_size=len(VOCABULARY),
+        hidden_size=16,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        initializer_range=scale,
+        id2label=dict(enumerate(names)),
+        label2id={name: i for i, name in enumerate(names)},
+    )
+    model = (TFBertForSequenceClassification if head else TFBertModel)(config)
+    model.build_in_name_scope()
+    return model
+
+
+def roberta(tokens):
+    """A RoBERTa with 1 layer, for inputs of up to 32 tokens."""
+    from transformers import RobertaConfig, TFRobertaForSequenceClassification
+
+    config = RobertaConfig(
+        vocab_size=len(tokens),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        # The first two positions are never used.
+        max_position_embeddings=34,
+    )
+    return TFRobertaForSequenceClassification(config)
+
+
+def checkpoint(folder, lower_case=True, **settings):
+    """Write a tiny BERT and its tokenizer; return the folder."""
+    folder = Path(folder)
+    tokenizer(folder, lower_case).save_pretrained(folder)
+    bert(**settings).save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+@contextlib.contextmanager
+def hub(repositories):
+    """Serve folders as the Hugging Face hub does.
+
+    Args:
+        repositories: Repository name, such as `acme/bert`, to its folder.
+
+    Yields:
+        The address for `HF_ENDPOINT`, and the list of requests seen.
+    """
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    seen = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self._answer(body=False)
+
+        def do_GET(self):
+            self._answer(body=True)
+
+        def log_message(self, *_):
+            pass
+
+        def _answer(self, body):
+            path = self.path.partition("?")[0].strip("/")
+            seen.append(f"{self.command} /{path}")
+            for name, folder in repositories.items():
+                for revision in ("main", commit):
+                    prefix = f"{name}/resolve/{revision}/"
+                    file = folder / path.removeprefix(prefix)
+                    if path.startswith(prefix) and file.is_file():
+                        return self._send(200, file.read_bytes(), body)
+                    if path.startswith(prefix):
+                        return self._fail("EntryNotFound")
+                if path.startswith(f"api/models/{name}/tree"):
+                    return self._fail("EntryNotFound")
+                if path.startswith(f"api/models/{name}"):
+                    files = sorted(p.name for p in folder.iterdir())
+                    facts = {
+                        "id": name,
+                        "sha": commit,
+                        "siblings": [{"rfilename": f} for f in files],
+                    }
+                    text = json.dumps(facts).encode()
+                    return self._send(200, text, body)
+            return self._fail("RepoNotFound")
+
+        def _fail(self, code):
+            self.send_response(404)
+            self.send_header("X-Error-Code", code)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def _send(self, status, data, body):
+            digest = hashlib.sha256(data).hexdigest()
+            self.send_response(status)
+            self.send_header("ETag", f'"{digest}"')
+            self.send_header("X-Repo-Commit", commit)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            if body:
+                self.wfile.write(data)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", seen
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,50 @@
+import logging
+
+import pytest
+
+from keras_distill.cli import configure_logging, exit_code
+from keras_distill.errors import ReportedError, UserError
+
+
+def fail(error):
+    def work():
+        raise error
+
+    return work
+
+
+def test_work_that_ends_well_is_exit_code_0(capsys):
+    assert exit_code(lambda: "anything") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_bad_input_is_one_line_and_exit_code_2(capsys):
+    assert exit_code(fail(UserError("a.csv, line 3: no label"))) == 2
+    assert capsys.readouterr().err == "error: a.csv, line 3: no label\n"
+
+
+def test_what_a_child_has_said_is_not_said_again(capsys):
+    assert exit_code(fail(ReportedError())) == 2
+    assert capsys.readouterr().err == ""
+
+
+def test_an_interrupt_says_that_the_command_goes_on(capsys):
+    assert exit_code(fail(KeyboardInterrupt())) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        exit_code(lambda: 1 / 0)
+
+
+def test_logging_twice_says_every_line_once(capsys):
+    root = logging.getLogger("keras_distill")
+    before = (root.handlers, root.level, root.propagate)
+    try:
+        configure_logging()
+        configure_logging()
+        logging.getLogger("keras_distill.any").info("a line")
+        assert capsys.readouterr().err.count("a line") == 1
+    finally:
+        root.handlers, root.level, root.propagate = before

@@ -1,0 +1,368 @@
+import dataclasses
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_distill.config import (
+    STAGES,
+    Config,
+    StudentConfig,
+    assign,
+    config_from_dict,
+    load_config,
+    merge,
+    override,
+)
+from keras_distill.errors import UserError
+from keras_distill.options import chosen_stages, parser, resolve
+from keras_distill.tasks import TASKS, get_task
+
+
+def resolved(*arguments):
+    return resolve(parser("").parse_args(arguments))
+
+
+def test_the_defaults_are_the_papers():
+    config = Config()
+    assert config.teacher.name == "bert-large-uncased"
+    assert config.teacher.learning_rates == [2e-5, 3e-5, 4e-5, 5e-5]
+    augmentation = config.augmentation
+    assert (augmentation.p_mask, augmentation.p_pos) == (0.1, 0.1)
+    assert (augmentation.p_ngram, augmentation.max_ngram) == (0.25, 5)
+    student = config.student
+    assert (student.lstm_units, student.hidden_units) == (150, 200)
+    assert (student.alpha, student.loss) == (0.0, "mse")
+    assert (student.embedding_mode, student.optimizer) == (
+        "multichannel",
+        "adadelta",
+    )
+
+
+@pytest.mark.parametrize(
+    "task, n_iter, batch_size",
+    [("sst2", 20, 50), ("qqp", 10, 256), ("mnli", 10, 256)],
+)
+def test_the_named_tasks_have_the_papers_settings(task, n_iter, batch_size):
+    config = resolved("--task", task)
+    assert config.augmentation.n_iter == n_iter
+    assert config.student.batch_size == batch_size
+
+
+def test_an_unknown_key_lists_the_valid_ones():
+    with pytest.raises(UserError) as caught:
+        config_from_dict({"student": {"alfa": 0.3}})
+    message = str(caught.value)
+    assert message.startswith("unknown configuration key student.alfa;")
+    for field in dataclasses.fields(StudentConfig):
+        assert f"student.{field.name}" in message
+
+
+def test_an_unknown_section_lists_the_sections():
+    with pytest.raises(UserError, match="students; valid keys: task, seed,"):
+        config_from_dict({"students": {}})
+
+
+@pytest.mark.parametrize(
+    "section, key, value, expected",
+    [
+        ("student", "epochs", "3", "expected a whole number"),
+        ("student", "epochs", 2.5, "expected a whole number"),
+        ("student", "epochs", True, "expected a whole number"),
+        ("student", "epochs", None, "expected a whole number"),
+        ("student", "alpha", "much", "expected a number"),
+        ("student", "alpha", False, "expected a number"),
+        ("student", "alpha", [0.5], "expected a number"),
+        ("student", "word_pieces", "yes", "expected true or false"),
+        ("student", "word_pieces", 1, "expected true or false"),
+        ("student", "loss", "l1", "expected one of: mse, kl"),
+        ("student", "patience", "soon", "expected a whole number"),
+        ("teacher", "learning_rates", 2e-5, "expected a list"),
+        ("teacher", "learning_rates", ["fast"], "expected a number"),
+        ("teacher", "name", ["bert"], "expected text"),
+        ("data", "labels", "negative", "expected a list"),
+    ],
+)
+def test_a_value_of_another_type_names_key_value_and_type(
+    section, key, value, expected
+):
+    with pytest.raises(UserError) as caught:
+        config_from_dict({section: {key: value}})
+    message = str(caught.value)
+    assert f"{section}.{key} is " in message
+    assert expected in message
+
+
+def test_labels_that_yaml_reads_as_booleans_are_refused():
+    values = yaml.safe_load("data: {labels: [yes, no]}")
+    with pytest.raises(UserError, match="data.labels is True.*quotes"):
+        config_from_dict(values)
+
+
+@pytest.mark.parametrize(
+    "section, key, value",
+    [
+        ("student", "alpha", 1.1),
+        ("student", "alpha", -0.1),
+        ("student", "alpha", float("nan")),
+        ("student", "temperature", 0),
+        ("student", "temperature", float("inf")),
+        ("student", "learning_rate", -1.0),
+        ("student", "epochs", 0),
+        ("student", "batch_size", 0),
+        ("student", "dropout", 1.0),
+        ("teacher", "learning_rates", []),
+        ("teacher", "learning_rates", [1e-5, 0]),
+        ("teacher", "warmup_fraction", 1.5),
+        ("augmentation", "n_iter", -1),
+        ("augmentation", "p_ngram", 2),
+        ("augmentation", "workers", 0),
+        ("data", "heldout_fraction", 0.6),
+        ("data", "train_limit", 0),
+        ("transfer_set", "rows_per_shard", 0),
+    ],
+)
+def test_a_value_outside_its_range_names_the_key(section, key, value):
+    with pytest.raises(UserError, match=f"^{section}.{key} is "):
+        config_from_dict({section: {key: value}})
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(UserError, match="^seed is -1"):
+        resolved("--seed", "-1")
+
+
+def test_operators_that_exclude_each_other_may_not_exceed_one():
+    with pytest.raises(UserError, match="p_mask . augmentation.p_pos is 1.2"):
+        config_from_dict({"augmentation": {"p_mask": 0.6, "p_pos": 0.6}})
+
+
+def test_a_section_that_is_no_mapping_is_refused():
+    with pytest.raises(UserError, match="section student is None"):
+        config_from_dict({"student": None})
+
+
+def test_a_number_that_yaml_reads_as_a_string_is_a_number():
+    # YAML 1.1 wants a dot in 2.0e-5.
+    assert yaml.safe_load("2e-5") == "2e-5"
+    config = config_from_dict(
+        yaml.safe_load("teacher: {learning_rates: [2e-5, 3.0e-5]}")
+    )
+    assert config.teacher.learning_rates == [2e-5, 3e-5]
+    assert resolved("--teacher-lr", "2e-5,1e-4").teacher.learning_rates == [
+        2e-5,
+        1e-4,
+    ]
+
+
+def test_numbers_serve_as_strings():
+    config = config_from_dict({"data": {"labels": [1, 2, 5]}})
+    assert config.data.labels == ["1", "2", "5"]
+
+
+def test_a_saved_configuration_gives_the_same_configuration(tmp_path):
+    config = resolved(
+        *("--task", "custom", "--train-file", "a.csv", "--seed", "7"),
+        *("--set", "data.labels=[no way, 'yes', '1']", "--teacher-lr", "3e-5"),
+    )
+    config.save(tmp_path / "config.yaml")
+    again = config_from_dict(load_config(tmp_path / "config.yaml"))
+    assert again == config
+    assert resolved("--config", str(tmp_path / "config.yaml")) == config
+
+
+def test_set_reads_its_value_as_yaml():
+    config = resolved(
+        *("--set", "student.alpha=0.3"),
+        *("--set", "student.word_pieces=true"),
+        *("--set", "student.patience=null"),
+        *("--set", "teacher.learning_rates=[1e-5, 2]"),
+        *("--set", "baseline=false"),
+        *("--set", "student.embeddings=a=b.txt"),
+    )
+    assert config.student.alpha == 0.3
+    assert config.student.word_pieces is True
+    assert config.student.patience is None
+    assert config.teacher.learning_rates == [1e-5, 2.0]
+    assert config.baseline is False
+    assert config.student.embeddings == "a=b.txt"
+
+
+@pytest.mark.parametrize(
+    "assignment, reason",
+    [
+        ("student.alpha", "expected section.key=value"),
+        ("=3", "expected section.key=value"),
+        ("student.alpha=[", "not a YAML value"),
+        ("student.alfa=1", "unknown configuration key student.alfa"),
+        ("student=1", "section student is 1"),
+        ("student.=1", "unknown configuration key student."),
+        ("seed.x=1", "seed is .*expected a whole number"),
+        ("student.alpha.x=1", "expected a number"),
+    ],
+)
+def test_a_wrong_assignment_says_what_is_wrong(assignment, reason):
+    with pytest.raises(UserError, match=reason):
+        resolved("--set", assignment)
+
+
+def test_a_key_below_a_plain_value_is_refused():
+    with pytest.raises(UserError, match="seed has no keys"):
+        assign({"seed": 3}, "seed.x", 1)
+
+
+def test_a_task_can_be_set_with_its_settings_but_not_behind_their_back():
+    with pytest.raises(UserError, match="--task qqp"):
+        resolved("--set", "task=qqp")
+
+
+def test_file_beats_task_flag_beats_file_and_set_beats_all(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "task: qqp\n"
+        "seed: 5\n"
+        "student: {batch_size: 128, epochs: 9, alpha: 0.1}\n"
+    )
+    config = resolved(
+        *("--config", str(path), "--epochs", "8", "--alpha", "0.2"),
+        *("--set", "student.alpha=0.4", "--set", "student.alpha=0.5"),
+    )
+    assert config.task == "qqp"
+    assert config.seed == 5
+    assert config.augmentation.n_iter == 10  # The task's own.
+    assert config.student.batch_size == 128  # The file's, over the task's.
+    assert config.student.epochs == 8  # The flag's, over the file's.
+    assert config.student.alpha == 0.5  # The last --set's.
+
+
+def test_the_task_flag_beats_the_files_task(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("task: qqp\n")
+    config = resolved("--config", str(path), "--task", "sst2")
+    assert config.task == "sst2"
+    assert config.student.batch_size == 50
+
+
+def test_one_resolution_leaves_no_trace_in_the_next():
+    before = {name: repr(task.defaults) for name, task in TASKS.items()}
+    assert resolved("--teacher", "mine", "--epochs", "2").teacher.name == "mine"
+    assert {n: repr(t.defaults) for n, t in TASKS.items()} == before
+    assert (
+        resolved().teacher.name == get_task("quick").defaults["teacher"]["name"]
+    )
+
+
+KEYS = st.sampled_from("abc")
+TREES = st.recursive(
+    st.integers(), lambda inner: st.dictionaries(KEYS, inner), max_leaves=8
+)
+MAPPINGS = st.dictionaries(KEYS, TREES)
+
+
+@given(MAPPINGS, MAPPINGS)
+def test_merging_keeps_every_value_of_the_upper_layer(base, other):
+    before = repr(base), repr(other)
+    merged = merge(base, other)
+    assert (repr(base), repr(other)) == before
+    assert merge(merged, other) == merged
+    for key, value in other.items():
+        if not isinstance(value, dict):
+            assert merged[key] == value
+    assert set(merged) == set(base) | set(other)
+
+
+@given(MAPPINGS, st.integers())
+def test_changing_a_merged_mapping_changes_neither_layer(base, value):
+    upper = {"a": {"b": 1}}
+    merged = merge(base, upper)
+    before = repr(base)
+    merged["a"]["b"] = value
+    for section in merged.values():
+        if isinstance(section, dict):
+            section["new"] = value
+    assert repr(base) == before
+    assert upper == {"a": {"b": 1}}
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        (b"- a\n- b\n", "holds a list, expected a mapping"),
+        (b"student: [\n", "is not valid YAML"),
+        (b"\xff\xfe\x00", "is not valid YAML"),
+        (b"task: [sst2]\n", "no such task"),
+        (b"task: poetry\n", "expected one of: quick, sst2, qqp"),
+        (b"student:\n", "section student is None"),
+        (b"1: 2\n", "unknown configuration key 1"),
+    ],
+)
+def test_a_bad_configuration_file_is_one_line(tmp_path, content, reason):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=reason) as caught:
+        resolved("--config", str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_configuration_file_is_named(tmp_path):
+    with pytest.raises(UserError, match="cannot read .*none.yaml: No such"):
+        resolved("--config", str(tmp_path / "none.yaml"))
+
+
+def test_an_empty_configuration_file_changes_nothing(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("# nothing\n")
+    assert resolved("--config", str(path)) == resolved()
+
+
+def test_override_makes_the_section_it_needs():
+    values = {}
+    override(values, "student.alpha = 0.3")
+    assert values == {"student": {"alpha": 0.3}}
+
+
+def test_every_option_reaches_the_key_it_names():
+    config = resolved(
+        *("--task", "custom", "--train-file", "t.csv", "--dev-file", "d.csv"),
+        *("--test-file", "e.csv", "--text-column", "x", "--label-column", "y"),
+        *("--text-pair-column", "z", "--unlabeled", "u.txt", "v.txt"),
+        *("--select-on", "heldout", "--teacher", "T", "--cased"),
+        *("--teacher-checkpoint", "C", "--teacher-epochs", "2"),
+        *("--precision", "float32", "--n-iter", "4", "--pos-tagger", "none"),
+        *("--embeddings", "E", "--embedding-mode", "static", "--alpha", "0.3"),
+        *("--loss", "kl", "--epochs", "5", "--batch-size", "6"),
+        *("--extra-seeds", "7", "--no-baseline", "--seed", "8"),
+    )
+    data, teacher, student = config.data, config.teacher, config.student
+    assert (data.train_file, data.dev_file, data.test_file) == (
+        "t.csv",
+        "d.csv",
+        "e.csv",
+    )
+    assert (data.text_column, data.text_pair_column) == ("x", "z")
+    assert (data.label_column, data.unlabeled) == ("y", ["u.txt", "v.txt"])
+    assert data.select_on == "heldout"
+    assert (teacher.name, teacher.checkpoint) == ("T", "C")
+    assert (teacher.epochs, teacher.precision) == (2, "float32")
+    assert teacher.cased is True
+    assert config.augmentation.n_iter == 4
+    assert config.augmentation.pos_tagger == "none"
+    assert (student.embeddings, student.embedding_mode) == ("E", "static")
+    assert (student.alpha, student.loss) == (0.3, "kl")
+    assert (student.epochs, student.batch_size) == (5, 6)
+    assert student.extra_seeds == 7
+    assert (config.baseline, config.seed) == (False, 8)
+
+
+def test_all_stages_run_unless_some_are_named():
+    options = parser("").parse_args([])
+    assert chosen_stages(options) == list(STAGES)
+    options = parser("").parse_args(["--stages", "teacher, augment"])
+    assert chosen_stages(options) == ["teacher", "augment"]
+
+
+def test_a_stage_that_does_not_exist_lists_those_that_do():
+    options = parser("").parse_args(["--stages", "teacher,train"])
+    with pytest.raises(UserError, match="no stage 'train'.*data,teacher,"):
+        chosen_stages(options)

@@ -1,0 +1,235 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_students import make_run, make_student, random_texts
+
+from keras_distill import evaluate, metrics
+from keras_distill.export.saved_model import SavedStudent
+from keras_distill.student.predictor import StudentPredictor
+
+TEXTS = random_texts(30)
+PLACES = [i % 3 % 2 for i in range(30)]
+NAMES = ("negative", "positive")
+
+
+def save_model(run, student_dir=None):
+    """Export without the proof, which takes a process of its own."""
+    student = StudentPredictor.load(student_dir or run / "student")
+    module = SavedStudent(student)
+    folder = run / "export" / "saved_model"
+    tf.saved_model.save(module, str(folder), module.signatures())
+    return folder
+
+
+def write_table(path, header, *columns):
+    rows = [header, *zip(*columns, strict=True)]
+    lines = ["\t".join(map(str, row)) for row in rows]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = make_run(tmp_path_factory.mktemp("run"))
+    save_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_table(
+        tmp_path_factory.mktemp("data") / "dev.tsv",
+        ["text", "label"],
+        TEXTS,
+        [NAMES[place] for place in PLACES],
+    )
+
+
+@pytest.fixture
+def measure(capsys):
+    """Run the command line; give exit code, output and errors."""
+
+    def run(folder, data, *arguments):
+        code = evaluate.main(
+            [str(folder), "--data", str(data), *map(str, arguments)]
+        )
+        output, errors = capsys.readouterr()
+        return code, output, errors
+
+    return run
+
+
+def test_keras_and_the_savedmodel_stand_side_by_side(run, data):
+    result = evaluate.evaluate(run, data)
+    logits = StudentPredictor.load(run / "student").logits(TEXTS)
+    labels = np.array(PLACES)
+    assert result["rows"] == 30
+    assert list(result["forms"]) == ["keras", "saved_model"]
+    for values in result["forms"].values():
+        for name in ("accuracy", "f1", "mcc", "cross_entropy"):
+            score = getattr(metrics, name)(logits, labels)
+            assert values[name] == pytest.approx(score, abs=1e-5)
+        assert values["max_abs_logit_difference"] < 1e-5
+        assert values["bytes"] > 1000
+
+
+def test_an_export_of_another_student_shows(data, tmp_path):
+    run = make_run(tmp_path / "run")
+    other = make_student(tmp_path / "other", mode="static")
+    save_model(run, other)
+    keras, saved = evaluate.evaluate(run, data)["forms"].values()
+    assert keras["max_abs_logit_difference"] == 0
+    expected = np.abs(
+        StudentPredictor.load(other).logits(TEXTS)
+        - StudentPredictor.load(run / "student").logits(TEXTS)
+    ).max()
+    assert expected > 0.01
+    assert saved["max_abs_logit_difference"] == pytest.approx(
+        expected, abs=1e-5
+    )
+
+
+def test_the_table_has_a_row_for_each_form(run, data, measure):
+    code, output, _ = measure(run, data)
+    title, header, keras, saved = output.splitlines()
+    assert code == 0
+    assert title == f"{data}: 30 rows"
+    assert header.split()[:3] == ["accuracy", "F1", "MCC"]
+    accuracy = evaluate.evaluate(run, data)["forms"]["keras"]["accuracy"]
+    assert keras.split()[:2] == ["keras", f"{accuracy:.4f}"]
+    assert keras.split()[-1] == "-"
+    assert saved.split()[0] == "saved_model"
+    assert len({len(line) for line in (header, keras, saved)}) == 1
+
+
+def test_the_numbers_are_written_as_json(run, data, measure, tmp_path):
+    code, _, _ = measure(run, data, "--json", tmp_path / "numbers.json")
+    assert code == 0
+    values = json.loads((tmp_path / "numbers.json").read_text())
+    assert values == evaluate.evaluate(run, data)
+
+
+def test_a_run_without_exports_shows_keras_alone(data, tmp_path):
+    run = make_run(tmp_path / "run")
+    assert list(evaluate.evaluate(run, data)["forms"]) == ["keras"]
+
+
+def test_a_baseline_is_not_compared_with_the_students_exports(data, tmp_path):
+    run = make_run(tmp_path / "run")
+    save_model(run)
+    make_student(run / "baseline")
+    forms = evaluate.evaluate(run / "baseline", data)["forms"]
+    assert list(forms) == ["keras"]
+
+
+def test_the_columns_are_those_of_the_run(tmp_path):
+    run = make_run(
+        tmp_path / "run",
+        data={
+            "train_file": "train.csv",
+            "text_column": "review",
+            "label_column": "stars",
+        },
+    )
+    path = write_table(
+        tmp_path / "dev.tsv", ["stars", "review"], NAMES, ["a", "b"]
+    )
+    assert evaluate.evaluate(run, path)["rows"] == 2
+
+
+def test_columns_can_be_named(run, tmp_path, measure):
+    path = write_table(
+        tmp_path / "dev.tsv", ["stars", "review"], NAMES, ["a", "b"]
+    )
+    code, output, _ = measure(
+        run, path, "--text-column", "review", "--label-column", "stars"
+    )
+    assert code == 0
+    assert ": 2 rows" in output
+
+
+def test_a_pair_is_read_from_two_columns(tmp_path, measure):
+    run = make_run(tmp_path / "run", pair=True)
+    save_model(run)
+    places = [i % 2 for i in range(len(TEXTS))]
+    path = write_table(
+        tmp_path / "dev.tsv",
+        ["text", "second", "label"],
+        TEXTS,
+        TEXTS[::-1],
+        [NAMES[place] for place in places],
+    )
+    result = evaluate.evaluate(run, path, text_pair_column="second")
+    logits = StudentPredictor.load(run / "student").logits(TEXTS, TEXTS[::-1])
+    accuracy = metrics.accuracy(logits, np.array(places))
+    for values in result["forms"].values():
+        assert values["accuracy"] == accuracy
+
+
+def test_a_glue_run_reads_glues_own_files(tmp_path):
+    run = make_run(
+        tmp_path / "run", task="sst2", labels=("positive", "negative")
+    )
+    # 1 is positive in GLUE's file, which is this student's first class.
+    path = write_table(
+        tmp_path / "dev.tsv", ["sentence", "label"], TEXTS, PLACES
+    )
+    result = evaluate.evaluate(run, path)
+    logits = StudentPredictor.load(run / "student").logits(TEXTS)
+    expected = metrics.accuracy(logits, 1 - np.array(PLACES))
+    assert result["forms"]["keras"]["accuracy"] == expected
+
+
+def test_a_glue_run_reads_other_files_when_columns_are_named(tmp_path):
+    run = make_run(tmp_path / "run", task="sst2")
+    path = write_table(tmp_path / "d.tsv", ["mine", "label"], ["a", "b"], NAMES)
+    assert evaluate.evaluate(run, path, text_column="mine")["rows"] == 2
+
+
+def test_bad_input_is_one_line(run, tmp_path, measure):
+    glue = make_run(tmp_path / "glue", task="sst2")
+    unlabelled = write_table(
+        tmp_path / "test.tsv", ["index", "sentence"], [0], ["good"]
+    )
+    strange = write_table(
+        tmp_path / "strange.tsv", ["text", "label"], ["good"], ["fine"]
+    )
+    for folder, path, flags, message in (
+        (run, tmp_path / "no.tsv", [], "no.tsv: No such file"),
+        (run, strange, [], "line 2, column label: found 'fine', expected one"),
+        (run, strange, ["--text-column", "x"], "no column 'x' in the header"),
+        (run, strange, ["--text-pair-column", "label"], "takes one text"),
+        (glue, unlabelled, [], "test.tsv, line 1: no column 'label'"),
+        (tmp_path, strange, [], "holds no student"),
+    ):
+        code, output, errors = measure(folder, path, *flags)
+        assert (code, output) == (2, "")
+        assert message in errors
+        assert errors.count("\n") == 1
+
+
+def test_a_damaged_savedmodel_is_named(data, tmp_path, measure):
+    run = make_run(tmp_path / "run")
+    (run / "export" / "saved_model").mkdir(parents=True)
+    (run / "export" / "saved_model" / "saved_model.pb").write_bytes(b"half")
+    code, _, errors = measure(run, data)
+    assert code == 2
+    assert f"{run / 'export' / 'saved_model'} is no SavedModel" in errors
+
+
+def test_an_export_that_does_not_fit_the_student_is_refused(
+    data, tmp_path, measure
+):
+    run = make_run(tmp_path / "run")
+    for changes, message in (
+        ({"labels": ("a", "b", "c")}, "saved_model has 3 classes"),
+        ({"pair": True}, "takes text, text_b, expected text"),
+    ):
+        folder = save_model(run, make_student(tmp_path / "other", **changes))
+        code, _, errors = measure(run, data)
+        assert code == 2
+        assert message in errors
+        shutil.rmtree(folder)

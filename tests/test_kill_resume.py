@@ -1,0 +1,432 @@
+"""Killed anywhere and started again, a run ends as if nothing had happened.
+
+Each stage is hit in a copy of a finished run that holds what the stage
+needs, and compared with that run afterwards. The tiny teacher and student
+have no dropout, so what is not equal byte for byte is equal up to the order
+of floating-point sums; TOLERANCE is what that may come to.
+"""
+
+import csv
+import random
+
+import keras
+import numpy as np
+import pytest
+import tiny_runs
+
+from keras_distill.config import STAGES, config_from_dict
+from keras_distill.files import read_json
+from keras_distill.pipeline import Pipeline
+
+# Of losses, metrics and weights.
+TOLERANCE = 1e-3
+
+HINT = "interrupted; the same command goes on from here\n"
+PREFIX = {
+    "teacher": ["data"],
+    "label": ["data", "teacher", "augmented"],
+    "student": ["data", "teacher", "augmented", "transfer_set", "vocabulary"],
+}
+PREFIX["baseline"] = [*PREFIX["student"], "student"]
+PREFIX["report"] = [*PREFIX["baseline"], "baseline"]
+
+
+def contents(folder):
+    """Every file's bytes, but for what tells times."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "stage.json"
+    }
+
+
+def close(first, second):
+    return np.allclose(first, second, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def goes_on(*command):
+    result = tiny_runs.run(*command)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+# Augmentation
+
+
+@pytest.fixture(scope="module")
+def big_table(tmp_path_factory):
+    """A table that is augmented in two parts."""
+    folder = tmp_path_factory.mktemp("big")
+    rng = random.Random(0)
+    rows = [
+        f"the {rng.choice(tiny_runs.THINGS)} was {i} times better,{i % 2}"
+        for i in range(4_500)
+    ]
+    (folder / "big.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    return folder
+
+
+def augment(folder, name, workers):
+    return (
+        *("train.py", "--task", "custom", "--train-file", folder / "big.csv"),
+        *("--pos-tagger", "none", "--n-iter", "1"),
+        *("--set", f"augmentation.workers={workers}"),
+        *("--stages", "data,augment", "--output-dir", folder / name),
+    )
+
+
+@pytest.fixture(scope="module")
+def whole_text(big_table):
+    goes_on(*augment(big_table, "whole", 2))
+    return contents(big_table / "whole" / "augmented")
+
+
+@pytest.mark.parametrize(
+    "place, when",
+    [
+        ("*/data-*/train.jsonl.gz", "before"),
+        ("*/frequencies.tsv.gz", "before"),
+        ("*/part-00001.tsv.gz", "before"),
+        ("*/augment-*/manifest.json", "after"),
+        ("*/augment-*/stage.json", "after"),
+    ],
+)
+def test_augmented_text_is_equal_byte_for_byte(
+    big_table, whole_text, place, when
+):
+    name = place.rpartition("/")[2]
+    command = augment(big_table, name, 1)
+    tiny_runs.killed(place, 1, when, *command)
+    path = big_table / name
+    assert not (path / "augmented").exists()
+    goes_on(*command)
+    assert contents(path / "augmented") == whole_text
+    assert sorted(p.name for p in path.iterdir()) == [
+        *(".work", "augmented", "config.yaml", "data")
+    ]
+    assert [p.name for p in (path / ".work").iterdir()] == ["lock"]
+
+
+def test_augmented_text_is_equal_with_worker_processes(big_table, whole_text):
+    command = augment(big_table, "workers", 2)
+    # The second file that this process, not a worker, finishes.
+    tiny_runs.killed("*/augment-*/work/*.json", 2, "after", *command)
+    goes_on(*command)
+    assert contents(big_table / "workers" / "augmented") == whole_text
+
+
+# Teacher
+
+
+@pytest.fixture(scope="module")
+def teacher(sst2_run, tmp_path_factory):
+    """Killed in the second epoch, interrupted in a later one, continued."""
+    path = sst2_run.copy(
+        tmp_path_factory.mktemp("teacher") / "run", *PREFIX["teacher"]
+    )
+    command = sst2_run.again("--stages", "teacher", path=path)
+    # The measurement of the epoch is on disk, its checkpoint is not.
+    tiny_runs.killed("*/grid.json", 2, "after", *command)
+    assert not (path / "teacher").exists()
+    code, written = tiny_runs.interrupted("epoch 4", *command)
+    assert not (path / "teacher").exists()
+    result = goes_on(*command)
+    return path, code, written, result
+
+
+def test_a_killed_teacher_goes_on_from_its_checkpoint(teacher):
+    _, _, written, result = teacher
+    steps = 8  # 64 rows in batches of 8.
+    assert f"resumed at step {steps}\n" in written
+    assert "resumed at step" in result.stderr
+    assert "epoch 1:" not in written
+    assert "epoch 2:" in written
+    assert "epoch 3:" not in result.stderr
+    assert "teacher: resumed" in result.stderr
+
+
+def test_a_killed_teacher_ends_as_an_uninterrupted_one(teacher, sst2_run):
+    grid = read_json(teacher[0] / "teacher" / "grid.json")
+    whole = read_json(sst2_run.path / "teacher" / "grid.json")
+    keys = ("epoch", "loss", "accuracy", "f1", "cross_entropy")
+    assert close(
+        [[row[key] for key in keys] for row in grid["rows"]],
+        [[row[key] for key in keys] for row in whole["rows"]],
+    )
+    assert grid["best"]["epoch"] == whole["best"]["epoch"]
+
+
+def test_a_killed_teacher_leaves_the_same_files(teacher, sst2_run):
+    names = contents(sst2_run.path / "teacher").keys()
+    assert contents(teacher[0] / "teacher").keys() == names
+
+
+def test_ctrl_c_in_the_teachers_process_exits_130_with_one_hint(teacher):
+    _, code, written, _ = teacher
+    assert code == 130
+    assert written.count("interrupted") == 1
+    assert written.endswith(f"\n{HINT}")
+    assert "Traceback" not in written
+
+
+# Labelling
+
+
+@pytest.fixture(scope="module")
+def labelled(sst2_run, tmp_path_factory):
+    """Killed before the third shard has its name, and continued."""
+    path = sst2_run.copy(
+        tmp_path_factory.mktemp("label") / "run", *PREFIX["label"]
+    )
+    command = sst2_run.again("--stages", "label,vocabulary", path=path)
+    tiny_runs.killed("*/train-*.tfrecord", 3, "before", *command)
+    (place,) = (path / ".work").glob("label-*")
+    finished = {p.name: p.stat() for p in place.glob("train-*.tfrecord")}
+    return path, finished, goes_on(*command)
+
+
+def test_records_are_equal_byte_for_byte(labelled, sst2_run):
+    path, _, _ = labelled
+    for pattern in ("*.tfrecord", "inputs/*"):
+        names = sorted((sst2_run.path / "transfer_set").glob(pattern))
+        assert len(names) >= 5
+        for name in names:
+            same = path / name.relative_to(sst2_run.path)
+            assert same.read_bytes() == name.read_bytes()
+
+
+def test_the_vocabulary_is_equal_byte_for_byte(labelled, sst2_run):
+    path, _, _ = labelled
+    expected = contents(sst2_run.path / "vocabulary")
+    assert contents(path / "vocabulary") == expected
+    assert "vocab.txt" in expected
+
+
+def test_a_finished_shard_is_not_labelled_again(labelled):
+    path, finished, result = labelled
+    assert len(finished) == 2
+    for name, before in finished.items():
+        after = (path / "transfer_set" / name).stat()
+        assert (after.st_ino, after.st_mtime_ns) == (
+            before.st_ino,
+            before.st_mtime_ns,
+        )
+    assert "2 of 4 shards are there already" in result.stderr
+
+
+def test_no_half_written_shard_is_left(labelled, sst2_run):
+    path, _, _ = labelled
+    names = contents(sst2_run.path / "transfer_set").keys()
+    assert contents(path / "transfer_set").keys() == names
+
+
+def test_a_damaged_shard_of_a_finished_run_is_mended(labelled, sst2_run):
+    path, _, _ = labelled
+    shard = path / "transfer_set" / "train-00001-of-00004.tfrecord"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-20])
+    result = goes_on(*sst2_run.again("--stages", "label", path=path))
+    assert shard.read_bytes() == whole
+    assert "label: damaged, mending it" in result.stderr
+    assert "3 of 4 shards are there already" in result.stderr
+
+
+# Students
+
+
+def history(folder):
+    with open(folder / "history.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        del row["seconds"], row["examples_per_s"]
+    return [{k: float(v) if v else None for k, v in r.items()} for r in rows]
+
+
+def assert_same_student(folder, whole):
+    first, second = history(folder), history(whole)
+    assert len(first) == len(second)
+    for row, other in zip(first, second, strict=True):
+        assert row.keys() == other.keys()
+        numbers = [(v, other[k]) for k, v in row.items() if v is not None]
+        assert close(*zip(*numbers, strict=True))
+    models = [
+        keras.models.load_model(place / "model.keras", compile=False)
+        for place in (folder, whole)
+    ]
+    pairs = zip(models[0].weights, models[1].weights, strict=True)
+    for weight, other in pairs:
+        assert close(weight.numpy(), other.numpy()), weight.path
+    facts = [read_json(p / "training.json") for p in (folder, whole)]
+    assert facts[0].keys() == facts[1].keys()
+    assert facts[0]["updates"] == facts[1]["updates"]
+    assert facts[0]["best"]["updates"] == facts[1]["best"]["updates"]
+
+
+@pytest.fixture(scope="module")
+def student(sst2_run, tmp_path_factory):
+    """Interrupted in the first seed, killed in the second, continued."""
+    path = sst2_run.copy(
+        tmp_path_factory.mktemp("student") / "run", *PREFIX["student"]
+    )
+    command = sst2_run.again("--stages", "student", path=path)
+    code, written = tiny_runs.interrupted("update 28:", *command)
+    # The best weights of that evaluation are there, its state is not.
+    pattern = "*/seed-43/checkpoint/state.npz"
+    tiny_runs.killed(pattern, 3, "before", *command)
+    assert not (path / "student").exists()
+    result = goes_on(*command)
+    return path, code, written, result
+
+
+@pytest.mark.parametrize("seed", ["", "seed-43"])
+def test_a_killed_student_ends_as_an_uninterrupted_one(
+    student, sst2_run, seed
+):
+    path, _, _, _ = student
+    assert_same_student(
+        path / "student" / seed, sst2_run.path / "student" / seed
+    )
+
+
+def test_a_killed_student_leaves_the_same_files(student, sst2_run):
+    names = contents(sst2_run.path / "student").keys()
+    assert contents(student[0] / "student").keys() == names
+
+
+def test_a_seed_that_is_done_is_not_trained_again(student):
+    _, _, _, result = student
+    assert "training goes on after update 28" in result.stderr
+    assert "update 14:" not in result.stderr
+
+
+def test_ctrl_c_exits_130_with_one_hint(student):
+    _, code, written, _ = student
+    assert code == 130
+    assert written.endswith(f"\n{HINT}")
+    assert written.count("interrupted") == 1
+    assert "Traceback" not in written
+
+
+def test_a_killed_baseline_ends_as_an_uninterrupted_one(sst2_run, tmp_path):
+    path = sst2_run.copy(tmp_path / "run", *PREFIX["baseline"])
+    command = sst2_run.again("--stages", "baseline", path=path)
+    tiny_runs.killed("*/checkpoint/state.npz", 3, "after", *command)
+    assert not (path / "baseline").exists()
+    goes_on(*command)
+    whole = sst2_run.path / "baseline"
+    assert_same_student(path / "baseline", whole)
+    assert contents(path / "baseline").keys() == contents(whole).keys()
+
+
+# Report
+
+
+def test_killed_before_the_report_is_whole_it_is_made_again(
+    sst2_run, tmp_path
+):
+    path = sst2_run.copy(tmp_path / "run", *PREFIX["report"])
+    command = sst2_run.again("--stages", "export,report", path=path)
+    tiny_runs.killed("*/run/README.md", 1, "before", *command)
+    assert not (path / "report").exists()
+    result = goes_on(*command)
+    assert "export: done before, skipped" in result.stderr
+    again = read_json(path / "results.json")
+    whole = read_json(sst2_run.path / "results.json")
+    assert numbers(again).keys() == numbers(whole).keys()
+    for key, value in numbers(again).items():
+        if "seconds" not in key and "_per_s" not in key and "ms" not in key:
+            assert close(value, numbers(whole)[key]), key
+    assert not [p.name for p in path.glob(".*.tmp")]
+
+
+def numbers(value, prefix=""):
+    """Flatten a JSON object to its numbers."""
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    else:
+        number = isinstance(value, (int, float))
+        return {prefix: value} if number else {}
+    flat = {}
+    for key, inner in items:
+        flat |= numbers(inner, f"{prefix}.{key}")
+    return flat
+
+
+# Other settings
+
+
+def test_a_run_made_with_other_settings_is_refused_with_one_line(sst2_run):
+    before = contents(sst2_run.path)
+    result = tiny_runs.run(*sst2_run.again("--alpha", "0.5"))
+    assert result.returncode == 2
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: {sst2_run.path} was made with other")
+    assert "alpha was 0.0, now 0.5" in line
+    assert line.endswith("anew: student, baseline, export, report")
+    assert contents(sst2_run.path) == before
+
+
+@pytest.fixture(scope="module")
+def redone(sst2_run, tmp_path_factory):
+    """The finished run, its students made again with fewer epochs."""
+    path = tmp_path_factory.mktemp("redo") / "run"
+    names = [p.name for p in sst2_run.path.iterdir() if p.is_dir()]
+    sst2_run.copy(path, *names)
+    more = ("--redo", "--epochs", "2", "--extra-seeds", "0")
+    return path, goes_on(*sst2_run.again(*more, path=path))
+
+
+def test_redo_makes_only_what_depends_on_the_change(redone):
+    _, result = redone
+    skipped = [name for name in STAGES if f"{name}: done before" in result.stderr]
+    started = [name for name in STAGES if f"{name}: started" in result.stderr]
+    assert skipped == ["data", "teacher", "augment", "label", "vocabulary"]
+    assert started == ["student", "baseline", "export", "report"]
+
+
+def test_redo_replaces_the_old_result(redone, sst2_run):
+    path, _ = redone
+    assert len(history(path / "student")) == 2
+    assert len(history(sst2_run.path / "student")) == 8
+    assert not (path / "student" / "seed-43").exists()
+    assert read_json(path / "results.json")["seed"] == 42
+
+
+AFTER_LABEL = ["label", "vocabulary", "student", "baseline", "export", "report"]
+
+
+@pytest.mark.parametrize(
+    "section, key, value, made_anew",
+    [
+        (None, "seed", 7, list(STAGES)),
+        ("data", "heldout_fraction", 0.2, list(STAGES)),
+        ("teacher", "epochs", 5, ["teacher", *AFTER_LABEL]),
+        ("teacher", "tokens_per_batch", 64, []),
+        ("augmentation", "n_iter", 2, ["augment", *AFTER_LABEL]),
+        ("augmentation", "workers", 1, []),
+        ("transfer_set", "rows_per_shard", 10, AFTER_LABEL),
+        ("teacher", "cased", True, AFTER_LABEL[1:]),
+        ("student", "vocabulary_size", 100, AFTER_LABEL[1:]),
+        ("student", "embedding_mode", "static", AFTER_LABEL[1:]),
+        ("student", "alpha", 0.5, AFTER_LABEL[2:]),
+        ("student", "extra_seeds", 1, AFTER_LABEL[2:]),
+        (None, "baseline", False, ["report"]),
+    ],
+)
+def test_a_setting_touches_the_stages_that_depend_on_it(
+    tmp_path, section, key, value, made_anew
+):
+    change = {key: value} if section is None else {section: {key: value}}
+    first, second = (
+        Pipeline(config_from_dict(values), tmp_path / "run").folder
+        for values in ({}, change)
+    )
+    differ = [
+        name
+        for name in STAGES
+        if first.fingerprint(name) != second.fingerprint(name)
+    ]
+    assert differ == made_anew

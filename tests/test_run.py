@@ -1,0 +1,315 @@
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keras_distill.errors import UserError
+from keras_distill.files import read_json, write_json
+from keras_distill.run import RunFolder, Stage, duration, stage_seconds
+
+ROOT = Path(__file__).parent.parent
+
+
+class Kitchen:
+    """Three stages (dough -> cake, dough -> bread) that note their work."""
+
+    def __init__(self, path):
+        self.path = path
+        self.worked = []
+        self.found = {}
+        self.breaks_at = None
+        self.intact = lambda folder: True
+
+    def folder(self, dough=1, cake=1, bread=1):
+        return RunFolder(
+            self.path,
+            [
+                self._stage("dough", {"flour": dough}, ()),
+                self._stage("cake", {"sugar": {"grams": cake}}, ("dough",)),
+                self._stage("bread", {"salt": bread}, ("dough",)),
+            ],
+        )
+
+    def _stage(self, name, settings, needs):
+        def work(place):
+            self.found[name] = sorted(path.name for path in place.iterdir())
+            (place / "first").write_text("1")
+            if self.breaks_at == name:
+                raise KeyboardInterrupt
+            (place / "result").write_text(f"{name} of {settings}")
+            self.worked.append(name)
+
+        return Stage(
+            name, f"{name}s", settings, needs, work, lambda p: self.intact(p)
+        )
+
+    def run(self, redo=False, stages=("dough", "cake", "bread"), **settings):
+        self.worked = []
+        folder = self.folder(**settings)
+        folder.check(set(stages), redo)
+        with folder.lock():
+            for name in stages:
+                folder.run(name)
+        return self.worked
+
+    def result(self, name):
+        return (self.path / f"{name}s" / "result").read_text()
+
+
+@pytest.fixture
+def kitchen(tmp_path):
+    return Kitchen(tmp_path / "run")
+
+
+def refusal(kitchen, **settings):
+    with pytest.raises(UserError) as caught:
+        kitchen.run(**settings)
+    assert kitchen.worked == []
+    return str(caught.value)
+
+
+def test_stages_run_in_order_and_leave_a_record(kitchen):
+    assert kitchen.run() == ["dough", "cake", "bread"]
+    record = read_json(kitchen.path / "cakes" / "stage.json")
+    folder = kitchen.folder()
+    assert record["stage"] == "cake"
+    assert record["fingerprint"] == folder.fingerprint("cake")
+    assert record["settings"] == {"sugar": {"grams": 1}}
+    assert record["needs"] == {"dough": folder.fingerprint("dough")}
+    assert record["resumed"] is False
+    assert set(stage_seconds(kitchen.path)) == {"dough", "cake", "bread"}
+
+
+def test_looking_at_a_run_folder_makes_nothing(kitchen):
+    folder = kitchen.folder()
+    folder.check({"dough"}, redo=False)
+    assert not folder.is_done("dough")
+    assert not kitchen.path.exists()
+
+
+def test_a_complete_stage_is_skipped_and_says_so(kitchen, caplog):
+    kitchen.run()
+    with caplog.at_level(logging.INFO):
+        assert kitchen.run() == []
+    assert caplog.messages.count("dough: done before, skipped") == 1
+    assert len(caplog.messages) == 3
+
+
+def test_an_interrupted_stage_is_resumed_with_what_it_left(kitchen, caplog):
+    kitchen.breaks_at = "cake"
+    with pytest.raises(KeyboardInterrupt):
+        kitchen.run()
+    assert not (kitchen.path / "cakes").exists()
+    kitchen.breaks_at = None
+    with caplog.at_level(logging.INFO):
+        assert kitchen.run() == ["cake", "bread"]
+    assert kitchen.found["cake"] == ["first"]
+    assert "cake: resumed" in caplog.messages
+    assert read_json(kitchen.path / "cakes" / "stage.json")["resumed"] is True
+
+
+def test_what_is_unfinished_serves_only_the_same_settings(kitchen):
+    kitchen.breaks_at = "cake"
+    with pytest.raises(KeyboardInterrupt):
+        kitchen.run(cake=1)
+    kitchen.breaks_at = None
+    kitchen.run(cake=2)
+    assert kitchen.found["cake"] == []
+
+
+def test_nothing_unfinished_is_kept_once_the_stage_is_done(kitchen):
+    kitchen.breaks_at = "cake"
+    for grams in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            kitchen.run(cake=grams)
+    kitchen.breaks_at = None
+    kitchen.run(cake=2)
+    left = [path.name for path in (kitchen.path / ".work").iterdir()]
+    assert left == ["lock"]
+
+
+def test_killed_before_the_renaming_only_the_renaming_is_left(kitchen):
+    kitchen.run()
+    print_of = kitchen.folder().fingerprint("cake")
+    place = kitchen.path / ".work" / f"cake-{print_of}"
+    shutil.move(kitchen.path / "cakes", place)
+    assert kitchen.run() == []
+    assert kitchen.result("cake") == "cake of {'sugar': {'grams': 1}}"
+
+
+def test_other_settings_are_refused_with_the_key_that_changed(kitchen):
+    kitchen.run()
+    message = refusal(kitchen, cake=250)
+    assert str(kitchen.path) in message
+    assert "sugar.grams was 1, now 250" in message
+    assert message.endswith("to make these stages anew: cake")
+    assert "--output-dir" in message and "--redo" in message
+    assert kitchen.result("cake") == "cake of {'sugar': {'grams': 1}}"
+
+
+def test_a_change_upstream_names_every_stage_it_touches(kitchen):
+    kitchen.run()
+    message = refusal(kitchen, dough=2)
+    assert "flour was 1, now 2" in message
+    assert message.endswith("anew: dough, cake, bread")
+
+
+def test_a_stage_made_from_something_older_is_refused(kitchen):
+    kitchen.run()
+    kitchen.run(redo=True, stages=["dough"], dough=2)
+    assert "an earlier stage differs" in refusal(kitchen, dough=2)
+
+
+def test_redo_makes_only_what_depends_on_the_change(kitchen):
+    kitchen.run()
+    assert kitchen.run(redo=True, cake=2) == ["cake"]
+    assert kitchen.run(redo=True, cake=2, dough=2) == ["dough", "cake", "bread"]
+    assert kitchen.run(cake=2, dough=2) == []
+
+
+def test_redo_without_a_change_makes_nothing(kitchen):
+    kitchen.run()
+    assert kitchen.run(redo=True) == []
+
+
+def test_redo_keeps_the_old_result_until_the_new_one_is_there(kitchen):
+    kitchen.run()
+    kitchen.breaks_at = "cake"
+    with pytest.raises(KeyboardInterrupt):
+        kitchen.run(redo=True, cake=2)
+    assert kitchen.result("cake") == "cake of {'sugar': {'grams': 1}}"
+    kitchen.breaks_at = None
+    kitchen.run(redo=True, cake=2)
+    assert kitchen.found["cake"] == ["first"]
+    assert kitchen.result("cake") == "cake of {'sugar': {'grams': 2}}"
+
+
+def test_a_stage_without_what_it_needs_says_what_to_add(kitchen):
+    message = refusal(kitchen, stages=["cake"])
+    assert message.startswith("--stages: cake needs dough, which ")
+    assert not kitchen.path.exists()
+
+
+def test_a_stage_runs_alone_when_what_it_needs_is_there(kitchen):
+    kitchen.run(stages=["dough"])
+    assert kitchen.run(stages=["bread"]) == ["bread"]
+
+
+def test_a_stage_is_not_made_from_what_is_out_of_date(kitchen):
+    kitchen.run()
+    message = refusal(kitchen, redo=True, stages=["cake"], dough=2)
+    assert "cake needs dough" in message
+
+
+def test_a_damaged_stage_is_mended_with_what_is_left_of_it(kitchen, caplog):
+    kitchen.run()
+    (kitchen.path / "cakes" / "result").unlink()
+    kitchen.intact = lambda folder: (folder / "result").exists()
+    assert kitchen.run() == ["cake"]
+    assert kitchen.found["cake"] == ["first"]
+    assert "cake: damaged, mending it" in caplog.messages
+    assert kitchen.run() == []
+
+
+def test_killed_while_it_sets_a_damaged_stage_aside_it_still_mends_it(
+    kitchen, monkeypatch
+):
+    kitchen.run()
+    (kitchen.path / "cakes" / "result").unlink()
+    kitchen.intact = lambda folder: (folder / "result").exists()
+    calls = []
+
+    def killed(*names):
+        calls.append(names)
+        raise KeyboardInterrupt
+
+    for function in ("os.replace", "pathlib.Path.unlink"):
+        with monkeypatch.context() as patch:
+            patch.setattr(function, killed)
+            with pytest.raises(KeyboardInterrupt):
+                kitchen.run()
+    assert len(calls) == 2
+    kitchen.run()
+    assert kitchen.result("cake") == "cake of {'sugar': {'grams': 1}}"
+
+
+def test_half_written_files_of_a_killed_run_do_not_stay(kitchen):
+    kitchen.breaks_at = "cake"
+    with pytest.raises(KeyboardInterrupt):
+        kitchen.run()
+    (place,) = (kitchen.path / ".work").glob("cake-*")
+    (place / "shards").mkdir()
+    (place / "shards" / ".a.tfrecord.4711.tmp").write_text("half")
+    (place / ".model.4711.tmp").mkdir()
+    (place / ".model.4711.tmp" / "weights").write_text("half")
+    kitchen.breaks_at = None
+    kitchen.run()
+    names = sorted(p.name for p in (kitchen.path / "cakes").rglob("*"))
+    assert names == ["first", "result", "shards", "stage.json"]
+
+
+def test_a_second_process_is_kept_out(kitchen):
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from keras_distill.run import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1]), []).lock():\n"
+        "    print('locked', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", script, str(kitchen.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    with other:
+        assert other.stdout.readline() == b"locked\n"
+        with pytest.raises(UserError, match="in use by another process"):
+            kitchen.run()
+        # The lock of a process that was killed goes with it.
+        other.kill()
+    assert kitchen.run() == ["dough", "cake", "bread"]
+
+
+def test_a_run_folder_that_is_a_file_is_refused(kitchen):
+    kitchen.path.write_text("not a folder")
+    with pytest.raises(UserError, match=f"cannot write {kitchen.path}"):
+        kitchen.run()
+    assert kitchen.path.read_text() == "not a folder"
+
+
+@pytest.mark.parametrize("record", [{}, [], {"fingerprint": 1}])
+def test_a_record_that_is_none_is_named(kitchen, record):
+    write_json(kitchen.path / "doughs" / "stage.json", record)
+    with pytest.raises(UserError, match="stage.json"):
+        kitchen.run()
+
+
+def test_the_order_of_settings_does_not_matter_and_their_values_do(tmp_path):
+    def fingerprint(settings, needs=()):
+        first = Stage("a", "a", {"x": 1}, (), lambda place: None)
+        other = Stage("b", "b", settings, needs, lambda place: None)
+        return RunFolder(tmp_path, [first, other]).fingerprint("b")
+
+    assert fingerprint({"x": 1, "y": 2}) == fingerprint({"y": 2, "x": 1})
+    assert fingerprint({"x": 1}) != fingerprint({"x": 2})
+    assert fingerprint({"x": 1}) != fingerprint({"x": 1}, ("a",))
+
+
+@pytest.mark.parametrize(
+    "seconds, words",
+    [
+        (0.04, "0.0 s"),
+        (59.94, "59.9 s"),
+        (59.97, "1 min 0 s"),
+        (61, "1 min 1 s"),
+        (3599.7, "1 h 0 min"),
+        (7380, "2 h 3 min"),
+    ],
+)
+def test_durations_are_words(seconds, words):
+    assert duration(seconds) == words

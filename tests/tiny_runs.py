@@ -1,0 +1,219 @@
+"""Tiny data, a tiny BERT and the real train.py, for the tests of whole runs.
+
+Run as a script it writes the BERT: importing a TensorFlow class of
+transformers turns `tf.keras` into tf_keras, which must not happen in the
+process of the tests.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+GOOD = "great lovely superb charming tasty warm brilliant fresh".split()
+BAD = "awful dull bland rude broken stale dreadful weak".split()
+THINGS = "film book soup hotel phone song room plot service cake".split()
+REST = "the a was is it and but very so not we found this that".split()
+WORDS = [*GOOD, *BAD, *THINGS, *REST, *"one two three four five".split()]
+
+# Every run of these tests has them; a second call gives the same ones.
+SMALL = (
+    *("--pos-tagger", "none", "--n-iter", "4", "--epochs", "8"),
+    *("--teacher-epochs", "8", "--teacher-lr", "3e-3", "--batch-size", "16"),
+    *("--precision", "float32"),
+    *("--set", "teacher.batch_size=8"),
+    *("--set", "transfer_set.rows_per_shard=60"),
+    *("--set", "augmentation.workers=1"),
+    *("--set", "student.lstm_units=16", "--set", "student.hidden_units=16"),
+    *("--set", "student.embedding_dim=8"),
+    *("--set", "data.heldout_fraction=0.2"),
+)
+
+
+def sentence(rng, word):
+    """A sentence that one word decides."""
+    thing = rng.choice(THINGS)
+    return rng.choice(
+        [
+            f"the {thing} was {word}",
+            f"it is a {word} {thing}",
+            f"we found the {thing} so very {word} .",
+            f"{word} , this {thing} is {word} !",
+            f"the {thing} and that {rng.choice(THINGS)} : {word}",
+        ]
+    )
+
+
+def write_sst2(folder, rows=80, dev=40, seed=0):
+    """Write SST-2 in GLUE's layout; return the folder for --data-dir."""
+    rng = random.Random(seed)
+    (folder / "SST-2").mkdir(parents=True)
+    for name, count in (("train", rows), ("dev", dev)):
+        lines = ["sentence\tlabel"]
+        for i in range(count):
+            word = rng.choice(GOOD if i % 2 else BAD)
+            lines.append(f"{sentence(rng, word)} \t{i % 2}")
+        text = "\n".join(lines) + "\n"
+        (folder / "SST-2" / f"{name}.tsv").write_text(text)
+    lines = ["index\tsentence"]
+    lines += [f"{i}\t{sentence(rng, rng.choice(GOOD))}" for i in range(10)]
+    (folder / "SST-2" / "test.tsv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def write_qqp(folder, rows=64, dev=40, seed=1):
+    """Write QQP in GLUE's layout; return the folder for --data-dir."""
+    rng = random.Random(seed)
+    (folder / "QQP").mkdir(parents=True)
+    header = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
+    number = 0
+    for name, count in (("train", rows), ("dev", dev)):
+        lines = [header]
+        for i in range(count):
+            first, other = rng.sample(THINGS, 2)
+            second = first if i % 2 else other
+            questions = (
+                f"is the {first} {rng.choice(GOOD)} {number} ?",
+                f"was this {second} {rng.choice(GOOD)} ?",
+            )
+            lines.append(
+                f"{number}\t{2 * number}\t{2 * number + 1}\t{questions[0]}"
+                f"\t{questions[1]}\t{i % 2}"
+            )
+            number += 1
+        text = "\n".join(lines) + "\n"
+        (folder / "QQP" / f"{name}.tsv").write_text(text)
+    return folder
+
+
+def write_stars(folder, rows=100, seed=2):
+    """Write reviews.csv with five classes, and more.txt without labels."""
+    rng = random.Random(seed)
+    folder.mkdir(parents=True)
+    words = "one two three four five".split()
+    lines = ["date,stars,review"]
+    for i in range(rows):
+        text = sentence(rng, words[i % 5])
+        lines.append(f'2024-01-01,{1 + i % 5},"{text}"')
+    (folder / "reviews.csv").write_text("\n".join(lines) + "\n")
+    more = [sentence(rng, rng.choice(words)) for _ in range(30)]
+    (folder / "more.txt").write_text("\n".join(more) + "\n")
+    return folder
+
+
+def write_vectors(path, dim=8, seed=3):
+    """Write GloVe text vectors for most of the words."""
+    rng = random.Random(seed)
+    lines = [
+        " ".join([word, *(f"{rng.uniform(-1, 1):.4f}" for _ in range(dim))])
+        for word in WORDS[:-5]
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def environment(**more):
+    """The environment of a run: no GPU, no hub, few threads."""
+    return {
+        **os.environ,
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "HF_HUB_OFFLINE": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "TF_NUM_INTRAOP_THREADS": "2",
+        "TF_NUM_INTEROP_THREADS": "2",
+        **more,
+    }
+
+
+def run(*arguments, stdin=None, **more):
+    """Run Python in the project's root; `more` joins its environment."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env=environment(**more),
+        input=stdin or "",
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def killed(pattern, count, when, *arguments):
+    """Run Python until SIGKILL meets it at a file; see stop_at/."""
+    result = run(
+        *arguments,
+        STOP_AT=f"{pattern} {count} {when}",
+        PYTHONPATH=str(ROOT / "tests" / "stop_at"),
+    )
+    assert result.returncode == -signal.SIGKILL, result.stderr
+    return result
+
+
+def interrupted(line, *arguments):
+    """Run Python until a line of its log, then press Ctrl-C.
+
+    As in a terminal, the whole process group gets the signal.
+
+    Returns:
+        The exit code and all that it wrote to stderr.
+    """
+    process = subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    written = ""
+    with process:
+        for text in process.stderr:
+            written += text
+            if line in text:
+                os.killpg(process.pid, signal.SIGINT)
+                break
+        written += process.stderr.read()
+    return process.returncode, written
+
+
+def write_bert(folder):
+    """Write a BERT of two layers with random weights and no dropout."""
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    import tf_keras
+    from transformers import (
+        BertConfig,
+        BertTokenizerFast,
+        TFBertForSequenceClassification,
+    )
+
+    folder.mkdir(parents=True, exist_ok=True)
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *".,:!?"]
+    vocabulary = folder / "vocab.txt"
+    vocabulary.write_text("\n".join(pieces) + "\n")
+    tokenizer = BertTokenizerFast(str(vocabulary), do_lower_case=True)
+    tokenizer.save_pretrained(folder)
+    tf_keras.utils.set_random_seed(0)
+    config = BertConfig(
+        vocab_size=len(pieces),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        # Without dropout a run that was interrupted has the same numbers.
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    model = TFBertForSequenceClassification(config)
+    model.build_in_name_scope()
+    model.save_pretrained(folder, safe_serialization=True)
+
+
+if __name__ == "__main__":
+    write_bert(Path(sys.argv[1]))

@@ -42,6 +42,13 @@ class Run:
         return path
 
 
+# AdaDelta needs more updates than so few rows give it.
+ADAM = (
+    *("--set", "student.optimizer=adam"),
+    *("--set", "student.learning_rate=0.01"),
+)
+
+
 def _finished(path, *arguments):
     run = Run(path, (*arguments, *tiny_runs.SMALL), None)
     result = tiny_runs.run(*run.again())
@@ -81,6 +88,7 @@ def qqp_run(workshop, tiny_bert):
     return _finished(
         workshop / "qqp",
         *("--task", "qqp", "--data-dir", data, "--teacher", tiny_bert),
+        *ADAM,
     )
 
 
@@ -93,4 +101,5 @@ def stars_run(workshop, tiny_bert):
         *("--task", "custom", "--train-file", data / "reviews.csv"),
         *("--text-column", "review", "--label-column", "stars"),
         *("--unlabeled", data / "more.txt", "--teacher", tiny_bert),
+        *ADAM,
     )

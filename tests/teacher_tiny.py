@@ -13,7 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_distill.config import config_from_dict
 from keras_distill.data.examples import Example
+from keras_distill.data.splits_io import write_examples
+from keras_distill.files import write_json
 
 GOOD = ["fine", "good", "great", "lovely", "superb", "warm"]
 BAD = ["awful", "bad", "cold", "dull", "poor", "weak"]
@@ -119,6 +122,41 @@ def checkpoint(folder, lower_case=True, **settings):
     tokenizer(folder, lower_case).save_pretrained(folder)
     bert(**settings).save_pretrained(folder, safe_serialization=True)
     return folder
+
+
+def weights(teacher):
+    """The values of all variables of a loaded teacher."""
+    return [variable.numpy() for variable in teacher.model.weights]
+
+
+def run_folder(folder):
+    """Write what the stages before the teacher leave behind."""
+    data = folder / "data"
+    splits = {"train": 48, "select": 24, "dev": 10}
+    for seed, (name, count) in enumerate(splits.items()):
+        rows = examples(count, seed)
+        write_examples(data / f"{name}.jsonl.gz", rows)
+    write_json(
+        data / "manifest.json",
+        {"labels": LABELS, "pair": False, "splits": splits},
+    )
+
+
+def settings(folder, **teacher):
+    """Write a run's configuration."""
+    values = {
+        "task": "quick",
+        "teacher": {
+            "name": str(folder / "pretrained"),
+            "learning_rates": [3e-2],
+            "epochs": 2,
+            "batch_size": 8,
+            "max_length": 32,
+            "precision": "float32",
+            **teacher,
+        },
+    }
+    config_from_dict(values).save(folder / "config.yaml")
 
 
 @contextlib.contextmanager

@@ -60,7 +60,7 @@ def big_table(tmp_path_factory):
     rng = random.Random(0)
     rows = [
         f"the {rng.choice(tiny_runs.THINGS)} was {i} times better,{i % 2}"
-        for i in range(4_500)
+        for i in range(5_000)
     ]
     (folder / "big.csv").write_text("\n".join(["text,label", *rows]) + "\n")
     return folder

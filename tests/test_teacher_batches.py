@@ -57,7 +57,13 @@ def test_labelling_goes_from_long_to_short(lengths):
     assert order == sorted(order, reverse=True)
 
 
-@pytest.mark.parametrize("rows", [20_000, 3_000])
+@given(lengths_of_texts, st.integers(16, 10_000))
+def test_labelling_never_pads_more_than_a_tenth(lengths, tokens):
+    for rows in sorted_batches(lengths, tokens):
+        assert padded_tokens(lengths, rows) < 1.10 * lengths[rows].sum()
+
+
+@pytest.mark.parametrize("rows", [20_000, 3_000, 300])
 def test_labelling_pads_less_than_a_tenth_of_the_tokens(rows):
     lengths = realistic_lengths(rows)
     padded = sum(

@@ -1,12 +1,17 @@
-"""Finding, loading and refusing teachers; see teacher_scenarios.py."""
+"""Finding, loading and refusing teachers; see teacher_process.py."""
 
 import pytest
-from teacher_scenarios import REPOSITORY, run_scenario
+from scenario_checkpoints import REPOSITORY
+from teacher_process import run_scenario
 
 
 @pytest.fixture(scope="module")
 def facts(tmp_path_factory):
-    return run_scenario("checkpoints", tmp_path_factory.mktemp("checkpoints"))
+    return run_scenario(
+        "scenario_checkpoints",
+        "checkpoints",
+        tmp_path_factory.mktemp("checkpoints"),
+    )
 
 
 def test_a_package_name_leads_to_the_model_folder_inside(facts):

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from teacher_scenarios import start
+from teacher_process import start
 from teacher_tiny import LABELS, examples
 
 from keras_distill.config import config_from_dict

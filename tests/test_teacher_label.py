@@ -1,12 +1,14 @@
-"""Labelling the transfer set; see teacher_scenarios.py."""
+"""Labelling the transfer set; see teacher_process.py."""
 
 import pytest
-from teacher_scenarios import run_scenario
+from teacher_process import run_scenario
 
 
 @pytest.fixture(scope="module")
 def facts(tmp_path_factory):
-    return run_scenario("labelling", tmp_path_factory.mktemp("labelling"))
+    return run_scenario(
+        "scenario_label", "labelling", tmp_path_factory.mktemp("labelling")
+    )
 
 
 def test_every_labelling_ends_well(facts):
@@ -49,7 +51,7 @@ def test_the_manifest_counts_training_rows_by_source(facts):
 def test_the_padding_ratio_is_reported(facts):
     notes = facts["notes"]
     assert notes["padded_tokens"] >= notes["real_tokens"] > 0
-    assert 1.0 <= facts["manifest"]["padding_ratio"] < 2.0
+    assert 1.0 <= facts["manifest"]["padding_ratio"] < 1.10
 
 
 def test_records_keep_the_planned_rows_in_their_order(facts):
@@ -98,7 +100,7 @@ def test_small_batches_pad_less_and_spend_the_same_tokens(facts):
         facts["batching"][key] for key in ("real_tokens", "padded_tokens")
     )
     assert real[0] == real[1]
-    assert padded[0] > padded[1] >= real[1]
+    assert padded[0] >= padded[1] >= real[1]
 
 
 def test_no_rows_give_no_logits(facts):

@@ -1,23 +1,26 @@
-"""Updates, the grid, and going on after a kill; see teacher_scenarios.py."""
+"""Updates, the grid, and going on after a kill; see teacher_process.py."""
 
 import math
 import signal
 import time
 
 import pytest
-from teacher_scenarios import KILLED_AT, run_scenario, start
+from scenario_resume import KILLED_AT
+from teacher_process import run_scenario, start_scenario
 
 
 @pytest.fixture(scope="module")
 def facts(tmp_path_factory):
-    return run_scenario("training", tmp_path_factory.mktemp("training"))
+    return run_scenario(
+        "scenario_training", "training", tmp_path_factory.mktemp("training")
+    )
 
 
 @pytest.fixture(scope="module")
 def resumed(tmp_path_factory):
     """Killed while the first epoch is measured, then started again."""
     folder = tmp_path_factory.mktemp("resumed")
-    process = start(["teacher_scenarios", "killed", folder])
+    process = start_scenario("scenario_resume", "killed", folder)
     try:
         limit = time.monotonic() + 240
         while not (folder / KILLED_AT).exists():
@@ -29,7 +32,7 @@ def resumed(tmp_path_factory):
         process.kill()
         process.communicate()
     assert not (folder / "teacher" / "grid.json").exists()
-    return run_scenario("resumed", folder)
+    return run_scenario("scenario_resume", "resumed", folder)
 
 
 def test_the_learning_rate_warms_up_and_decays_linearly(facts):

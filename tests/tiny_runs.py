@@ -23,14 +23,14 @@ WORDS = [*GOOD, *BAD, *THINGS, *REST, *"one two three four five".split()]
 # Every run of these tests has them; a second call gives the same ones.
 SMALL = (
     *("--pos-tagger", "none", "--n-iter", "4", "--epochs", "8"),
-    *("--teacher-epochs", "8", "--teacher-lr", "3e-3", "--batch-size", "16"),
+    *("--teacher-epochs", "4", "--teacher-lr", "3e-3", "--batch-size", "16"),
     *("--precision", "float32"),
-    *("--set", "teacher.batch_size=8"),
+    *("--set", "teacher.batch_size=4"),
     *("--set", "transfer_set.rows_per_shard=60"),
     *("--set", "augmentation.workers=1"),
     *("--set", "student.lstm_units=16", "--set", "student.hidden_units=16"),
     *("--set", "student.embedding_dim=8"),
-    *("--set", "data.heldout_fraction=0.2"),
+    *("--set", "data.heldout_fraction=0.3"),
 )
 
 
@@ -48,7 +48,7 @@ def sentence(rng, word):
     )
 
 
-def write_sst2(folder, rows=80, dev=40, seed=0):
+def write_sst2(folder, rows=90, dev=40, seed=0):
     """Write SST-2 in GLUE's layout; return the folder for --data-dir."""
     rng = random.Random(seed)
     (folder / "SST-2").mkdir(parents=True)
@@ -65,7 +65,7 @@ def write_sst2(folder, rows=80, dev=40, seed=0):
     return folder
 
 
-def write_qqp(folder, rows=64, dev=40, seed=1):
+def write_qqp(folder, rows=90, dev=40, seed=1):
     """Write QQP in GLUE's layout; return the folder for --data-dir."""
     rng = random.Random(seed)
     (folder / "QQP").mkdir(parents=True)

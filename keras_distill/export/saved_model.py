@@ -151,7 +151,8 @@ def export_saved_model(
         try:
             tf.saved_model.save(module, str(temporary), module.signatures())
         except tf.errors.OpError as error:
-            reason = " ".join(str(error.message).split())
+            # "{{function_node ...}} FILE; No space left on device [Op:...]"
+            reason = error.message.rpartition("; ")[2].partition(" [Op:")[0]
             raise UserError(f"cannot write {output_dir}: {reason}") from error
         extra = temporary / "assets.extra"
         extra.mkdir()

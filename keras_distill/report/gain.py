@@ -35,7 +35,12 @@ def paired_gain(
         ValueError: There are no rows or no seeds, or the rows differ.
     """
     a, b = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
-    if a.ndim != 2 or b.ndim != 2 or not a.size or a.shape[1] != b.shape[1]:
+    if (
+        a.ndim != 2
+        or b.ndim != 2
+        or a.shape[1] != b.shape[1]
+        or not (a.size and b.size)
+    ):
         raise ValueError(
             "both must be [seeds, rows] with the same number of rows, none "
             f"empty. Received: {a.shape} and {b.shape}"

@@ -1,26 +1,30 @@
 """The model card: a run's README.md, written from its results alone."""
 
+import textwrap
 from typing import Any
 
 from keras_distill.config import Config
 from keras_distill.report import wording
 from keras_distill.report.card_tables import (
+    code,
     cost_section,
     markdown_table,
     numbers_section,
     paper_section,
-    plain,
 )
 from keras_distill.run import duration
 
 _MOST_LABELS = 20
-
+_PAPER = (
+    "[Distilling Task-Specific Knowledge from BERT into Simple Neural "
+    "Networks](https://arxiv.org/abs/1903.12136)"
+)
 _TASKS = {
-    "quick": "short English reviews, the corpus that ships with keras_distill",
+    "quick": "Short English reviews, the corpus that ships with keras_distill",
     "sst2": "SST-2 of GLUE: sentiment of phrases from film reviews",
     "qqp": "QQP of GLUE: whether two questions ask the same",
     "mnli": "MNLI of GLUE: whether a premise entails a hypothesis",
-    "custom": "the user's own data",
+    "custom": "The user's own data",
 }
 
 
@@ -49,72 +53,81 @@ def model_card(results: dict[str, Any], config: Config) -> str:
 
 
 def _what(results: dict[str, Any]) -> str:
-    labels = [f"`{plain(label)}`" for label in results["labels"]]
-    shown = ", ".join(labels[:_MOST_LABELS])
+    labels = results["labels"]
+    shown = ", ".join(map(code, labels[:_MOST_LABELS]))
     if len(labels) > _MOST_LABELS:
-        shown += f" and {len(labels) - _MOST_LABELS} more (labels.txt)"
-    student = results["student"]
+        shown += f" and {len(labels) - _MOST_LABELS} more (student/labels.txt)"
+    student, teacher = results["student"], results["teacher"]
     kind = "siamese BiLSTM" if results["pair"] else "BiLSTM"
     takes = "a pair of texts" if results["pair"] else "a text"
     apart = wording.count(student["parameters_without_embeddings"])
-    teacher = results["teacher"]
-    return f"""# {results["task"]}: a {kind} distilled from \
-{plain(teacher["name"])}
-
-A small classifier of text in the manner of Tang et al. 2019, [Distilling
-Task-Specific Knowledge from BERT into Simple Neural
-Networks](https://arxiv.org/abs/1903.12136): a single-layer {kind} that learnt
-from the logits of a fine-tuned BERT. It takes {takes} and gives one of
-{len(labels)} classes: {shown}.
-
-It has {wording.count(student["parameters"])} parameters ({apart} without word
-vectors), the teacher {wording.count(teacher["parameters"])}."""
+    return "\n\n".join(
+        [
+            f"# {results['task']}: a {kind} distilled from "
+            + code(teacher["name"]),
+            wording.wrapped(
+                "A small text classifier in the manner of Tang et al. 2019, "
+                f"{_PAPER}: a single-layer {kind} that learnt from the logits "
+                f"of a fine-tuned BERT. It takes {takes} and gives one of "
+                f"{len(labels)} classes: {shown}."
+            ),
+            wording.wrapped(
+                f"It has {wording.count(student['parameters'])} parameters "
+                f"({apart} without word vectors), the teacher "
+                f"{wording.count(teacher['parameters'])}."
+            ),
+        ]
+    )
 
 
 def _data(results: dict[str, Any], config: Config) -> str:
-    transfer_set = results["transfer_set"]
-    rows = transfer_set["rows"]
-    counts = ", ".join(f"{count:,} {source}" for source, count in rows.items())
-    settings = config.augmentation
-    tagger = "" if settings.pos_tagger != "none" else ", which was left out"
-    return f"""## Data
-
-{_TASKS[results["task"]][0].upper()}{_TASKS[results["task"]][1:]}.
-{results["splits"]["train"]["rows"]:,} labelled rows to train on.
-
-The student was trained on {sum(rows.values()):,} rows with the teacher's
-logits: {counts}. Augmented rows are the training rows\
-{" and the unlabelled ones" if settings.unlabeled else ""} after up to
-{settings.n_iter} rounds of masking (p {settings.p_mask}), replacement by a
-word of the same part of speech (p {settings.p_pos}{tagger}) and n-gram
-sampling (p {settings.p_ngram}, n up to {settings.max_ngram})."""
+    rows = results["transfer_set"]["rows"]
+    counts = ", ".join(
+        f"{count:,} {source}" for source, count in rows.items() if count
+    )
+    text = (
+        f"{_TASKS[results['task']]}. "
+        f"{results['splits']['train']['rows']:,} labelled rows to train on. "
+        f"The student was trained on {sum(rows.values()):,} rows with the "
+        f"teacher's logits: {counts}."
+    )
+    if rows["augmented"]:
+        settings = config.augmentation
+        operators = [f"masking (p {settings.p_mask:g})"]
+        if settings.pos_tagger != "none":
+            operators.append(
+                "replacement by a word of the same part of speech "
+                f"(p {settings.p_pos:g})"
+            )
+        both = " and unlabelled" if settings.unlabeled else ""
+        text += (
+            f" Augmented rows are training{both} rows after "
+            f"{', '.join(operators)} and n-gram sampling "
+            f"(p {settings.p_ngram:g}, n up to {settings.max_ngram}), "
+            f"{settings.n_iter} rounds, duplicates dropped; they have no "
+            "gold label."
+        )
+    return f"## Data\n\n{wording.wrapped(text)}"
 
 
 def _making(results: dict[str, Any], config: Config) -> str:
-    student, teacher = results["student"], results["teacher"]
-    if teacher["fine_tuned_here"]:
-        rates = ", ".join(f"{rate:g}" for rate in config.teacher.learning_rates)
-        tuning = (
-            f"fine-tuned here, learning rates tried: {rates}; best: "
-            f"{teacher['learning_rate']:g} after epoch {teacher['epoch']}"
-        )
-    else:
-        tuning = "came fine-tuned"
+    student, settings = results["student"], config.student
     rows = [
-        ["teacher", f"{plain(teacher['name'])}, {tuning}"],
+        ["teacher", _teacher(results, config)],
         [
             "student",
-            f"{config.student.lstm_units} LSTM units a direction, "
-            f"{config.student.hidden_units} hidden units",
+            f"{settings.lstm_units} LSTM units a direction, "
+            f"{settings.hidden_units} hidden units, dropout "
+            f"{settings.dropout:g}",
         ],
         ["word vectors", _vectors(results, config)],
         ["vocabulary", f"{student['vocabulary_size']:,} words"],
         ["objective", _objective(config)],
         [
             "training",
-            f"{config.student.optimizer}, batches of "
-            f"{config.student.batch_size}, {student['updates']:,} updates, "
-            f"best after epoch {student['best_epoch']:g}",
+            f"{settings.optimizer}, batches of {settings.batch_size}, "
+            f"{student['updates']:,} updates, {student['evaluations']} "
+            f"evaluations, best after epoch {student['best_epoch']:g}",
         ],
     ]
     baseline = results["baseline"]
@@ -122,34 +135,45 @@ def _making(results: dict[str, Any], config: Config) -> str:
         rows.append(
             [
                 "student on labels alone",
-                "same architecture, vocabulary and vectors; "
-                f"{baseline['updates']:,} updates on "
+                "same architecture, vocabulary, vectors and optimiser; "
                 f"{baseline['training_rows']:,} labelled rows, "
-                f"{baseline['evaluations']} evaluations (distilled: "
-                f"{student['evaluations']}), the best kept",
+                f"{baseline['updates']:,} updates, "
+                f"{baseline['evaluations']} evaluations, best after epoch "
+                f"{baseline['best_epoch']:g}",
             ]
         )
     rows.append(["seed", str(results["seed"])])
-    total = duration(sum(results["seconds"].values()))
-    resumed = results["resumed_stages"]
-    rows.append(
-        [
-            "time",
-            f"{total} in all"
-            + (
-                f", not counting what {', '.join(resumed)} took before "
-                "they were resumed"
-                if resumed
-                else ""
-            ),
-        ]
-    )
+    time = f"{duration(sum(results['seconds'].values()))} in all"
+    if resumed := results["resumed_stages"]:
+        time += (
+            " (stages that were resumed count from there: "
+            f"{', '.join(resumed)})"
+        )
+    rows.append(["time", time])
     return f"""## How it was made
 
 {markdown_table(["what", "how"], rows)}
 
-`config.yaml` holds every setting: `python train.py --config config.yaml
---output-dir FOLDER` repeats the run, `results.json` has all numbers."""
+`results.json` has all numbers, `config.yaml` every setting. To repeat the run:
+
+```bash
+python train.py --config config.yaml --output-dir FOLDER
+```"""
+
+
+def _teacher(results: dict[str, Any], config: Config) -> str:
+    teacher = results["teacher"]
+    name = code(teacher["name"])
+    if not teacher["fine_tuned_here"]:
+        return f"{name}, came fine-tuned"
+    rates = config.teacher.learning_rates
+    text = (
+        f"{name}, fine-tuned at learning rate {teacher['learning_rate']:g}, "
+        f"epoch {teacher['epoch']} of {config.teacher.epochs}"
+    )
+    if len(rates) > 1:
+        text += f" (the best of {', '.join(f'{rate:g}' for rate in rates)})"
+    return text
 
 
 def _vectors(results: dict[str, Any], config: Config) -> str:
@@ -158,26 +182,25 @@ def _vectors(results: dict[str, Any], config: Config) -> str:
     if embeddings["source"] is None:
         return f"random at the start, {wide}"
     return (
-        f"{plain(embeddings['source'])}, {embeddings['mode']}, {wide}; they "
-        f"cover {wording.percent(embeddings['token_coverage'])}% of the "
-        f"running words, {wording.percent(embeddings['type_coverage'])}% of "
-        "the vocabulary"
+        f"{code(embeddings['source'])}, {embeddings['mode']}, {wide}; for "
+        f"{wording.percent(embeddings['token_coverage'])}% of the running "
+        f"words, {wording.percent(embeddings['type_coverage'])}% of the "
+        "vocabulary"
     )
 
 
 def _objective(config: Config) -> str:
-    settings = config.student
+    alpha = config.student.alpha
     distance = "squared distance of the logits"
-    if settings.loss == "kl":
-        distance = f"KL divergence at temperature {settings.temperature:g}"
-    if settings.alpha == 0:
+    if config.student.loss == "kl":
+        degrees = config.student.temperature
+        distance = f"KL divergence at temperature {degrees:g}"
+    gold = "cross-entropy of gold labels"
+    if alpha == 0:
         return distance
-    if settings.alpha == 1:
-        return "cross-entropy of gold labels"
-    return (
-        f"{settings.alpha:g} × cross-entropy of gold labels + "
-        f"{1 - settings.alpha:g} × {distance}"
-    )
+    if alpha == 1:
+        return gold
+    return f"{alpha:g} × {gold} + {1 - alpha:g} × {distance}"
 
 
 def _calling(results: dict[str, Any]) -> str:
@@ -190,8 +213,7 @@ def _calling(results: dict[str, Any]) -> str:
     else:
         shell = 'RUN "your own text"'
         arguments = 'text=tf.constant(["your own text"]),'
-    parts = [
-        f"""## How to call it
+    text = f"""## How to call it
 
 `RUN` is this folder.
 
@@ -199,10 +221,10 @@ def _calling(results: dict[str, Any]) -> str:
 python -m keras_distill.predict {shell}
 python -m keras_distill.evaluate RUN --data FILE
 ```"""
-    ]
     if "saved_model" in results["exports"]:
-        parts.append(
-            f"""With nothing but tensorflow and tensorflow-text installed:
+        text += f"""
+
+With nothing but tensorflow and tensorflow-text installed:
 
 ```python
 import tensorflow as tf
@@ -214,22 +236,20 @@ answer = model.signatures["serving_default"](
 )
 answer["label"], answer["probabilities"], answer["logits"]
 ```"""
-        )
-    return "\n\n".join(parts)
+    return text
 
 
 def _limits(results: dict[str, Any], config: Config) -> str:
-    settings = config.student
     split = results["gain"]["split"]
     rows = results["splits"][split]["rows"]
     limits = [
         f"Measured on {rows:,} rows like those it was trained on; other "
         "kinds of text are likely to go worse.",
-        "It copies the teacher, mistakes and prejudices of its training text "
-        "included.",
-        f"It reads the first {settings.max_length} words of a text.",
+        "It copies the teacher, with the mistakes and prejudices of the text "
+        "that the teacher learnt from.",
+        f"It reads the first {config.student.max_length} words of a text.",
     ]
-    if not settings.word_pieces:
+    if not config.student.word_pieces:
         limits.append(
             f"It knows {results['student']['vocabulary_size']:,} words; all "
             "others are one and the same to it."
@@ -241,17 +261,21 @@ def _limits(results: dict[str, Any], config: Config) -> str:
         )
     if not results["teacher"]["fine_tuned_here"]:
         limits.append(
-            "The teacher came fine-tuned. If it was trained on rows that are "
-            "measured here, the teacher's numbers flatter."
+            "The teacher came fine-tuned. Should it have been trained on "
+            "rows that are measured here, its numbers flatter, and so may "
+            "the students'."
         )
     if wording.chosen_on(results, split):
         limits.append(
-            f"{split} chose learning rate and epochs; a labelled test file "
-            "would give honest numbers."
+            f"{wording.choice_sentence(results, split)} A labelled test file "
+            "would give honest ones."
         )
     if len(results["student"]["seeds"]) == 1:
         limits.append(
-            "One seed: another one moves the numbers, by how much is not "
+            "One seed: another one moves the numbers, by how much was not "
             "measured (`--extra-seeds`)."
         )
-    return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
+    return "## Limits\n\n" + "\n".join(
+        textwrap.indent(wording.wrapped(limit, 77), "  ").replace(" ", "-", 1)
+        for limit in limits
+    )

@@ -129,14 +129,14 @@ def choice_sentence(results: dict[str, Any], split: str) -> str:
     return f"{what} {place}; {split} had no say in anything."
 
 
-def wrapped(text: str | None) -> str | None:
-    """Return one paragraph with line breaks, 79 columns wide."""
+def wrapped(text: str | None, width: int = 79) -> str | None:
+    """Return one paragraph with line breaks."""
     if text is None:
         return None
     # Not split(): no-break spaces hold numbers and units together.
     lines = textwrap.fill(
         " ".join(re.split(r"[ \n]+", text.strip())),
-        79,
+        width,
         break_long_words=False,
         break_on_hyphens=False,
     )

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 # batches differ from epoch to epoch while little padding is needed.
 _BATCHES_PER_WINDOW = 50
 
+# Most padded tokens per real one in a batch of the teacher's predictions.
+_MAX_PADDING = 1.08
+
 # The tokenizer's own result takes many times the memory of the ids.
 _ROWS_AT_ONCE = 4096
 
@@ -96,12 +99,13 @@ def encode(
 def sorted_batches(
     lengths: np.ndarray, tokens_per_batch: int
 ) -> Iterator[np.ndarray]:
-    """Cut rows, longest first, into batches of bounded padded size.
+    """Cut rows, longest first, into batches of bounded size and padding.
 
-    Longest first shows at once whether the memory suffices.
+    Longest first shows at once whether the memory suffices. In a small set
+    a batch ends before its tokens are used up, where lengths fall fast.
 
     Args:
-        lengths: int32 [rows].
+        lengths: int32 [rows], at least 1.
         tokens_per_batch: Most padded tokens in a batch of several rows.
 
     Yields:
@@ -111,7 +115,11 @@ def sorted_batches(
     start = 0
     while start < len(order):
         longest = int(lengths[order[start]])
-        count = max(1, tokens_per_batch // max(longest, 1))
+        most = max(1, tokens_per_batch // longest)
+        real = np.cumsum(lengths[order[start : start + most]])
+        padded = longest * np.arange(1, len(real) + 1)
+        # Lengths fall, so this holds up to some row and never again.
+        count = int(np.sum(padded <= _MAX_PADDING * real))
         yield order[start : start + count]
         start += count
 

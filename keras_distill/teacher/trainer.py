@@ -1,5 +1,7 @@
 """One fine-tuning of a teacher at one learning rate."""
 
+from collections.abc import Callable, Iterable
+
 import tensorflow as tf
 import tf_keras
 from transformers import TFPreTrainedModel
@@ -59,7 +61,7 @@ class Trainer:
                 self.optimizer = tf_keras.mixed_precision.LossScaleOptimizer(
                     self.optimizer
                 )
-        self._step = tf.function(self._replicated_step, reduce_retracing=True)
+        self._graph: Callable | None = None
 
     def step(self, batch: dict, labels, learning_rate: float) -> float:
         """Do one update and return the batch's mean cross-entropy.
@@ -80,7 +82,21 @@ class Trainer:
         batch = {name: tf.gather(v, index) for name, v in batch.items()}
         weights = tf.concat([tf.ones(rows), tf.zeros(fill)], 0) / rows
         self.optimizer.learning_rate = learning_rate
-        return float(self._step(batch, tf.gather(labels, index), weights))
+        if self._graph is None:
+            self._graph = self._trace(batch)
+        return float(self._graph(batch, tf.gather(labels, index), weights))
+
+    def _trace(self, names: Iterable[str]) -> Callable:
+        # One graph for all shapes; tracing BERT-large takes a while.
+        ids = tf.TensorSpec([None, None], tf.int32)
+        return tf.function(
+            self._replicated_step,
+            input_signature=[
+                dict.fromkeys(names, ids),
+                tf.TensorSpec([None], tf.int32),
+                tf.TensorSpec([None], tf.float32),
+            ],
+        )
 
     def _replicated_step(self, batch, labels, weights):
         if self._strategy.num_replicas_in_sync == 1:

@@ -1,0 +1,433 @@
+"""Whole runs of train.py with a BERT of two layers and a few dozen rows."""
+
+import gzip
+import json
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_text  # noqa: F401 - registers the tokenizer's ops
+import tiny_runs
+import yaml
+
+from keras_distill import evaluate, predict
+from keras_distill.config import STAGES, Config, config_from_dict, load_config
+from keras_distill.files import read_json
+from keras_distill.transfer_set.manifest import Manifest
+from keras_distill.transfer_set.record import parse
+from keras_distill.transfer_set.shards import read_shard
+
+RUNS = ["sst2_run", "qqp_run", "stars_run"]
+CLASSES = {
+    "sst2_run": ["negative", "positive"],
+    "qqp_run": ["not_duplicate", "duplicate"],
+    "stars_run": ["1", "2", "3", "4", "5"],
+}
+FOLDERS = [
+    *("augmented", "baseline", "data", "export", "logs", "report"),
+    *("student", "teacher", "transfer_set", "vocabulary"),
+]
+
+
+@pytest.fixture(params=RUNS)
+def run(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=RUNS)
+def classes(request):
+    return request.getfixturevalue(request.param), CLASSES[request.param]
+
+
+def results(run):
+    return read_json(run.path / "results.json")
+
+
+def value(tree, path):
+    for key in path.split("."):
+        assert key in tree, path
+        tree = tree[key]
+    return tree
+
+
+# The run folder
+
+
+def test_a_run_has_its_folders_and_nothing_half_written(run):
+    found = sorted(path.name for path in run.path.iterdir())
+    files = [".work", "README.md", "config.yaml", "results.json"]
+    assert found == sorted(FOLDERS + files)
+    assert [p.name for p in (run.path / ".work").iterdir()] == ["lock"]
+    hidden = [p for p in run.path.rglob(".*") if p.name != ".work"]
+    assert hidden == []
+    assert not (run.path / "student" / "checkpoint").exists()
+    assert not (run.path / "augmented" / "work").exists()
+    assert not (run.path / "teacher" / "work").exists()
+
+
+def test_every_stage_has_a_record_and_its_seconds_are_told(run):
+    seconds = results(run)["seconds"]
+    assert set(STAGES) - {"report"} <= set(seconds)
+    assert all(number >= 0 for number in seconds.values())
+    for stage in STAGES:
+        assert f"{stage}: done in" in run.result.stderr
+
+
+def test_the_configuration_repeats_the_run(run):
+    config = config_from_dict(load_config(run.path / "config.yaml"))
+    assert config.student.lstm_units == 16
+    assert config.teacher.learning_rates == [3e-3]
+    # Nothing is left out, not even what was not asked for.
+    text = (run.path / "config.yaml").read_text()
+    assert yaml.safe_load(text).keys() == Config().to_dict().keys()
+
+
+def test_the_student_folder_is_all_a_user_needs(classes):
+    run, names = classes
+    student = run.path / "student"
+    found = {path.name for path in student.iterdir()}
+    assert found >= {
+        *("model.keras", "vocab.txt", "labels.txt", "text.json"),
+        *("history.csv", "training.json"),
+    }
+    assert (student / "labels.txt").read_text().split("\n") == [*names, ""]
+    words = (student / "vocab.txt").read_text().splitlines()
+    assert words[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def test_dev_words_are_not_in_the_vocabulary(sst2_run):
+    words = (sst2_run.path / "vocabulary" / "vocab.txt").read_text().split()
+    with gzip.open(sst2_run.path / "data" / "train.jsonl.gz", "rt") as rows:
+        seen = " ".join(json.loads(row)["text_a"] for row in rows).split()
+    assert set(words[5:]) == set(seen)
+
+
+def test_there_are_logs_for_tensorboard(run):
+    names = {p.parent.name for p in (run.path / "logs").rglob("events.*")}
+    assert {"lr-0.003", "student", "baseline"} <= names
+
+
+# The transfer set
+
+
+def test_the_manifest_counts_the_records(run):
+    folder = run.path / "transfer_set"
+    manifest = Manifest.load(folder)
+    manifest.verify(folder)
+    rows = sum(len(list(read_shard(p))) for p in manifest.files(folder, "train"))
+    assert rows == sum(manifest.counts.values())
+    assert results(run)["transfer_set"]["rows"] == manifest.counts
+    assert manifest.counts["original"] > 0
+    assert manifest.counts["augmented"] > manifest.counts["original"]
+
+
+def test_only_original_rows_have_a_gold_label(classes):
+    run, names = classes
+    folder = run.path / "transfer_set"
+    manifest = Manifest.load(folder)
+    records = [
+        record
+        for path in manifest.files(folder, "train")
+        for record in read_shard(path)
+    ]
+    rows = parse(tf.constant(records), manifest.pair)
+    labels, source = rows["label"].numpy(), rows["source"].numpy()
+    assert ((labels >= 0) == (source == 0)).all()
+    assert labels.max() == len(names) - 1
+    assert rows["teacher_logits"].shape == (len(records), len(names))
+    assert np.isfinite(rows["teacher_logits"].numpy()).all()
+
+
+def test_unlabelled_text_joins_the_transfer_set(stars_run):
+    assert results(stars_run)["transfer_set"]["rows"]["unlabelled"] == 30
+
+
+# What is reported
+
+
+# DESIGN.md's keys; those of later work are there and null.
+NUMBERS = [
+    *("seed", "student.parameters", "student.parameters_without_embeddings"),
+    *("student.vocabulary_size", "transfer_set.rows.original"),
+    *("transfer_set.rows.augmented", "transfer_set.rows.unlabelled"),
+    *("transfer_set.padding_ratio", "gain.points", "gain.ci_low"),
+    *("gain.ci_high", "exports.saved_model.bytes"),
+    *("exports.saved_model.max_abs_logit_difference",),
+    *("exports.saved_model.accuracy", "student.dev.agreement"),
+    *("student.dev.kl", "student.dev.logit_mse", "teacher.parameters"),
+    *(
+        f"{model}.dev.{metric}"
+        for model in ("teacher", "student", "baseline")
+        for metric in ("accuracy", "f1", "mcc")
+    ),
+]
+MAY_BE_NULL = [
+    *("embeddings.token_coverage", "exports.saved_model.latency_ms_p50"),
+    *("exports.saved_model.latency_ms_p99", "calibration.temperature"),
+    *("calibration.ece_before", "calibration.ece_after"),
+    *("tuning.trials", "tuning.best"),
+]
+
+
+@pytest.mark.parametrize("path", NUMBERS)
+def test_a_number_that_tools_rely_on_is_there(run, path):
+    number = value(results(run), path)
+    assert isinstance(number, (int, float)) and math.isfinite(number)
+
+
+@pytest.mark.parametrize("path", MAY_BE_NULL)
+def test_what_is_not_known_is_null(run, path):
+    number = value(results(run), path)
+    assert number is None or math.isfinite(number)
+
+
+def test_metrics_lie_in_their_range(run):
+    report = results(run)
+    for model in ("teacher", "baseline", "student"):
+        for split in ("dev", "select"):
+            scores = report[model].get(split)
+            if scores is None:
+                continue
+            assert 0 <= scores["accuracy"] <= 1
+            assert 0 <= scores["f1"] <= 1
+            assert -1 <= scores["mcc"] <= 1
+            if model != "teacher":
+                assert 0 <= scores["agreement"] <= 1
+                assert scores["kl"] >= 0
+                assert scores["logit_mse"] >= 0
+
+
+def test_the_gain_is_the_difference_within_its_interval(run):
+    report = results(run)
+    gain, split = report["gain"], report["gain"]["split"]
+    difference = 100 * (
+        mean_accuracy(report["student"][split])
+        - mean_accuracy(report["baseline"][split])
+    )
+    assert gain["points"] == pytest.approx(difference)
+    assert -100 <= gain["ci_low"] <= gain["points"] <= gain["ci_high"] <= 100
+
+
+def mean_accuracy(scores):
+    return scores.get("accuracy_mean", scores["accuracy"])
+
+
+def test_the_teacher_has_learnt_and_the_student_from_it(classes):
+    run, names = classes
+    report = results(run)
+    chance = 1 / len(names)
+    assert report["teacher"]["dev"]["accuracy"] > chance + 0.2
+    assert report["student"]["dev"]["agreement"] > chance
+
+
+def test_two_seeds_are_averaged(sst2_run):
+    student = results(sst2_run)["student"]
+    assert student["seeds"] == [42, 43]
+    by_seed = student["dev"]["accuracy_by_seed"]
+    assert student["dev"]["accuracy"] == by_seed[0]
+    assert student["dev"]["accuracy_mean"] == pytest.approx(np.mean(by_seed))
+    assert student["dev"]["accuracy_std"] == pytest.approx(
+        np.std(by_seed, ddof=1)
+    )
+
+
+def test_the_undistilled_student_gets_as_many_updates(run):
+    report = results(run)
+    assert report["baseline"]["updates"] == report["student"]["updates"]
+    assert report["baseline"]["evaluations"] == report["student"]["evaluations"]
+    parameters = report["student"]["parameters"]
+    assert report["baseline"]["parameters"] == parameters
+
+
+def test_word_vectors_are_used_and_their_coverage_reported(sst2_run, qqp_run):
+    vectors = np.load(sst2_run.path / "vocabulary" / "vectors.npy")
+    words = (sst2_run.path / "vocabulary" / "vocab.txt").read_text().split()
+    assert vectors.shape == (len(words), 8)
+    coverage = results(sst2_run)["embeddings"]["token_coverage"]
+    assert 0.5 < coverage <= 1
+    assert results(qqp_run)["embeddings"]["token_coverage"] is None
+
+
+def test_the_table_and_the_next_steps_are_printed(run):
+    output = run.result.stdout
+    for row in ("teacher", "student, labels alone", "student, distilled"):
+        assert f"\n{row} " in output
+    assert "sentences/s" in output
+    assert "Distillation changes accuracy on dev by" in output
+    assert f"python -m keras_distill.predict {run.path}" in output
+    assert "Traceback" not in run.result.stderr
+
+
+def test_the_papers_rows_stand_beside_a_glue_tasks(sst2_run, stars_run):
+    assert "BiLSTM_SOFT" in sst2_run.result.stdout
+    assert "BiLSTM_SOFT" not in stars_run.result.stdout
+
+
+def test_the_model_card_has_the_numbers_of_the_report(run):
+    card = (run.path / "README.md").read_text()
+    report = results(run)
+    assert card.startswith(f"# {report['task']}")
+    assert f"{100 * report['teacher']['dev']['accuracy']:.1f}" in card
+    assert f"{report['student']['parameters']:,}" in card
+    assert "keras_distill.predict" in card
+    assert "Limits" in card
+
+
+# A second call
+
+
+@pytest.fixture(scope="module")
+def second_call(sst2_run):
+    before = times(sst2_run.path)
+    return tiny_runs.run(*sst2_run.again()), before, times(sst2_run.path)
+
+
+def times(folder):
+    return {
+        str(path.relative_to(folder)): path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ("lock", "config.yaml")
+    }
+
+
+def test_a_second_call_skips_every_stage(second_call):
+    result, before, after = second_call
+    assert result.returncode == 0
+    for stage in STAGES:
+        assert f"{stage}: done before, skipped" in result.stderr
+    assert "started" not in result.stderr
+    assert after == before
+
+
+def test_a_second_call_prints_the_table_again(second_call, sst2_run):
+    result, _, _ = second_call
+    assert result.stdout == sst2_run.result.stdout
+
+
+# What comes out
+
+
+def asked(capsys, command, *arguments):
+    assert command.main([str(argument) for argument in arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_predict_answers_on_the_command_line(sst2_run):
+    result = tiny_runs.run(
+        *("-m", "keras_distill.predict", sst2_run.path),
+        stdin="the film was great\n\nthe soup was awful\n",
+    )
+    assert result.returncode == 0, result.stderr
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [a["text"] for a in answers] == [
+        *("the film was great", "", "the soup was awful")
+    ]
+    for answer in answers:
+        assert list(answer["probabilities"]) == CLASSES["sst2_run"]
+        total = sum(answer["probabilities"].values())
+        assert total == pytest.approx(1, abs=1e-4)
+        best = max(answer["probabilities"], key=answer["probabilities"].get)
+        assert answer["label"] == best
+
+
+def test_predict_takes_pairs(qqp_run, capsys):
+    output = asked(
+        *(capsys, predict, qqp_run.path, "is the film great ?"),
+        *("--text-b", "was this film lovely ?"),
+    )
+    answer = json.loads(output)
+    assert answer["label"] in CLASSES["qqp_run"]
+    assert answer["text_b"] == "was this film lovely ?"
+
+
+def test_predict_writes_a_glue_submission(sst2_run, tmp_path, capsys):
+    data = sst2_run.path.parent / "glue-sst2"
+    asked(
+        *(capsys, predict, sst2_run.path, "--glue-test", data),
+        *("--submission", tmp_path),
+    )
+    lines = (tmp_path / "SST-2.tsv").read_text().splitlines()
+    assert lines[0] == "index\tprediction"
+    assert [line.split("\t")[0] for line in lines[1:]] == [
+        str(i) for i in range(10)
+    ]
+    assert {line.split("\t")[1] for line in lines[1:]} <= {"0", "1"}
+
+
+@pytest.mark.parametrize(
+    "name, file",
+    [
+        ("sst2_run", "glue-sst2/SST-2/dev.tsv"),
+        ("qqp_run", "glue-qqp/QQP/dev.tsv"),
+    ],
+)
+def test_evaluate_finds_the_reported_accuracy_in_every_form(
+    request, tmp_path, capsys, name, file
+):
+    run = request.getfixturevalue(name)
+    path = tmp_path / "numbers.json"
+    data = run.path.parent / file
+    asked(capsys, evaluate, run.path, "--data", data, "--json", path)
+    forms = read_json(path)["forms"]
+    assert {"keras", "saved_model"} <= set(forms)
+    expected = results(run)["student"]["dev"]["accuracy"]
+    for form in forms.values():
+        assert form["accuracy"] == pytest.approx(expected)
+        assert form["max_abs_logit_difference"] < 1e-4
+
+
+def test_evaluate_knows_the_columns_of_a_users_table(
+    stars_run, tmp_path, capsys
+):
+    data = stars_run.path.parent / "stars-data" / "reviews.csv"
+    path = tmp_path / "numbers.json"
+    asked(capsys, evaluate, stars_run.path, "--data", data, "--json", path)
+    assert read_json(path)["rows"] == 100
+
+
+def test_the_saved_model_takes_raw_text(classes):
+    run, names = classes
+    model = tf.saved_model.load(str(run.path / "export" / "saved_model"))
+    texts = {"text": tf.constant(["the film was great", ""])}
+    if results(run)["pair"]:
+        texts["text_b"] = tf.constant(["this film was lovely", "so"])
+    output = model.signatures["serving_default"](**texts)
+    assert set(output) == {"logits", "probabilities", "label"}
+    assert output["logits"].shape == (2, len(names))
+    chosen = [names[i] for i in output["logits"].numpy().argmax(1)]
+    assert [label.decode() for label in output["label"].numpy()] == chosen
+
+
+# A teacher that is fine-tuned already
+
+
+def test_a_teacher_with_other_classes_is_refused_with_both_lists(
+    sst2_run, stars_run, tmp_path
+):
+    command = stars_run.again(
+        *("--teacher-checkpoint", sst2_run.path / "teacher"),
+        *("--stages", "data,teacher"),
+        path=tmp_path / "run",
+    )
+    result = tiny_runs.run(*command)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    (line,) = [x for x in result.stderr.splitlines() if "error:" in x]
+    assert "the 2 classes ['negative', 'positive']" in line
+    assert "the 5 classes ['1', '2', '3', '4', '5']" in line
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
+def test_a_fine_tuned_teacher_is_taken_as_it_is(sst2_run, tmp_path):
+    command = sst2_run.again(
+        *("--teacher-checkpoint", sst2_run.path / "teacher"),
+        *("--stages", "data,teacher"),
+        path=tmp_path / "run",
+    )
+    result = tiny_runs.run(*command)
+    assert result.returncode == 0, result.stderr
+    grid = read_json(tmp_path / "run" / "teacher" / "grid.json")
+    expected = results(sst2_run)["teacher"]["select"]["accuracy"]
+    assert grid["best"]["accuracy"] == pytest.approx(expected)
+    assert grid["rows"] == []

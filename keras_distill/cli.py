@@ -1,10 +1,11 @@
 """What every command line shares: logging and the exit code."""
 
+import contextlib
 import errno
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from keras_distill.errors import ReportedError, UserError
 
@@ -18,7 +19,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 def configure_logging() -> None:
     """Send the package's messages to stderr; keep libraries quiet."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     handler = logging.StreamHandler()
     handler.setFormatter(
         logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
@@ -27,6 +28,37 @@ def configure_logging() -> None:
     root.handlers = [handler]
     root.setLevel(logging.INFO)
     root.propagate = False
+
+
+@contextlib.contextmanager
+def quiet_native() -> Iterator[None]:
+    """Drop what native code writes to stderr in the block.
+
+    TensorFlow 2.21 prints the same ten lines about oneDNN and missing CUDA
+    drivers in every process, before it reads `TF_CPP_MIN_LOG_LEVEL`. They
+    would bury the progress of a run. Python's errors are not hidden: they
+    leave the block first.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow and start its devices without native chatter."""
+    if "tensorflow" in sys.modules:
+        return
+    with quiet_native():
+        import tensorflow as tf
+
+        tf.config.list_logical_devices()
 
 
 def exit_code(work: Callable[[], object], child: bool = False) -> int:

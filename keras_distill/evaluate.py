@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_distill.cli import configure_logging, exit_code
+from keras_distill.cli import configure_logging, exit_code, import_tensorflow
 from keras_distill.config import Config
 from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
@@ -33,6 +33,7 @@ def run(options: argparse.Namespace) -> None:
     """Evaluate and write the table, and the JSON file when asked for."""
     from keras_distill.files import write_json
 
+    import_tensorflow()
     result = evaluate(
         options.run,
         options.data,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_distill.child import run_child
+from keras_distill.cli import import_tensorflow
 from keras_distill.config import STAGES, Config
 from keras_distill.data.corpus import corpus_files
 from keras_distill.data.splits_io import read_examples, write_examples
@@ -54,6 +55,8 @@ class Pipeline:
         if not self.config.baseline:
             wanted.discard("baseline")
         self.folder.check(wanted, redo)
+        if not wanted <= {"data", "teacher", "augment"}:
+            import_tensorflow()
         with self.folder.lock():
             self.config.save(self.path / "config.yaml")
             for name in STAGES:
@@ -69,6 +72,8 @@ class Pipeline:
         augmentation = values["augmentation"]
         augmentation.pop("workers")
         base = {"task": self.config.task, "seed": self.config.seed}
+        # More seeds add students and leave those alone that are there.
+        student.pop("extra_seeds")
         cased = teacher.pop("cased")
         vocabulary_keys = (
             "embeddings",
@@ -115,16 +120,26 @@ class Pipeline:
                 self._vocabulary,
             ),
             Stage(
-                "student", "student", student, ("vocabulary",), self._student
+                "student",
+                "student",
+                student,
+                ("vocabulary",),
+                self._student,
+                self._seeds_complete,
             ),
             Stage(
-                "baseline", "baseline", student, ("student",), self._baseline
+                "baseline",
+                "baseline",
+                student,
+                ("student",),
+                self._baseline,
+                self._seeds_complete,
             ),
             Stage("export", "export", {}, ("student",), self._export),
             Stage(
                 "report",
                 "report",
-                {"baseline": self.config.baseline},
+                {"baseline": self.config.baseline, "seeds": self.seeds},
                 ("export", "baseline") if self.config.baseline else ("export",),
                 self._report,
             ),
@@ -221,9 +236,7 @@ class Pipeline:
             (UNLABELED, read_examples(data / "unlabeled.jsonl.gz")),
         ]
         if (augmented / "unlabeled").is_dir():
-            sources.append(
-                (AUGMENTED, read_augmented(augmented / "unlabeled"))
-            )
+            sources.append((AUGMENTED, read_augmented(augmented / "unlabeled")))
         plan_shards(
             sources,
             place,
@@ -324,7 +337,7 @@ class Pipeline:
         name = "baseline" if labelled_only else "student"
         for seed in self.seeds:
             main = seed == self.config.seed
-            output = place if main else place / f"seed-{seed}"
+            output = self._seed_folder(place, seed)
             if (output / "training.json").is_file():
                 continue
             result = train_student(
@@ -370,6 +383,16 @@ class Pipeline:
                     "best": result.best,
                 },
             )
+
+    def _seed_folder(self, stage: Path, seed: int) -> Path:
+        main = seed == self.config.seed
+        return stage if main else stage / f"seed-{seed}"
+
+    def _seeds_complete(self, folder: Path) -> bool:
+        return all(
+            (self._seed_folder(folder, seed) / "training.json").is_file()
+            for seed in self.seeds
+        )
 
     def _export(self, place: Path) -> None:
         from keras_distill.export.saved_model import export_saved_model

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from keras_distill.cli import configure_logging, exit_code
+from keras_distill.cli import configure_logging, exit_code, import_tensorflow
 from keras_distill.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def run(options: argparse.Namespace) -> None:
 
     _check_flags(options)
     folder = find_student(options.run)
+    import_tensorflow()
     from keras_distill.student.predictor import StudentPredictor
 
     student = StudentPredictor.load(folder)

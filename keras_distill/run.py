@@ -133,30 +133,32 @@ class RunFolder:
             if stage.intact(final):
                 logger.info("%s: done before, skipped", name)
                 return
-            logger.warning("%s: damaged, mending it", name)
+            logger.warning("%s: not complete, mending it", name)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(place, ignore_errors=True)
             os.replace(final, place)
         # The record comes last: with it, only the renaming is left to do,
         # unless this is a damaged stage that was set aside.
         record = place / _RECORD
+        spent = 0.0
         if record.is_file() and not stage.intact(place):
+            spent = read_json(record)["seconds"]
             record.unlink()
         if not record.is_file():
-            self._work(stage, place)
+            self._work(stage, place, spent)
         if final.exists():
             shutil.rmtree(final)
         os.replace(place, final)
         self._forget_old_work(name)
 
-    def _work(self, stage: Stage, place: Path) -> None:
+    def _work(self, stage: Stage, place: Path, spent: float) -> None:
         resumed = place.exists()
         logger.info("%s: %s", stage.name, "resumed" if resumed else "started")
         started = time.perf_counter()
         place.mkdir(parents=True, exist_ok=True)
         stage.work(place)
         remove_hidden(place)
-        seconds = round(time.perf_counter() - started, 1)
+        seconds = round(spent + time.perf_counter() - started, 1)
         write_json(
             place / _RECORD,
             {

@@ -95,8 +95,8 @@ def _grid(folder):
 
     settings = TeacherConfig(
         name=str(tiny.checkpoint(folder / "pretrained", scale=0.1, layers=1)),
-        # Too small, right, and one that diverges.
-        learning_rates=[1e-9, 3e-2, 1e30],
+        # Right, too small, and one that diverges.
+        learning_rates=[3e-2, 1e-9, 1e30],
         epochs=3,
         batch_size=16,
     )

@@ -364,7 +364,8 @@ def limited(arguments, limit):
 def only_error(result):
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stderr
-    (line,) = [x for x in result.stderr.splitlines() if "error:" in x]
+    lines = result.stderr.splitlines()
+    (line,) = [line for line in lines if line.startswith("error: ")]
     assert line.startswith("error: cannot write ")
     return line
 

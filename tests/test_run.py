@@ -210,7 +210,7 @@ def test_a_damaged_stage_is_mended_with_what_is_left_of_it(kitchen, caplog):
     kitchen.intact = lambda folder: (folder / "result").exists()
     assert kitchen.run() == ["cake"]
     assert kitchen.found["cake"] == ["first"]
-    assert "cake: damaged, mending it" in caplog.messages
+    assert "cake: not complete, mending it" in caplog.messages
     assert kitchen.run() == []
 
 

@@ -74,11 +74,10 @@ def write_qqp(folder, rows=90, dev=40, seed=1):
     for name, count in (("train", rows), ("dev", dev)):
         lines = [header]
         for i in range(count):
-            first, other = rng.sample(THINGS, 2)
-            second = first if i % 2 else other
+            thing, word = rng.choice(THINGS), rng.choice(GOOD)
             questions = (
-                f"is the {first} {rng.choice(GOOD)} {number} ?",
-                f"was this {second} {rng.choice(GOOD)} ?",
+                f"is the {thing} {word} {number} ?",
+                f"was this {thing} {word if i % 2 else rng.choice(BAD)} ?",
             )
             lines.append(
                 f"{number}\t{2 * number}\t{2 * number + 1}\t{questions[0]}"
@@ -90,7 +89,7 @@ def write_qqp(folder, rows=90, dev=40, seed=1):
     return folder
 
 
-def write_stars(folder, rows=100, seed=2):
+def write_stars(folder, rows=160, seed=2):
     """Write reviews.csv with five classes, and more.txt without labels."""
     rng = random.Random(seed)
     folder.mkdir(parents=True)

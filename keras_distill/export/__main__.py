@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_distill.cli import configure_logging, exit_code
+from keras_distill.cli import configure_logging, exit_code, import_tensorflow
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,11 +17,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Export and note the facts in `exports.json` beside the result."""
-    from keras_distill.export.saved_model import export_saved_model
     from keras_distill.files import read_json, write_json
     from keras_distill.finished import find_student
 
     student_dir = find_student(options.run)
+    import_tensorflow()
+    from keras_distill.export.saved_model import export_saved_model
+
     output = options.output or options.run / "export"
     facts = export_saved_model(student_dir, output / "saved_model")
     notes = output / "exports.json"

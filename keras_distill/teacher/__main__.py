@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from keras_distill.child import exit_with_parent
-from keras_distill.cli import configure_logging, exit_code
+from keras_distill.cli import configure_logging, exit_code, quiet_native
 from keras_distill.config import Config, config_from_dict, load_config
 from keras_distill.errors import UserError
 from keras_distill.files import read_json
@@ -40,7 +40,8 @@ def _run(options: argparse.Namespace) -> None:
     # From here on tf.keras is tf_keras, in this process.
     from keras_distill.teacher.runtime import set_precision
 
-    precision = set_precision(precision)
+    with quiet_native():
+        precision = set_precision(precision)
     logger.info("teacher precision: %s", precision)
     if options.command == "finetune":
         _finetune(config, options, precision)

@@ -82,6 +82,7 @@ def set_precision(precision: str) -> str:
         )
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
+    tf.config.list_logical_devices()
     return precision
 
 

@@ -65,6 +65,23 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def read_lines(path: Path) -> list[str]:
+    """Read a UTF-8 text file, one item a line.
+
+    Only line feeds end lines: an item may hold rarer separators.
+
+    Raises:
+        UserError: The file is missing or not UTF-8.
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8: {error}") from error
+    return text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON to `path`, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

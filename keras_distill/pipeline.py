@@ -55,13 +55,15 @@ class Pipeline:
         if not self.config.baseline:
             wanted.discard("baseline")
         self.folder.check(wanted, redo)
-        if not wanted <= {"data", "teacher", "augment"}:
-            import_tensorflow()
         with self.folder.lock():
             self.config.save(self.path / "config.yaml")
             for name in STAGES:
-                if name in wanted:
-                    self.folder.run(name)
+                if name not in wanted:
+                    continue
+                # Bad data is to be found before the long import.
+                if name not in ("data", "teacher", "augment"):
+                    import_tensorflow()
+                self.folder.run(name)
 
     def _stages(self) -> list[Stage]:
         values = self.config.to_dict()

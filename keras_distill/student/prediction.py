@@ -1,5 +1,6 @@
 """Runs a student over a data set and gives the logits in file order."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -22,6 +23,27 @@ class Predictions:
     teacher_logits: np.ndarray
 
 
+def forward_function(model: keras.Model) -> Callable[[dict], tf.Tensor]:
+    """Trace a student once for batches of any shape.
+
+    Args:
+        model: The student; later changes of its weights count.
+
+    Returns:
+        A function of the dictionary of ids, int32 `[batch, len]`, that
+        gives the logits, float32 `[batch, classes]`, without dropout.
+    """
+    signature = {
+        name: tf.TensorSpec(tensor.shape, tensor.dtype)
+        for name, tensor in model.input.items()
+    }
+    return tf.function(
+        lambda inputs: model(inputs, training=False),
+        input_signature=[signature],
+        autograph=False,
+    )
+
+
 class Predictor:
     """A student traced once, for any number of data sets.
 
@@ -29,15 +51,7 @@ class Predictor:
     """
 
     def __init__(self, model: keras.Model) -> None:
-        signature = {
-            name: tf.TensorSpec(tensor.shape, tensor.dtype)
-            for name, tensor in model.input.items()
-        }
-        self._forward = tf.function(
-            lambda inputs: model(inputs, training=False),
-            input_signature=[signature],
-            autograph=False,
-        )
+        self._forward = forward_function(model)
 
     def __call__(self, dataset: tf.data.Dataset) -> Predictions:
         """Predict every row.

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
-from keras_distill.files import read_json
+from keras_distill.files import read_json, read_lines
 from keras_distill.student import layers  # noqa: F401 (registers them)
+from keras_distill.student.prediction import forward_function
 from keras_distill.student.text import PAD_ID, StudentTokenizer
 
 # Rows that are tokenised and sorted by length together.
@@ -43,15 +44,7 @@ class StudentPredictor:
         self.tokenizer = tokenizer
         self.labels = list(labels)
         self.pair = len(model.inputs) == 2
-        signature = {
-            name: tf.TensorSpec(tensor.shape, tensor.dtype)
-            for name, tensor in model.input.items()
-        }
-        self._forward = tf.function(
-            lambda inputs: model(inputs, training=False),
-            input_signature=[signature],
-            autograph=False,
-        )
+        self._forward = forward_function(model)
 
     @classmethod
     def load(cls, student_dir: Path | str) -> "StudentPredictor":
@@ -157,13 +150,7 @@ def read_labels(path: Path) -> list[str]:
     Raises:
         UserError: The file is missing, not UTF-8, or names nothing.
     """
-    try:
-        text = Path(path).read_bytes().decode("utf-8")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8: {error}") from error
-    labels = text.removesuffix("\n").split("\n")
+    labels = read_lines(path)
     if not all(labels):
         raise UserError(f"{path} has an empty line, expected class names")
     return labels

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_distill.errors import UserError
-from keras_distill.files import write_text
+from keras_distill.files import read_lines, write_text
 from keras_distill.student.text import (
     MAX_WORD_BYTES,
     SPECIALS,
@@ -131,14 +130,7 @@ def load(path: Path | str) -> list[str]:
     Raises:
         UserError: The file is missing, not UTF-8, or no vocabulary.
     """
-    try:
-        text = Path(path).read_bytes().decode("utf-8")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8: {error}") from error
-    # Not splitlines: a word may hold one of its rarer line separators.
-    vocabulary = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+    vocabulary = read_lines(path)
     check_vocabulary(vocabulary, str(path))
     return vocabulary
 

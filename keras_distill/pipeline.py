@@ -12,7 +12,7 @@ from keras_distill.config import STAGES, Config
 from keras_distill.data.corpus import corpus_files
 from keras_distill.data.splits_io import read_examples, write_examples
 from keras_distill.errors import UserError
-from keras_distill.files import read_json, sha256_file, write_json, write_text
+from keras_distill.files import atomic_path, read_json, sha256_file, write_json, write_text
 from keras_distill.run import RunFolder, Stage
 from keras_distill.tasks import Task, get_task
 
@@ -301,7 +301,11 @@ class Pipeline:
             )
             import numpy as np
 
-            np.save(place / "vectors.npy", vectors)
+            with (
+                atomic_path(place / "vectors.npy") as temporary,
+                open(temporary, "wb") as stream,
+            ):
+                np.save(stream, vectors)
             coverage = {"tokens": found.tokens, "types": found.types}
         write_json(place / "coverage.json", coverage)
 

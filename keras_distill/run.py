@@ -194,6 +194,9 @@ class RunFolder:
                 raise UserError(
                     f"{self.path} is in use by another process"
                 ) from error
+            # A killed process may have left them beside results.json.
+            for stale in self.path.glob(".*.tmp"):
+                stale.unlink()
             yield
 
     def _forget_old_work(self, name: str) -> None:

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny_runs
 from test_data_download import Server
 
 from keras_distill.data import fetch, load
@@ -399,6 +400,52 @@ def test_a_full_disk_in_the_augment_stage_is_one_line(
     assert temporaries(run) == []
     assert train(*arguments, stages=None) == (0, "")
     assert (run / "augmented" / "manifest.json").is_file()
+
+
+TEACHER = ["data", "teacher", "augmented"]
+LABELLED = [*TEACHER, "transfer_set"]
+
+
+@pytest.mark.parametrize(
+    "stage, folders, limit, file",
+    [
+        ("label", TEACHER, 3_000, "train-00000-of-00004.tfrecord"),
+        ("vocabulary", LABELLED, 1_560, "vectors.npy"),
+        ("student", [*LABELLED, "vocabulary"], 20_000, "best-14.npz"),
+    ],
+)
+def test_a_full_disk_in_a_later_stage_is_one_line(
+    sst2_run, tmp_path, stage, folders, limit, file
+):
+    run = sst2_run.copy(tmp_path / "run", *folders)
+    _, *arguments = sst2_run.again("--stages", stage, path=run)
+    before = made(run)
+    line = only_error(limited(arguments, limit))
+    assert file in line
+    after = [name for name in made(run) if not name.startswith("logs")]
+    assert after == before
+    assert temporaries(run) == []
+
+
+@pytest.mark.parametrize("bad, reason", [("half", "cut"), ("wide", "9")])
+def test_bad_word_vectors_are_one_line(
+    train, sst2_run, tmp_path, bad, reason
+):
+    run = sst2_run.copy(tmp_path / "run", *LABELLED)
+    path = tmp_path / f"{bad}.txt"
+    if bad == "wide":
+        tiny_runs.write_vectors(path, dim=9)
+    else:
+        whole = tiny_runs.write_vectors(path).read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+    _, *arguments = sst2_run.again(
+        "--embeddings", path, "--stages", "vocabulary", path=run
+    )
+    before = made(run)
+    code, message = train(*arguments, stages=None, output=run)
+    assert code == 2
+    assert str(path) in message and reason in message
+    assert made(run) == before
 
 
 def test_bad_data_is_found_before_tensorflow_is_imported(tmp_path):

@@ -1,5 +1,6 @@
 """The stages in order: from text to a distilled student."""
 
+import io
 import json
 import logging
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,13 @@ from keras_distill.config import STAGES, Config
 from keras_distill.data.corpus import corpus_files
 from keras_distill.data.splits_io import read_examples, write_examples
 from keras_distill.errors import UserError
-from keras_distill.files import atomic_path, read_json, sha256_file, write_json, write_text
+from keras_distill.files import (
+    read_json,
+    sha256_file,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from keras_distill.run import RunFolder, Stage
 from keras_distill.tasks import Task, get_task
 
@@ -71,6 +78,8 @@ class Pipeline:
         # Batch sizes of inference, like the number of workers, change the
         # speed and not the result.
         teacher.pop("tokens_per_batch")
+        for key in ("name", "checkpoint"):
+            teacher[key] = _checkpoint_identity(teacher[key])
         augmentation = values["augmentation"]
         augmentation.pop("workers")
         base = {"task": self.config.task, "seed": self.config.seed}
@@ -144,6 +153,7 @@ class Pipeline:
                 {"baseline": self.config.baseline, "seeds": self.seeds},
                 ("export", "baseline") if self.config.baseline else ("export",),
                 self._report,
+                lambda folder: all(map(Path.is_file, self._reports)),
             ),
         ]
 
@@ -301,11 +311,10 @@ class Pipeline:
             )
             import numpy as np
 
-            with (
-                atomic_path(place / "vectors.npy") as temporary,
-                open(temporary, "wb") as stream,
-            ):
-                np.save(stream, vectors)
+            # np.save does not notice when the disk is full at the last bytes.
+            content = io.BytesIO()
+            np.save(content, vectors)
+            write_bytes(place / "vectors.npy", content.getbuffer())
             coverage = {"tokens": found.tokens, "types": found.types}
         write_json(place / "coverage.json", coverage)
 
@@ -412,9 +421,14 @@ class Pipeline:
         from keras_distill.report.results import collect_results
 
         results = collect_results(self.path, self.config)
-        write_json(self.path / "results.json", results)
-        write_text(self.path / "README.md", model_card(results, self.config))
+        numbers, card = self._reports
+        write_json(numbers, results)
+        write_text(card, model_card(results, self.config))
         plot_learning_curves(self.path, place)
+
+    @property
+    def _reports(self) -> tuple[Path, Path]:
+        return self.path / "results.json", self.path / "README.md"
 
     @property
     def seeds(self) -> list[int]:
@@ -448,6 +462,19 @@ class Pipeline:
             *("--config", str(self.path / "config.yaml")),
             *("--data", str(self.path / "data")),
         ]
+
+
+def _checkpoint_identity(name: str | None) -> Any:
+    """Return what tells a checkpoint folder's content, or the name itself."""
+    if name is None or not Path(name).is_dir():
+        return name
+    folder = Path(name).resolve()
+    files = {
+        path.name: _identity(path)
+        for path in sorted(folder.iterdir())
+        if path.suffix in (".json", ".h5", ".safetensors", ".txt", ".model")
+    }
+    return {"folder": folder.name, "files": files}
 
 
 def _identity(path: Path) -> dict[str, Any]:

@@ -428,9 +428,7 @@ def test_a_full_disk_in_a_later_stage_is_one_line(
 
 
 @pytest.mark.parametrize("bad, reason", [("half", "cut"), ("wide", "9")])
-def test_bad_word_vectors_are_one_line(
-    train, sst2_run, tmp_path, bad, reason
-):
+def test_bad_word_vectors_are_one_line(train, sst2_run, tmp_path, bad, reason):
     run = sst2_run.copy(tmp_path / "run", *LABELLED)
     path = tmp_path / f"{bad}.txt"
     if bad == "wide":

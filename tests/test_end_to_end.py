@@ -116,7 +116,9 @@ def test_the_manifest_counts_the_records(run):
     folder = run.path / "transfer_set"
     manifest = Manifest.load(folder)
     manifest.verify(folder)
-    rows = sum(len(list(read_shard(p))) for p in manifest.files(folder, "train"))
+    rows = sum(
+        len(list(read_shard(p))) for p in manifest.files(folder, "train")
+    )
     assert rows == sum(manifest.counts.values())
     assert results(run)["transfer_set"]["rows"] == manifest.counts
     assert manifest.counts["original"] > 0

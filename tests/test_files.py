@@ -21,7 +21,6 @@ from keras_distill.files import (
     write_text,
 )
 
-
 ROOT = Path(__file__).parent.parent
 
 

@@ -281,9 +281,7 @@ def student(sst2_run, tmp_path_factory):
 
 
 @pytest.mark.parametrize("seed", ["", "seed-43"])
-def test_a_killed_student_ends_as_an_uninterrupted_one(
-    student, sst2_run, seed
-):
+def test_a_killed_student_ends_as_an_uninterrupted_one(student, sst2_run, seed):
     path, _, _, _ = student
     assert_same_student(
         path / "student" / seed, sst2_run.path / "student" / seed
@@ -323,9 +321,7 @@ def test_a_killed_baseline_ends_as_an_uninterrupted_one(sst2_run, tmp_path):
 # Report
 
 
-def test_killed_before_the_report_is_whole_it_is_made_again(
-    sst2_run, tmp_path
-):
+def test_killed_before_the_report_is_whole_it_is_made_again(sst2_run, tmp_path):
     path = sst2_run.copy(tmp_path / "run", *PREFIX["report"])
     command = sst2_run.again("--stages", "export,report", path=path)
     tiny_runs.killed("*/run/README.md", 1, "before", *command)
@@ -383,7 +379,9 @@ def redone(sst2_run, tmp_path_factory):
 
 def test_redo_makes_only_what_depends_on_the_change(redone):
     _, result = redone
-    skipped = [name for name in STAGES if f"{name}: done before" in result.stderr]
+    skipped = [
+        name for name in STAGES if f"{name}: done before" in result.stderr
+    ]
     started = [name for name in STAGES if f"{name}: started" in result.stderr]
     assert skipped == ["data", "teacher", "augment", "label", "vocabulary"]
     assert started == ["student", "baseline", "export", "report"]
@@ -432,3 +430,31 @@ def test_a_setting_touches_the_stages_that_depend_on_it(
         if first.fingerprint(name) != second.fingerprint(name)
     ]
     assert differ == made_anew
+
+
+def test_a_teacher_folder_is_told_by_its_content_not_its_place(tmp_path):
+    def fingerprint(folder):
+        config = config_from_dict({"teacher": {"checkpoint": str(folder)}})
+        return Pipeline(config, tmp_path / "run").folder.fingerprint("teacher")
+
+    folder = tmp_path / "here" / "bert"
+    folder.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_text(name)
+    first = fingerprint(folder)
+    (folder / "notes.md").write_text("mine")
+    moved = tmp_path / "bert"
+    folder.rename(moved)
+    assert fingerprint(moved) == first
+    (moved / "model.safetensors").write_text("fine-tuned once more")
+    assert fingerprint(moved) != first
+
+
+def test_a_report_that_was_removed_is_made_again(sst2_run, tmp_path):
+    path = sst2_run.copy(tmp_path / "run", *PREFIX["report"])
+    for name in ("export", "report", "logs"):
+        sst2_run.copy(path, name)
+    result = goes_on(*sst2_run.again(path=path))
+    assert "report: not complete, mending it" in result.stderr
+    assert (path / "results.json").is_file()
+    assert (path / "README.md").is_file()

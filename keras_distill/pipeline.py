@@ -150,10 +150,10 @@ class Pipeline:
             Stage(
                 "report",
                 "report",
-                {"baseline": self.config.baseline, "seeds": self.seeds},
+                {"baseline": self.config.baseline},
                 ("export", "baseline") if self.config.baseline else ("export",),
                 self._report,
-                lambda folder: all(map(Path.is_file, self._reports)),
+                self._report_fits,
             ),
         ]
 
@@ -425,6 +425,11 @@ class Pipeline:
         write_json(numbers, results)
         write_text(card, model_card(results, self.config))
         plot_learning_curves(self.path, place)
+
+    def _report_fits(self, folder: Path) -> bool:
+        if not all(map(Path.is_file, self._reports)):
+            return False
+        return read_json(self._reports[0])["student"]["seeds"] == self.seeds
 
     @property
     def _reports(self) -> tuple[Path, Path]:

@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers the tokenizer's ops
 import tiny_runs
 import yaml
+from conftest import Run
 
 from keras_distill import evaluate, predict
 from keras_distill.config import STAGES, Config, config_from_dict, load_config
@@ -233,6 +234,20 @@ def test_two_seeds_are_averaged(sst2_run):
     assert student["dev"]["accuracy_std"] == pytest.approx(
         np.std(by_seed, ddof=1)
     )
+
+
+def test_more_seeds_leave_the_students_alone_that_are_there(sst2_run, tmp_path):
+    finished = sorted(
+        path.parent for path in sst2_run.path.glob("*/stage.json")
+    )
+    path = sst2_run.copy(tmp_path / "run", *(f.name for f in finished))
+    result = tiny_runs.run(*sst2_run.again("--extra-seeds", "2", path=path))
+    assert result.returncode == 0, result.stderr
+    assert results(Run(path, (), result))["student"]["seeds"] == [42, 43, 44]
+    for model in ("student/model.keras", "baseline/seed-43/model.keras"):
+        assert (path / model).read_bytes() == (
+            sst2_run.path / model
+        ).read_bytes()
 
 
 def test_the_undistilled_student_gets_as_many_updates(run):

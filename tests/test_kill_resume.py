@@ -412,7 +412,7 @@ AFTER_LABEL = ["label", "vocabulary", "student", "baseline", "export", "report"]
         ("student", "vocabulary_size", 100, AFTER_LABEL[1:]),
         ("student", "embedding_mode", "static", AFTER_LABEL[1:]),
         ("student", "alpha", 0.5, AFTER_LABEL[2:]),
-        ("student", "extra_seeds", 1, ["report"]),
+        ("student", "extra_seeds", 1, []),
         (None, "baseline", False, ["report"]),
     ],
 )

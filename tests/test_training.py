@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -17,6 +18,7 @@ from keras_distill.student import trainer, training
 from keras_distill.student.dataset import evaluation_dataset
 from keras_distill.student.prediction import predict, predict_logits
 from keras_distill.student.text import SPECIALS, StudentTokenizer
+from keras_distill.student.trainer import Trainer
 from keras_distill.student.training import train_student
 from keras_distill.transfer_set.record import AUGMENTED, ORIGINAL, encode
 from keras_distill.transfer_set.shards import write_shard
@@ -284,3 +286,15 @@ def test_a_baseline_without_labels_is_refused(files, tmp_path):
     shards = files["train_files"][1:]
     with pytest.raises(UserError, match="hold no labelled rows"):
         train(files, tmp_path, train_files=shards, labelled_only=True)
+
+
+def test_of_equal_evaluations_the_one_with_the_lower_loss_is_best():
+    rows = [
+        {"accuracy": 0.5, "cross_entropy": 0.1},
+        {"accuracy": 0.8, "cross_entropy": 0.6},
+        {"accuracy": 0.8, "cross_entropy": 0.4},
+        {"accuracy": 0.8, "cross_entropy": 0.5},
+    ]
+    trainer = SimpleNamespace(history=rows, metric="accuracy")
+    assert Trainer.best.fget(trainer) is rows[2]
+    assert Trainer.evaluations_since_best.fget(trainer) == 2

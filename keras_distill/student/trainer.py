@@ -74,15 +74,22 @@ class Trainer:
 
     @property
     def best(self) -> Row | None:
-        """The evaluation with the best metric, the first of equal ones."""
-        return max(self.history, key=lambda row: row[self.metric], default=None)
+        """The evaluation with the best metric; ties go to the lower loss.
+
+        On a small selection split many evaluations tie, and the first of
+        them is the least trained one.
+        """
+        return max(
+            self.history,
+            key=lambda row: (row[self.metric], -row["cross_entropy"]),
+            default=None,
+        )
 
     @property
     def evaluations_since_best(self) -> int:
-        """Evaluations since the best one."""
-        if not self.history:
-            return 0
-        return len(self.history) - 1 - self.history.index(self.best)
+        """Evaluations since the metric last rose."""
+        scores = [row[self.metric] for row in self.history]
+        return len(scores) - 1 - scores.index(max(scores)) if scores else 0
 
     @property
     def loss(self) -> float:

@@ -267,8 +267,14 @@ class _Run:
             for r in grid["rows"]
             if (r["index"], r["epoch"]) != (row["index"], row["epoch"])
         ] + [row]
+
+        def rank(some: dict[str, Any]) -> tuple[float, float]:
+            # Ties are frequent on a small split, and the first of them is
+            # the least trained teacher.
+            return some[metric], -some["cross_entropy"]
+
         better = not row["diverged"] and (
-            best is None or row[metric] > best[metric]
+            best is None or rank(row) > rank(best)
         )
         if better:
             grid["best"] = row

@@ -18,6 +18,9 @@ help:
 setup: $(VENV)/.done
 
 $(VENV)/.done: requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; \
+	    sys.exit(None if (3, 11) <= v < (3, 14) else "Python 3.11 to 3.13 " \
+	    "is needed, found %d.%d: make PYTHON=python3.12 ..." % v[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps $(TEACHER)

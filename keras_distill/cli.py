@@ -61,12 +61,15 @@ def import_tensorflow() -> None:
         tf.config.list_logical_devices()
 
 
-def exit_code(work: Callable[[], object], child: bool = False) -> int:
+def exit_code(
+    work: Callable[[], object], child: bool = False, resumes: bool = True
+) -> int:
     """Do the work and turn what went wrong into an exit code.
 
     Args:
         work: Called without arguments.
         child: Whether a parent was interrupted too and says so itself.
+        resumes: Whether the same command goes on where it was stopped.
 
     Returns:
         0 when done; 2 after one line about bad input; 130 after Ctrl-C.
@@ -79,9 +82,8 @@ def exit_code(work: Callable[[], object], child: bool = False) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         if not child:
-            sys.stderr.write(
-                "\ninterrupted; the same command goes on from here\n"
-            )
+            hint = "; the same command goes on from here" if resumes else ""
+            sys.stderr.write(f"\ninterrupted{hint}\n")
         return INTERRUPTED
     except OSError as error:
         if error.errno not in _FULL:

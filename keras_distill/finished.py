@@ -26,6 +26,22 @@ def find_student(run_dir: Path | str) -> Path:
     )
 
 
+def seed_folders(config: Config, stage: Path) -> dict[int, Path]:
+    """Return where the student of each seed lies.
+
+    Args:
+        config: The run's configuration.
+        stage: The run's `student` or `baseline` folder, finished or not.
+
+    Returns:
+        The folders by seed, the main seed first: `stage` itself.
+    """
+    return {
+        seed: stage if seed == config.seed else stage / f"seed-{seed}"
+        for seed in config.seeds
+    }
+
+
 def find_config(student_dir: Path | str) -> Config | None:
     """Return the configuration of the run that a student is part of.
 

@@ -6,26 +6,42 @@ from pathlib import Path
 from keras_distill.config import (
     STAGES,
     Config,
-    assign,
     config_from_dict,
     load_config,
-    merge,
-    override,
 )
 from keras_distill.errors import UserError
 from keras_distill.tasks import TASKS, get_task
+from keras_distill.values import assign, merge, override
 
 # Group, flag, configuration key, type, help.
 OPTIONS = (
     ("data", "--data-dir", "data.data_dir", str, "folder with GLUE's files"),
     ("data", "--train-file", "data.train_file", str, "CSV, TSV or JSONL"),
-    ("data", "--dev-file", "data.dev_file", str, "file to choose on"),
-    ("data", "--test-file", "data.test_file", str, "file to report on"),
+    ("data", "--dev-file", "data.dev_file", str, "rows to choose on"),
+    ("data", "--test-file", "data.test_file", str, "rows to report on"),
     ("data", "--text-column", "data.text_column", str, "default: text"),
-    ("data", "--text-pair-column", "data.text_pair_column", str, "2nd text"),
+    (
+        "data",
+        "--text-pair-column",
+        "data.text_pair_column",
+        str,
+        "the second text of pairs",
+    ),
     ("data", "--label-column", "data.label_column", str, "default: label"),
-    ("data", "--select-on", "data.select_on", str, "auto, heldout or dev"),
-    ("teacher", "--teacher", "teacher.name", str, "folder, package or hub"),
+    (
+        "data",
+        "--select-on",
+        "data.select_on",
+        str,
+        "what learning rate and epoch are chosen on: auto, heldout or dev",
+    ),
+    (
+        "teacher",
+        "--teacher",
+        "teacher.name",
+        str,
+        "a folder, an installed package or a name on the Hugging Face hub",
+    ),
     (
         "teacher",
         "--teacher-checkpoint",
@@ -33,15 +49,33 @@ OPTIONS = (
         str,
         "a teacher that is fine-tuned already",
     ),
-    ("teacher", "--teacher-epochs", "teacher.epochs", int, "per rate"),
-    ("teacher", "--precision", "teacher.precision", str, "default: auto"),
-    ("transfer set", "--n-iter", "augmentation.n_iter", int, "noise rounds"),
+    (
+        "teacher",
+        "--teacher-epochs",
+        "teacher.epochs",
+        int,
+        "epochs at each learning rate",
+    ),
+    (
+        "teacher",
+        "--precision",
+        "teacher.precision",
+        str,
+        "auto, float32, bfloat16 or float16",
+    ),
+    (
+        "transfer set",
+        "--n-iter",
+        "augmentation.n_iter",
+        int,
+        "noised copies of each text, before duplicates are dropped",
+    ),
     (
         "transfer set",
         "--pos-tagger",
         "augmentation.pos_tagger",
         str,
-        "nltk or none",
+        "nltk, or none to go without replacement by part of speech",
     ),
     (
         "student",
@@ -89,7 +123,7 @@ def parser(description: str) -> argparse.ArgumentParser:
         type=Path,
         help="the run folder (default: saved_models/TASK)",
     )
-    result.add_argument("--config", type=Path, help="a run's config.yaml")
+    result.add_argument("--config", type=Path, help="settings to start from")
     result.add_argument(
         "--set",
         action="append",
@@ -116,7 +150,9 @@ def parser(description: str) -> argparse.ArgumentParser:
         "--unlabeled", nargs="+", metavar="FILE", help="text without labels"
     )
     groups["teacher"].add_argument(
-        "--teacher-lr", metavar="LR[,LR...]", help="default: 2e-5,...,5e-5"
+        "--teacher-lr",
+        metavar="LR[,LR...]",
+        help="rates to try (default: 2e-5,3e-5,4e-5,5e-5; quick: 1e-4)",
     )
     groups["teacher"].add_argument(
         "--cased", action="store_true", help="the student keeps case"

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     configure_logging()
     try:
-        return exit_code(lambda: run(options))
+        return exit_code(lambda: run(options), resumes=False)
     except BrokenPipeError:
         # The reader has had enough (`| head`). What is still buffered has
         # nowhere to go; without this the interpreter complains at its end.

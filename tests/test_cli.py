@@ -33,6 +33,11 @@ def test_an_interrupt_says_that_the_command_goes_on(capsys):
     assert "the same command goes on" in capsys.readouterr().err
 
 
+def test_an_interrupt_promises_nothing_that_does_not_resume(capsys):
+    assert exit_code(fail(KeyboardInterrupt()), resumes=False) == 130
+    assert capsys.readouterr().err == "\ninterrupted\n"
+
+
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         exit_code(lambda: 1 / 0)

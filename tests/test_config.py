@@ -9,15 +9,13 @@ from keras_distill.config import (
     STAGES,
     Config,
     StudentConfig,
-    assign,
     config_from_dict,
     load_config,
-    merge,
-    override,
 )
 from keras_distill.errors import UserError
 from keras_distill.options import chosen_stages, parser, resolve
 from keras_distill.tasks import TASKS, get_task
+from keras_distill.values import assign, merge, override
 
 
 def resolved(*arguments):
@@ -126,6 +124,11 @@ def test_labels_that_yaml_reads_as_booleans_are_refused():
 def test_a_value_outside_its_range_names_the_key(section, key, value):
     with pytest.raises(UserError, match=f"^{section}.{key} is "):
         config_from_dict({section: {key: value}})
+
+
+def test_extra_seeds_follow_the_main_one():
+    config = config_from_dict({"seed": 7, "student": {"extra_seeds": 2}})
+    assert config.seeds == [7, 8, 9]
 
 
 def test_a_negative_seed_is_refused():

@@ -235,7 +235,9 @@ def small_corpus(tmp_path, monkeypatch):
             for label in ("negative", "positive")
         )
         (tmp_path / f"{split}.tsv").write_text("label\ttext\n" + rows)
+    (tmp_path / "unlabeled.txt").write_text("more\n")
     monkeypatch.setattr(corpus, "_folder", lambda: tmp_path)
+    return tmp_path
 
 
 def test_the_corpus_is_read_by_split(small_corpus):
@@ -255,3 +257,4 @@ def test_the_quick_task_chooses_on_dev_and_reports_test(small_corpus):
     assert splits.selected_on == "dev"
     assert splits.labels == ["negative", "positive"]
     assert (len(splits.train), len(splits.dev), len(splits.test)) == (6, 4, 2)
+    assert splits.unlabeled == [small_corpus / "unlabeled.txt"]

@@ -12,7 +12,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, export, return the exit code."""
     options = _parser().parse_args(arguments)
     configure_logging()
-    return exit_code(lambda: run(options))
+    return exit_code(lambda: run(options), resumes=False)
 
 
 def run(options: argparse.Namespace) -> None:

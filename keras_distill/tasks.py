@@ -51,7 +51,7 @@ TASKS = {
                     "pos_tagger": "none",
                     "unlabeled": True,
                 },
-                "student": {"epochs": 8},
+                "student": {"epochs": 6},
             },
         ),
         # GLUE's SST-2 labels are 0 and 1, QQP's too; these are their names.

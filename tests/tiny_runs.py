@@ -30,6 +30,7 @@ SMALL = (
     *("--set", "augmentation.workers=1"),
     *("--set", "student.lstm_units=16", "--set", "student.hidden_units=16"),
     *("--set", "student.embedding_dim=8"),
+    *("--set", "student.evaluations_per_epoch=1"),
     *("--set", "data.heldout_fraction=0.3"),
 )
 
@@ -152,33 +153,21 @@ def killed(pattern, count, when, *arguments):
     return result
 
 
-def interrupted(line, *arguments):
-    """Run Python until a line of its log, then press Ctrl-C.
+def interrupted(pattern, count, *arguments):
+    """Press Ctrl-C when a file was written; see stop_at/.
 
     As in a terminal, the whole process group gets the signal.
 
     Returns:
-        The exit code and all that it wrote to stderr.
+        The exit code and all that was written to stderr.
     """
-    process = subprocess.Popen(
-        [sys.executable, *map(str, arguments)],
-        cwd=ROOT,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
+    result = run(
+        *arguments,
+        STOP_AT=f"{pattern} {count} after",
+        STOP_SIGNAL="SIGINT",
+        PYTHONPATH=str(ROOT / "tests" / "stop_at"),
     )
-    written = ""
-    with process:
-        for text in process.stderr:
-            written += text
-            if line in text:
-                os.killpg(process.pid, signal.SIGINT)
-                break
-        written += process.stderr.read()
-    return process.returncode, written
+    return result.returncode, result.stderr
 
 
 def write_bert(folder):

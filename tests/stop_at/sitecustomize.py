@@ -3,7 +3,8 @@
 `STOP_AT` is `PATTERN COUNT before|after`: when a file whose path fits the
 pattern gets its final name for the COUNT-th time in a process, the whole
 process group is killed, just before or just after. Everything in a run
-appears by such a renaming, so that is the moment which matters.
+appears by such a renaming, so that is the moment which matters. `STOP_SIGNAL`
+names another signal than SIGKILL.
 """
 
 import fnmatch
@@ -11,23 +12,25 @@ import os
 import signal
 
 
-def install(pattern, count, when):
+def install(pattern, count, when, number):
     replace = os.replace
     seen = 0
 
     def stopping(source, target, **options):
         nonlocal seen
-        seen += fnmatch.fnmatch(os.fspath(target), pattern)
-        stop = seen == count
+        fits = fnmatch.fnmatch(os.fspath(target), pattern)
+        seen += fits
+        stop = fits and seen == count
         if stop and when == "before":
-            os.killpg(os.getpgrp(), signal.SIGKILL)
+            os.killpg(os.getpgrp(), number)
         replace(source, target, **options)
         if stop:
-            os.killpg(os.getpgrp(), signal.SIGKILL)
+            os.killpg(os.getpgrp(), number)
 
     os.replace = stopping
 
 
 if "STOP_AT" in os.environ:
     pattern, count, when = os.environ["STOP_AT"].split()
-    install(pattern, int(count), when)
+    name = os.environ.get("STOP_SIGNAL", "SIGKILL")
+    install(pattern, int(count), when, signal.Signals[name])

@@ -139,6 +139,8 @@ def run(*arguments, stdin=None, **more):
         capture_output=True,
         text=True,
         start_new_session=True,
+        # A shell's background jobs ignore Ctrl-C, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

@@ -64,7 +64,7 @@ def collect_results(run_dir: Path, config: Config) -> dict[str, Any]:
         len(manifest.labels),
         limit=_TIMED_ROWS,
     )
-    seeds = [config.seed + i for i in range(1 + config.student.extra_seeds)]
+    seeds = config.seeds
     student = MeasuredStudent(
         run_dir / "student", seeds, splits, timed, manifest
     )

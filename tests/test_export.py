@@ -24,6 +24,7 @@ from keras_distill.export import saved_model
 from keras_distill.export.graph import StudentGraph
 from keras_distill.export.saved_model import SavedStudent, export_saved_model
 from keras_distill.export.spelling import normalize_for_ids
+from keras_distill.export.weights import student_weights
 from keras_distill.student.dataset import evaluation_dataset
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import StudentTokenizer
@@ -203,12 +204,14 @@ def test_every_student_has_the_logits_of_keras(mode, pair):
     batch = batch if pair else {"ids_a": batch["ids_a"]}
     expected = model(batch, training=False)
     assert np.ptp(expected) > 0.1
-    logits = StudentGraph(model).logits(*map(tf.constant, batch.values()))
+    logits = StudentGraph(student_weights(model)).logits(
+        *map(tf.constant, batch.values())
+    )
     np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
 def test_padding_changes_nothing():
-    graph = StudentGraph(tiny_model())
+    graph = StudentGraph(student_weights(tiny_model()))
     ids = tf.constant([[7, 8, 9], [6, 0, 0]])
     wide = tf.pad(ids, [[0, 0], [0, 4]])
     np.testing.assert_allclose(graph.logits(ids), graph.logits(wide), atol=1e-6)
@@ -258,7 +261,7 @@ def test_a_model_that_is_no_student_is_refused():
     output = keras.layers.Embedding(5, 2)(inputs)
     output = keras.layers.GlobalMaxPooling1D()(output)
     with pytest.raises(ValueError, match="expected a student's layers"):
-        StudentGraph(keras.Model({"ids_a": inputs}, output))
+        student_weights(keras.Model({"ids_a": inputs}, output))
 
 
 def answering(monkeypatch, spoil):

@@ -5,50 +5,33 @@ runs nowhere else. This graph runs everywhere, needs no Python class to be
 loaded again, and keeps no sequence of states, which only training needs.
 """
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_distill.student.layers import BiLSTM, PairUnit, WordVectors
+from keras_distill.export.weights import StudentWeights
 from keras_distill.student.text import PAD_ID
-
-# Dropout is for training; the pair unit is written out below.
-_WITHOUT_WEIGHTS = (keras.layers.InputLayer, keras.layers.Dropout, PairUnit)
 
 
 class StudentGraph(tf.Module):
     """The forward pass of a student.
 
     Args:
-        model: A student as `student.models.build_student` makes it.
-
-    Raises:
-        ValueError: The model holds a layer that a student does not have.
+        weights: The student's weights.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, weights: StudentWeights) -> None:
         super().__init__(name="student")
-        tables, encoder, dense = _weighted_layers(model)
-        self.pair = len(model.inputs) == 2
-        # Several tables are one wider table.
-        self.vectors = _constant(
-            np.concatenate(
-                [table.get_weights()[0] for table in tables], axis=1
-            ),
-            "vectors",
-        )
-        self.units = encoder.units
-        # Kernel, recurrent kernel, bias of each direction.
-        weights = encoder.get_weights()
-        kernels, recurrent, biases = zip(weights[:3], weights[3:], strict=True)
-        self.kernel = _constant(np.concatenate(kernels, axis=1), "kernel")
+        self.pair = weights.pair
+        self.units = weights.units
+        self.vectors = _constant(weights.vectors, "vectors")
+        self.kernel = _constant(weights.kernel, "kernel")
         self.recurrent_kernel = _constant(
-            np.stack(recurrent), "recurrent_kernel"
+            weights.recurrent_kernel, "recurrent_kernel"
         )
-        self.bias = _constant(np.concatenate(biases), "bias")
+        self.bias = _constant(weights.bias, "bias")
         self.dense = [
-            [_constant(weight, layer.name) for weight in layer.get_weights()]
-            for layer in dense
+            [_constant(array, "dense") for array in layer]
+            for layer in weights.dense
         ]
 
     def logits(
@@ -113,26 +96,6 @@ class StudentGraph(tf.Module):
         rows = _both_ways(2 * tf.reshape(places, tf.shape(ids)))
         rows += tf.reshape(tf.range(2), [1, 2, 1])
         return tf.gather(projected, rows)
-
-
-def _weighted_layers(
-    model: keras.Model,
-) -> tuple[list[WordVectors], BiLSTM, list[keras.layers.Dense]]:
-    kinds = {WordVectors: [], BiLSTM: [], keras.layers.Dense: []}
-    for layer in model.layers:
-        if type(layer) in kinds:
-            kinds[type(layer)].append(layer)
-        elif not isinstance(layer, _WITHOUT_WEIGHTS):
-            raise ValueError(
-                "expected a student's layers: WordVectors, BiLSTM, PairUnit, "
-                f"Dropout, Dense. Received: {layer!r}"
-            )
-    tables, encoders, dense = kinds.values()
-    if len(encoders) != 1:
-        raise ValueError(
-            f"a student has one BiLSTM. Received: {len(encoders)} of them"
-        )
-    return tables, encoders[0], dense
 
 
 def _constant(value: np.ndarray, name: str) -> tf.Variable:

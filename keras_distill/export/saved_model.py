@@ -25,6 +25,7 @@ import tensorflow as tf
 from keras_distill.errors import UserError
 from keras_distill.export.graph import StudentGraph
 from keras_distill.export.spelling import normalize_for_ids
+from keras_distill.export.weights import student_weights
 from keras_distill.files import atomic_path
 from keras_distill.student.predictor import StudentPredictor, softmax
 from keras_distill.student.text import SPECIALS
@@ -73,7 +74,7 @@ class SavedStudent(tf.Module):
             raise ValueError(
                 f"temperature must be positive. Received: {temperature}"
             )
-        self.graph = StudentGraph(student.model)
+        self.graph = StudentGraph(student_weights(student.model))
         self._labels = student.labels
         self._tokenizer = student.tokenizer
         self._temperature = temperature

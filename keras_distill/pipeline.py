@@ -10,6 +10,7 @@ from keras_distill.data.corpus import corpus_files
 from keras_distill.identity import checkpoint_identity, file_identity
 from keras_distill.run import RunFolder, Stage
 from keras_distill.stages import StageWork
+from keras_distill.student.vector_file import check_head
 from keras_distill.tasks import Task, get_task
 
 # What the vocabulary stage depends on; the rest is the students'.
@@ -34,7 +35,8 @@ class Pipeline:
             run_dir: The run folder.
 
         Raises:
-            UserError: A file that the configuration names is missing.
+            UserError: A file that the configuration names is missing, or
+                its word vectors do not fit.
         """
         self.config = config
         self.path = Path(run_dir)
@@ -126,9 +128,10 @@ class Pipeline:
         vocabulary = {key: student.pop(key) for key in _VOCABULARY_KEYS}
         vocabulary["cased"] = teacher.pop("cased")
         if vocabulary["embeddings"] != "none":
-            vocabulary["embeddings"] = file_identity(
-                Path(vocabulary["embeddings"])
-            )
+            path = Path(vocabulary["embeddings"])
+            vocabulary["embeddings"] = file_identity(path)
+            # They are read when the teacher's hours are over.
+            check_head(path, vocabulary["embedding_dim"])
         # More seeds add students and leave those alone that are there.
         student.pop("extra_seeds")
         return {

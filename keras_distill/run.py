@@ -5,7 +5,6 @@ import fcntl
 import logging
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from keras_distill.files import (
     remove_hidden,
     write_json,
 )
+from keras_distill.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ class RunFolder:
         # The record comes last: with it, only the renaming is left to do,
         # unless this is a damaged stage that was set aside.
         record = place / _RECORD
-        spent = 0.0
+        spent = None
         if record.is_file() and not stage.intact(place):
             spent = read_json(record)["seconds"]
             record.unlink()
@@ -151,14 +151,15 @@ class RunFolder:
         os.replace(place, final)
         self._forget_old_work(name)
 
-    def _work(self, stage: Stage, place: Path, spent: float) -> None:
+    def _work(self, stage: Stage, place: Path, spent: float | None) -> None:
         resumed = place.exists()
         logger.info("%s: %s", stage.name, "resumed" if resumed else "started")
-        started = time.perf_counter()
         place.mkdir(parents=True, exist_ok=True)
-        stage.work(place)
-        remove_hidden(place)
-        seconds = round(spent + time.perf_counter() - started, 1)
+        note = place.with_name(f"seconds-{place.name}")
+        with Stopwatch(note, spent if resumed else 0.0) as watch:
+            stage.work(place)
+            remove_hidden(place)
+        seconds = round(watch.seconds, 1)
         write_json(
             place / _RECORD,
             {
@@ -195,13 +196,17 @@ class RunFolder:
                     f"{self.path} is in use by another process"
                 ) from error
             # A killed process may have left them beside results.json.
-            for stale in self.path.glob(".*.tmp"):
-                stale.unlink()
+            for folder in (self.path, self.path / ".work"):
+                for stale in folder.glob(".*.tmp"):
+                    stale.unlink()
             yield
 
     def _forget_old_work(self, name: str) -> None:
-        for old in (self.path / ".work").glob(f"{name}-*"):
+        work = self.path / ".work"
+        for old in work.glob(f"{name}-*"):
             shutil.rmtree(old, ignore_errors=True)
+        for note in work.glob(f"seconds-{name}-*"):
+            note.unlink()
 
     def _stage(self, name: str) -> Stage:
         return next(stage for stage in self._stages if stage.name == name)
@@ -221,7 +226,11 @@ class RunFolder:
 
 
 def stage_seconds(run_dir: Path) -> dict[str, float]:
-    """Return the seconds each finished stage took, by stage name."""
+    """Return the seconds each finished stage took, by stage name.
+
+    All sessions of a stage that was stopped and resumed count; each one that
+    was killed up to `SECONDS_BETWEEN_NOTES` before its end.
+    """
     records = [
         read_json(path) for path in sorted(Path(run_dir).glob(f"*/{_RECORD}"))
     ]

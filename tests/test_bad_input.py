@@ -6,7 +6,6 @@ here it is that train.py says so and leaves nothing behind.
 
 import functools
 import gzip
-import importlib.util
 import os
 import resource
 import subprocess
@@ -23,17 +22,10 @@ from keras_distill.data.download import ARCHIVES, Archive, download_glue
 ROOT = Path(__file__).parent.parent
 
 
-def load_script():
-    spec = importlib.util.spec_from_file_location("train", ROOT / "train.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
-
-
 @pytest.fixture
 def train(tmp_path, capfd):
     """Run train.py in this process; return its exit code and error line."""
-    script = load_script()
+    script = tiny_runs.train_script()
 
     def run(*arguments, stages="data", output=tmp_path / "run"):
         arguments = [*map(str, arguments), "--output-dir", str(output)]
@@ -444,6 +436,28 @@ def test_bad_word_vectors_are_one_line(train, sst2_run, tmp_path, bad, reason):
     assert code == 2
     assert str(path) in message and reason in message
     assert made(run) == before
+
+
+@pytest.mark.parametrize(
+    "content, part",
+    [
+        (b"fine 1 2 3\n", "vectors of 3 numbers, expected 300"),
+        (b"<html>not found</html>\n", "expected the header"),
+        (b"9 300\nfine " + bytes(1200), "cannot hold the 9 vectors"),
+    ],
+)
+def test_bad_word_vectors_are_found_before_any_stage_is_done(
+    train, tmp_path, content, part
+):
+    (tmp_path / "train.csv").write_bytes(GOOD)
+    (tmp_path / "bad.vec").write_bytes(content)
+    code, message = train(
+        *("--task", "custom", "--train-file", tmp_path / "train.csv", *CUSTOM),
+        *("--embeddings", tmp_path / "bad.vec"),
+    )
+    assert code == 2
+    assert str(tmp_path / "bad.vec") in message and part in message
+    assert not (tmp_path / "run").exists()
 
 
 def test_bad_data_is_found_before_tensorflow_is_imported(tmp_path):

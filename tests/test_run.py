@@ -2,6 +2,7 @@ import logging
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,71 @@ def test_an_interrupted_stage_is_resumed_with_what_it_left(kitchen, caplog):
     assert kitchen.found["cake"] == ["first"]
     assert "cake: resumed" in caplog.messages
     assert read_json(kitchen.path / "cakes" / "stage.json")["resumed"] is True
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from keras_distill import stopwatch
+from keras_distill.run import RunFolder, Stage
+stopwatch.SECONDS_BETWEEN_NOTES = 0.1
+
+def work(place):
+    (place / "result").write_text("1")
+    print("working", flush=True)
+    time.sleep(float(sys.argv[2]))
+
+stage = Stage("cake", "cakes", {}, (), work)
+folder = RunFolder(Path(sys.argv[1]), [stage])
+with folder.lock():
+    folder.run("cake")
+"""
+
+
+def bake(path, seconds, kill_after=None):
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(path), str(seconds)],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    with process:
+        assert process.stdout.readline() == b"working\n"
+        if kill_after is not None:
+            time.sleep(kill_after)
+            process.kill()
+    assert process.returncode == (0 if kill_after is None else -9)
+
+
+def test_seconds_are_those_of_all_sessions_killed_or_not(tmp_path):
+    path = tmp_path / "run"
+    for _ in range(2):
+        bake(path, seconds=60, kill_after=1)
+    bake(path, seconds=0.5)
+    record = read_json(path / "cakes" / "stage.json")
+    assert record["resumed"] is True
+    assert 2.2 <= record["seconds"] < 10
+    assert [place.name for place in (path / ".work").iterdir()] == ["lock"]
+
+
+def test_what_is_mended_keeps_the_seconds_it_took_before(kitchen):
+    kitchen.run()
+    path = kitchen.path / "cakes" / "stage.json"
+    write_json(path, read_json(path) | {"seconds": 500.0})
+    kitchen.intact = lambda folder: (folder / "result").exists()
+    (kitchen.path / "cakes" / "result").unlink()
+    kitchen.run()
+    assert 500 <= stage_seconds(kitchen.path)["cake"] < 510
+
+
+def test_the_same_stage_made_anew_counts_from_nothing(kitchen):
+    kitchen.breaks_at = "cake"
+    with pytest.raises(KeyboardInterrupt):
+        kitchen.run(cake=1)
+    (note,) = (kitchen.path / ".work").glob("seconds-cake-*")
+    note.write_text("500.0")
+    kitchen.breaks_at = None
+    kitchen.run(cake=2)
+    assert stage_seconds(kitchen.path)["cake"] < 10
 
 
 def test_what_is_unfinished_serves_only_the_same_settings(kitchen):

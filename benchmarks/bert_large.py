@@ -1,6 +1,6 @@
 """Prove the teacher's path on BERT-large's architecture, random weights.
 
-    python benchmarks/bert_large.py [--output results/bert_large.json]
+    python benchmarks/bert_large.py [--output results/bench/bert_large.json]
 
 Fine-tunes a randomly initialised bert-large configuration for a few steps on
 the embedded corpus, labels a small transfer set with it, and writes seconds a
@@ -8,17 +8,12 @@ step, rows a second and the peak memory of both processes. The tokenizer is
 that of the quick start's teacher, which has BERT's uncased vocabulary.
 """
 
-import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from measuring import machine, measure, parser, write
 
 MAKE_TEACHER = """
 import sys
@@ -38,10 +33,10 @@ tokenizer.save_pretrained(sys.argv[1])
 
 def main() -> int:
     """Run both stages and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path)
-    parser.add_argument("--rows", type=int, default=96)
-    options = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--rows", type=int, default=96)
+    options = options.parse_args()
+    where = machine("tensorflow", "transformers")
     with tempfile.TemporaryDirectory() as place:
         teacher, run = Path(place) / "bert-large", Path(place) / "run"
         measure(["-c", MAKE_TEACHER, str(teacher)])
@@ -62,10 +57,7 @@ def main() -> int:
             for path in (run / "transfer_set" / "done").glob("train-*")
         ]
     rows = sum(note["shard"]["rows"] for note in notes)
-    result = {
-        "date": time.strftime("%Y-%m-%d"),
-        "cores": os.cpu_count(),
-        "processor": platform.processor() or platform.machine(),
+    result = where | {
         "parameters": facts["parameters"],
         "precision": grid["precision"],
         "batch_size": 32,
@@ -74,30 +66,9 @@ def main() -> int:
         "labelled_rows_per_s": rows / sum(n["seconds"] for n in notes),
         "stages": stages,
     }
-    text = json.dumps(result, indent=2)
-    if options.output:
-        options.output.write_text(text + "\n")
-    print(text)
+    print(json.dumps(result, indent=2))
+    write(result, options.output)
     return 0
-
-
-def measure(arguments: list[str]) -> dict[str, float]:
-    """Run Python; return its wall time and its largest process's memory."""
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{arguments[:3]} failed")
-    # Kibibytes on Linux, bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {
-        "seconds": round(time.perf_counter() - started, 1),
-        "peak_memory_gib": round(usage.ru_maxrss * unit / 2**30, 2),
-    }
 
 
 if __name__ == "__main__":

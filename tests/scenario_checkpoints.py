@@ -40,8 +40,8 @@ def _found(folder):
         load_fine_tuned,
         load_teacher,
         lower_cases,
+        save_teacher,
     )
-    from keras_distill.teacher.finetune import save_teacher
     from keras_distill.teacher.predict import Predictor
 
     place = folder / "site" / PACKAGE / "model"

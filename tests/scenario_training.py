@@ -135,7 +135,7 @@ def _grid(folder):
 def _full_disk(folder):
     """A limit on file sizes fails a write as a full disk does."""
     from keras_distill.teacher import finetune
-    from keras_distill.teacher.checkpoint import load_teacher
+    from keras_distill.teacher.checkpoint import load_teacher, save_teacher
 
     settings = TeacherConfig(name=str(folder / "pretrained"))
     teacher = load_teacher(settings.name, tiny.LABELS)
@@ -145,7 +145,7 @@ def _full_disk(folder):
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
     try:
         facts = {
-            "teacher": attempt(finetune.save_teacher, teacher, work / "best"),
+            "teacher": attempt(save_teacher, teacher, work / "best"),
             "checkpoint": attempt(run._save),
         }
     finally:

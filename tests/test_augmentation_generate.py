@@ -12,7 +12,7 @@ import nltk
 import pytest
 from tiny_tagger import install
 
-from keras_distill.augmentation import generate
+from keras_distill.augmentation import generate, tagging
 from keras_distill.augmentation.generate import augment_file, read_augmented
 from keras_distill.augmentation.tagger import load_tagger
 from keras_distill.augmentation.workers import map_ordered
@@ -33,7 +33,7 @@ def settings(**changes):
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(generate, "EXAMPLES_PER_PART", PART)
+    monkeypatch.setattr(tagging, "EXAMPLES_PER_PART", PART)
 
 
 @pytest.fixture
@@ -189,13 +189,15 @@ def test_a_run_that_fails_goes_on_where_it_stopped(
             run(inputs, tmp_path / "out")
     assert not (tmp_path / "out" / "manifest.json").exists()
     drawn = count_drawn(monkeypatch)
-    monkeypatch.setattr(generate, "_tag_part", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(tagging, "_tag_part", lambda *_, **__: 1 / 0)
     run(inputs, tmp_path / "out")
     assert drawn == [3, 4]
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("function", ["_tag_part", "_draw_part"])
+@pytest.mark.parametrize(
+    "function", ["tagging._tag_part", "generate._draw_part"]
+)
 def test_killed_in_either_pass_it_ends_with_the_same_bytes(
     inputs, tmp_path, function
 ):
@@ -204,11 +206,11 @@ def test_killed_in_either_pass_it_ends_with_the_same_bytes(
     script = f"""
         import os, signal
         from pathlib import Path
-        from keras_distill.augmentation import generate, parts
+        from keras_distill.augmentation import generate, tagging
         from keras_distill.config import AugmentationConfig
 
-        generate.EXAMPLES_PER_PART = {PART}
-        step, calls = generate.{function}, []
+        tagging.EXAMPLES_PER_PART = {PART}
+        step, calls = {function}, []
 
         def killed(*args, **values):
             calls.append(1)
@@ -218,7 +220,7 @@ def test_killed_in_either_pass_it_ends_with_the_same_bytes(
                 os.kill(os.getpid(), signal.SIGKILL)
             return step(*args, **values)
 
-        generate.{function} = killed
+        {function} = killed
         settings = AugmentationConfig(4, pos_tagger="none", workers=1)
         generate.augment_file(
             Path({str(inputs)!r}), Path({str(out)!r}), settings, 1, False

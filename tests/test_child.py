@@ -112,6 +112,8 @@ def family(module, tmp_path):
         cwd=ROOT,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        # Jobs in the background of a script are born deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with parent:
         until(place.exists)

@@ -96,3 +96,7 @@ def test_no_letter_is_lost_but_those_of_bracket_names(parts):
     text = "".join(word + " " for word, _ in parts if "b-" not in word.lower())
     kept = [c for c in normalize(text) if c.isalnum()]
     assert kept == [c for c in text if c.isalnum()]
+
+
+def test_a_long_s_makes_no_bracket():
+    assert normalize("-l\u017fb- x") == "-l\u017fb- x"

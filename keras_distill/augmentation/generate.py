@@ -2,17 +2,16 @@
 
 Two passes over the input, each in parts that any process can do alone. The
 first cuts and tags the words and counts them; the second draws. What the
-first leaves for the second lies in `work/`, which goes when all is done.
+first (see `tagging`) leaves for the second lies in `work/`, which goes when all
+is done.
 """
 
 import contextlib
 import dataclasses
 import functools
-import itertools
 import logging
 import shutil
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,17 +25,17 @@ from keras_distill.augmentation.parts import (
     read_part,
     write_part,
 )
-from keras_distill.augmentation.tagged import (
-    TaggedPart,
-    is_whole,
-    tag_examples,
-)
+from keras_distill.augmentation.tagged import TaggedPart
 from keras_distill.augmentation.tagger import load_tagger
+from keras_distill.augmentation.tagging import (
+    FREQUENCIES,
+    tag_parts,
+    tagged_path,
+)
 from keras_distill.augmentation.variants import Augmenter
 from keras_distill.augmentation.workers import map_ordered
 from keras_distill.config import AugmentationConfig
 from keras_distill.data.examples import Example
-from keras_distill.data.splits_io import read_examples
 from keras_distill.errors import UserError
 from keras_distill.files import read_json, sha256_file, write_json
 from keras_distill.progress import progress
@@ -44,9 +43,7 @@ from keras_distill.progress import progress
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
-FREQUENCIES = "frequencies.tsv.gz"
 SCHEMA_VERSION = 1
-EXAMPLES_PER_PART = 4096
 
 
 def augment_file(
@@ -102,7 +99,7 @@ def augment_file(
 
     # Found, or missed, before any process is started.
     load_tagger(settings.pos_tagger)
-    sizes = _tag(inputs, work, settings, pair)
+    sizes = tag_parts(inputs, work, settings, pair)
     started = time.monotonic()
     parts, drawn = _draw(output_dir, settings, seed, sizes)
     seconds = time.monotonic() - started
@@ -187,42 +184,6 @@ def _info_path(work: Path, number: int) -> Path:
     return work / f"part-{number:05d}.json"
 
 
-def _tagged_path(work: Path, number: int) -> Path:
-    return work / f"tagged-{number:05d}.npz"
-
-
-def _tag(
-    inputs: Path, work: Path, settings: AugmentationConfig, pair: bool
-) -> list[int]:
-    """Tag every part that is not yet, and count words over all of them.
-
-    Returns:
-        The number of examples of each part.
-    """
-    sizes = []
-
-    def untagged() -> Iterator[tuple[int, list[Example]]]:
-        for number, examples in enumerate(_batches(inputs, pair)):
-            sizes.append(len(examples))
-            if is_whole(_tagged_path(work, number)):
-                bar.update(len(examples))
-            else:
-                yield number, examples
-
-    task = functools.partial(
-        _tag_part, work=work, pair=pair, pos_tagger=settings.pos_tagger
-    )
-    with progress(None, "tagging words", "examples") as bar:
-        for done in map_ordered(task, untagged(), settings.workers):
-            bar.update(done)
-    if not (work / FREQUENCIES).exists():
-        counts = Counter()
-        for number in range(len(sizes)):
-            counts.update(TaggedPart.load(_tagged_path(work, number)).counts())
-        FrequencyTable(counts).save(work / FREQUENCIES)
-    return sizes
-
-
 def _draw(
     output_dir: Path,
     settings: AugmentationConfig,
@@ -269,31 +230,6 @@ def _known_part(output_dir: Path, number: int) -> PartInfo | None:
     return None
 
 
-def _batches(inputs: Path, pair: bool) -> Iterator[list[Example]]:
-    """Stream the input in lists of a part's length."""
-    examples = enumerate(read_examples(inputs))
-    while batch := list(itertools.islice(examples, EXAMPLES_PER_PART)):
-        named = []
-        for row, example in batch:
-            if pair and example.text_b is None:
-                raise UserError(
-                    f"{inputs}, line {row + 1}: no text_b, expected a pair"
-                )
-            if not example.id:
-                example = dataclasses.replace(example, id=str(row))
-            named.append(example)
-        yield named
-
-
-def _tag_part(
-    task: tuple[int, list[Example]], work: Path, pair: bool, pos_tagger: str
-) -> int:
-    number, examples = task
-    part = tag_examples(examples, pair, load_tagger(pos_tagger))
-    part.save(_tagged_path(work, number))
-    return len(examples)
-
-
 def _draw_part(
     number: int,
     output_dir: Path,
@@ -303,7 +239,7 @@ def _draw_part(
 ) -> PartInfo:
     work = output_dir / "work"
     augmenter = _augmenter(work / FREQUENCIES, table_sha256, settings)
-    part = TaggedPart.load(_tagged_path(work, number))
+    part = TaggedPart.load(tagged_path(work, number))
     # A stream of its own for each part, whichever process draws from it.
     rng = np.random.default_rng([seed, number])
     return write_part(output_dir / part_name(number), augmenter.rows(part, rng))

@@ -1,6 +1,7 @@
 """Getting GLUE: from the cache, or from where GLUE's authors keep it."""
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +95,18 @@ def download_glue(task: str, cache_dir: Path, base_url: str = BASE_URL) -> Path:
         raise
     path.unlink(missing_ok=True)
     return folder
+
+
+def glue_cache_dir() -> Path:
+    """Return where downloaded GLUE folders are kept.
+
+    `KERAS_DISTILL_CACHE` names the cache; without it, it lies in
+    `XDG_CACHE_HOME` or `~/.cache`.
+    """
+    if cache := os.environ.get("KERAS_DISTILL_CACHE"):
+        return Path(cache) / "glue"
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "keras_distill" / "glue"
 
 
 def _whole(path: Path, archive: Archive) -> bool:

@@ -2,14 +2,13 @@
 
 import hashlib
 import logging
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from keras_distill.config import Config, DataConfig
 from keras_distill.data.corpus import read_corpus, unlabeled_corpus
-from keras_distill.data.download import download_glue
+from keras_distill.data.download import download_glue, glue_cache_dir
 from keras_distill.data.examples import Example
 from keras_distill.data.glue import find_glue_files, label_column, read_glue
 from keras_distill.data.phrases import group_phrases
@@ -122,18 +121,6 @@ def load_splits(config: Config) -> Splits:
         unlabeled=unlabeled,
         selected_on=selected_on,
     )
-
-
-def glue_cache_dir() -> Path:
-    """Return where downloaded GLUE folders are kept.
-
-    `KERAS_DISTILL_CACHE` names the cache; without it, it lies in
-    `XDG_CACHE_HOME` or `~/.cache`.
-    """
-    if cache := os.environ.get("KERAS_DISTILL_CACHE"):
-        return Path(cache) / "glue"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "keras_distill" / "glue"
 
 
 def _check_settings(task: Task, settings: DataConfig) -> None:

@@ -27,7 +27,8 @@ _BRACKETS = {
     "-lcb-": "{",
     "-rcb-": "}",
 }
-_BRACKET = re.compile("|".join(_BRACKETS), re.IGNORECASE)
+# ASCII: a long s is an "s" to IGNORECASE, but not in the table above.
+_BRACKET = re.compile("|".join(_BRACKETS), re.IGNORECASE | re.ASCII)
 _ESCAPED = re.compile(r"\\([/*])")
 # Penn-Treebank quotes know their side; plain ones are told by counting.
 _DOUBLE_QUOTE = re.compile(

@@ -55,8 +55,8 @@ def _finetune(
     from keras_distill.data.splits_io import read_examples
     from keras_distill.files import write_json
     from keras_distill.metrics import classification_metrics
-    from keras_distill.teacher.checkpoint import load_fine_tuned
-    from keras_distill.teacher.finetune import fine_tune, save_teacher
+    from keras_distill.teacher.checkpoint import load_fine_tuned, save_teacher
+    from keras_distill.teacher.finetune import fine_tune
     from keras_distill.teacher.predict import Predictor
 
     if (options.output / "grid.json").is_file():

@@ -1,5 +1,6 @@
-"""Finding, loading and checking a teacher checkpoint."""
+"""Finding, loading, checking and saving a teacher checkpoint."""
 
+import errno
 import importlib.util
 import json
 import logging
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -16,7 +18,12 @@ from transformers import (
 )
 
 from keras_distill.errors import UserError
-from keras_distill.files import fingerprint, sha256_file
+from keras_distill.files import (
+    atomic_path,
+    fingerprint,
+    sha256_file,
+    write_json,
+)
 from keras_distill.tasks import QUICK_TEACHER
 
 logger = logging.getLogger(__name__)
@@ -164,6 +171,29 @@ def load_fine_tuned(name: str, labels: list[str]) -> Teacher:
             f"{', '.join(random[:3])}. Give it as --teacher to fine-tune it"
         )
     return Teacher(model, tokenizer, columns)
+
+
+def save_teacher(teacher: Teacher, folder: Path) -> None:
+    """Write model, tokenizer and teacher.json to `folder`, atomically.
+
+    `teacher.json` holds `lower_case` (whether the tokenizer lower-cases,
+    which the student's text follows) and `parameters`.
+
+    Raises:
+        UserError: The disk is full or the place cannot be written.
+    """
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        try:
+            teacher.model.save_pretrained(temporary, safe_serialization=True)
+        except SafetensorError as error:
+            raise OSError(errno.EIO, str(error)) from error
+        teacher.tokenizer.save_pretrained(temporary)
+        facts = {
+            "lower_case": lower_cases(teacher.tokenizer),
+            "parameters": teacher.model.num_parameters(),
+        }
+        write_json(temporary / "teacher.json", facts)
 
 
 def match_labels(name: str, config: Any, labels: list[str]) -> list[int]:

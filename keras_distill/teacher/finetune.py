@@ -1,7 +1,6 @@
 """Fine-tuning the teacher: the paper's grid of learning rates, resumable."""
 
 import contextlib
-import errno
 import gc
 import logging
 import shutil
@@ -13,19 +12,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from safetensors import SafetensorError
 
 from keras_distill.config import TeacherConfig
 from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
-from keras_distill.files import atomic_path, read_json, write_json
+from keras_distill.files import read_json, write_json
 from keras_distill.metrics import classification_metrics
 from keras_distill.progress import progress
 from keras_distill.teacher.batches import Encoded, encode, shuffled_batches
 from keras_distill.teacher.checkpoint import (
-    Teacher,
     load_teacher,
-    lower_cases,
+    save_teacher,
 )
 from keras_distill.teacher.predict import Predictor
 from keras_distill.teacher.runtime import build_strategy
@@ -284,29 +281,6 @@ class _Run:
         write_json(self._output_dir / "grid.json", grid)
         if not row["diverged"]:
             self._save()
-
-
-def save_teacher(teacher: Teacher, folder: Path) -> None:
-    """Write model, tokenizer and teacher.json to `folder`, atomically.
-
-    `teacher.json` holds `lower_case` (whether the tokenizer lower-cases,
-    which the student's text follows) and `parameters`.
-
-    Raises:
-        UserError: The disk is full or the place cannot be written.
-    """
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
-        try:
-            teacher.model.save_pretrained(temporary, safe_serialization=True)
-        except SafetensorError as error:
-            raise OSError(errno.EIO, str(error)) from error
-        teacher.tokenizer.save_pretrained(temporary)
-        facts = {
-            "lower_case": lower_cases(teacher.tokenizer),
-            "parameters": teacher.model.num_parameters(),
-        }
-        write_json(temporary / "teacher.json", facts)
 
 
 @contextlib.contextmanager

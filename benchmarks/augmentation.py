@@ -1,0 +1,130 @@
+"""Measure augmentation on one core: words tagged and sentences made a second.
+
+    python benchmarks/augmentation.py
+    python benchmarks/augmentation.py --task sst2 --data SST-2/train.tsv \
+        --output results/bench/augmentation.json
+
+Without --data the embedded corpus is repeated. Making sentences counts from
+the tagged words to the compressed files, which are as a run leaves them. CPU
+seconds are those of the process, so other load matters little. An output file
+that is there keeps the figures of other tasks.
+"""
+
+import dataclasses
+import itertools
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from measuring import machine, parser, table, write
+
+from keras_distill.augmentation.generate import augment_file
+from keras_distill.augmentation.tagged import TaggedPart
+from keras_distill.augmentation.tagger import load_tagger
+from keras_distill.augmentation.tagging import (
+    tag_parts,
+    tagged_path,
+)
+from keras_distill.config import AugmentationConfig
+from keras_distill.data.corpus import read_corpus
+from keras_distill.data.examples import Example
+from keras_distill.data.glue import read_glue
+from keras_distill.data.splits_io import write_examples
+from keras_distill.files import read_json
+
+
+def main() -> int:
+    """Tag, generate, report."""
+    options = parser(__doc__)
+    options.add_argument("--task", choices=["sst2", "qqp", "mnli"])
+    options.add_argument("--data", type=Path, help="GLUE's train.tsv of it")
+    options.add_argument("--rows", type=int, default=10_000)
+    options.add_argument("--n-iter", type=int, default=20)
+    options.add_argument("--pos-tagger", default="nltk")
+    options = options.parse_args()
+    if (options.task is None) != (options.data is None):
+        raise SystemExit("--task and --data go together")
+    result = machine("numpy", "nltk")
+    examples = read(options.task, options.data, options.rows)
+    settings = AugmentationConfig(
+        n_iter=options.n_iter, pos_tagger=options.pos_tagger, workers=1
+    )
+    result |= {
+        "n_iter": options.n_iter,
+        "pos_tagger": options.pos_tagger,
+        "examples": len(examples),
+    }
+    with tempfile.TemporaryDirectory() as place:
+        result |= generate(examples, settings, Path(place))
+    print(table(result))
+    others = {}
+    if options.output is not None and options.output.is_file():
+        others = read_json(options.output)
+    write(others | {options.task or "quick": result}, options.output)
+    return 0
+
+
+def read(task: str | None, data: Path | None, rows: int) -> list[Example]:
+    """Return the first rows of a GLUE file, or the corpus over and over."""
+    if task is not None:
+        return read_glue(task, data)[:rows]
+    repeated = itertools.islice(itertools.cycle(read_corpus("train")), rows)
+    return [
+        dataclasses.replace(example, id=str(place))
+        for place, example in enumerate(repeated)
+    ]
+
+
+def generate(
+    examples: list[Example], settings: AugmentationConfig, place: Path
+) -> dict[str, Any]:
+    """Run both passes and return what they took."""
+    pair = examples[0].text_b is not None
+    inputs, output = place / "examples.jsonl.gz", place / "augmented"
+    write_examples(inputs, examples)
+    load_tagger(settings.pos_tagger)
+    work = output / "work"
+    work.mkdir(parents=True)
+    sizes, tagging = timed(lambda: tag_parts(inputs, work, settings, pair))
+    sides = [
+        side
+        for number in range(len(sizes))
+        for side in TaggedPart.load(tagged_path(work, number)).sides
+    ]
+    words = sum(len(side.words) for side in sides)
+    # It finds the words tagged, and goes on from there.
+    manifest, drawing = timed(
+        lambda: augment_file(inputs, output, settings, 42, pair)
+    )
+    sentences = manifest["rows"] * (2 if pair else 1)
+    return {
+        "words_per_sentence": round(
+            words / sum(len(side.lengths) for side in sides), 1
+        ),
+        "rows_generated": manifest["rows"],
+        "sentences_generated": sentences,
+        "tagging_seconds": round(tagging["seconds"], 2),
+        "tagging_cpu_seconds": round(tagging["cpu_seconds"], 2),
+        "words_tagged_per_cpu_second": round(words / tagging["cpu_seconds"]),
+        "generating_seconds": round(drawing["seconds"], 2),
+        "generating_cpu_seconds": round(drawing["cpu_seconds"], 2),
+        "rows_per_cpu_second": round(manifest["rows"] / drawing["cpu_seconds"]),
+        "sentences_per_cpu_second": round(sentences / drawing["cpu_seconds"]),
+    }
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
+    """Call, and return the result with the seconds it took."""
+    started = time.perf_counter(), time.process_time()
+    result = work()
+    return result, {
+        "seconds": time.perf_counter() - started[0],
+        "cpu_seconds": time.process_time() - started[1],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

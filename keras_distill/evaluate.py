@@ -66,7 +66,8 @@ def evaluate(
     Returns:
         `data`, `rows`, and `forms`: by name (`keras`, `saved_model`, ...)
         `accuracy`, `f1`, `mcc`, `cross_entropy`, `bytes` and
-        `max_abs_logit_difference` (to the Keras model).
+        `max_abs_logit_difference` (to the Keras model; of a form that
+        answers with probabilities alone up to a number for each row).
 
     Raises:
         UserError: The run or the file does not fit.
@@ -74,6 +75,7 @@ def evaluate(
     import numpy as np
 
     from keras_distill.export.forms import exported_forms, keras_form
+    from keras_distill.export.mediapipe_interpreter import centred
     from keras_distill.finished import find_config, find_student
     from keras_distill.metrics import classification_metrics
     from keras_distill.progress import progress
@@ -109,11 +111,12 @@ def evaluate(
                 f"{run_dir}: {form.name} has {logits.shape[-1]} classes, the "
                 f"student {reference.shape[-1]}: export it again"
             )
+        expected = centred(reference) if form.centred else reference
         results[form.name] = {
             **classification_metrics(logits, labels),
             "bytes": form.bytes,
             "max_abs_logit_difference": float(
-                np.max(np.abs(logits - reference))
+                np.max(np.abs(logits - expected))
             ),
         }
     return {"data": str(data), "rows": len(examples), "forms": results}

@@ -59,9 +59,15 @@ def run(options: argparse.Namespace) -> None:
     _check_flags(options)
     folder = find_student(options.run)
     import_tensorflow()
+    from keras_distill.export.calibrated import stored_temperature
     from keras_distill.student.predictor import StudentPredictor
 
     student = StudentPredictor.load(folder)
+    temperature = None
+    # It was fitted for a run's main student, not for its baseline.
+    if folder == options.run / "student":
+        temperature = stored_temperature(options.run / "export")
+    temperature = temperature or 1.0
     if options.glue_test is not None:
         from keras_distill.submission import write_submissions
 
@@ -75,26 +81,31 @@ def run(options: argparse.Namespace) -> None:
         )
         sys.stdout.writelines(f"{path}\n" for path in written)
     elif options.text:
-        answer(student, _given_texts(options, student.pair))
+        answer(student, _given_texts(options, student.pair), temperature)
     else:
         stream = sys.stdin.buffer
         rows = read_texts(stream, "standard input", student.pair, options.jsonl)
         size = 1 if sys.stdin.isatty() else _LINES_AT_ONCE
         while group := list(itertools.islice(rows, size)):
-            answer(student, group)
+            answer(student, group, temperature)
 
 
-def answer(student: "StudentPredictor", rows: Sequence[Texts]) -> None:
+def answer(
+    student: "StudentPredictor",
+    rows: Sequence[Texts],
+    temperature: float = 1.0,
+) -> None:
     """Write one line of JSON for each row to standard output.
 
     Args:
         student: The student.
         rows: The texts, one or two in a row as the student wants it.
+        temperature: Divides the logits before the softmax.
     """
     from keras_distill.student.predictor import softmax
 
     logits = student.logits(*zip(*rows, strict=True))
-    for texts, row in zip(rows, softmax(logits), strict=True):
+    for texts, row in zip(rows, softmax(logits / temperature), strict=True):
         value = dict(zip(FIELDS, texts, strict=False))
         value["label"] = student.labels[row.argmax()]
         value["probabilities"] = {

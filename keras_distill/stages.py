@@ -241,24 +241,27 @@ class StageWork:
 
     def export(self, place: Path) -> None:
         """Export the main seed's student."""
-        from keras_distill.export.saved_model import export_saved_model
+        from keras_distill.export.calibrated import calibrate
+        from keras_distill.export.exporter import export_student
 
-        facts = export_saved_model(
-            self._path / "student", place / "saved_model"
-        )
-        write_json(place / "exports.json", {"saved_model": facts})
+        folder = self._path / "student"
+        export_student(folder, place, temperature=calibrate(folder, place))
 
     def report(self, place: Path) -> None:
         """Measure, and write results.json, the model card and pictures."""
         from keras_distill.report.model_card import model_card
         from keras_distill.report.plots import plot_learning_curves
         from keras_distill.report.results import collect_results
+        from keras_distill.report.size_plot import plot_sizes
 
         results = collect_results(self._path, self._config)
+        plot_learning_curves(self._path, place)
+        picture = plot_sizes(results, place)
+        # Where it will be, seen from the card.
+        picture = picture and f"report/{picture.name}"
         numbers, card = self._reports
         write_json(numbers, results)
-        write_text(card, model_card(results, self._config))
-        plot_learning_curves(self._path, place)
+        write_text(card, model_card(results, self._config, picture))
 
     def report_fits(self, folder: Path) -> bool:
         """Say whether the report's files are there and have all seeds."""

@@ -221,6 +221,7 @@ def sample_results(**changes):
                 "latency_ms_p99": None,
             }
         },
+        "sizes": [],
         "calibration": {
             "temperature": None,
             "ece_before": None,

@@ -21,9 +21,11 @@ from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
 from keras_distill.export import __main__ as command
 from keras_distill.export import saved_model
+from keras_distill.export.bundle import exported_from
 from keras_distill.export.graph import StudentGraph
 from keras_distill.export.saved_model import SavedStudent, export_saved_model
 from keras_distill.export.spelling import normalize_for_ids
+from keras_distill.export.verify import make_proof
 from keras_distill.export.weights import student_weights
 from keras_distill.student.dataset import evaluation_dataset
 from keras_distill.student.predictor import StudentPredictor
@@ -55,8 +57,10 @@ def exports(tmp_path_factory):
     for pair in (False, True):
         run = tmp_path_factory.mktemp("run")
         folder = make_student(run / "student", pair=pair, labels=LABELS[pair])
-        facts = export_saved_model(folder, run / "saved_model")
         student = StudentPredictor.load(folder)
+        facts = export_saved_model(
+            exported_from(student), run / "saved_model", make_proof(student)
+        )
         made[pair] = (student, run / "saved_model", facts)
     return made
 
@@ -66,9 +70,10 @@ def exported(request, exports):
     return exports[request.param]
 
 
-def serving(student, **changes):
+def serving(student, temperature=1.0, **changes):
     """The functions that would be saved, without saving them."""
-    return SavedStudent(student, **changes).signatures()
+    exported = exported_from(student, temperature)
+    return SavedStudent(exported, **changes).signatures()
 
 
 def student_of(pair=False, lower_case=True, **changes):
@@ -191,9 +196,10 @@ def test_the_graph_needs_neither_python_nor_cudnn(exported):
     assert not {kind for kind in kinds if "Cudnn" in kind or "PyFunc" in kind}
 
 
+@pytest.mark.parametrize("folded", [False, True], ids=["small", "fast"])
 @pytest.mark.parametrize("pair", [False, True])
 @pytest.mark.parametrize("mode", MODES)
-def test_every_student_has_the_logits_of_keras(mode, pair):
+def test_every_student_has_the_logits_of_keras(mode, pair, folded):
     model = tiny_model(pair, mode, classes=3, dropout=0.3)
     rng = np.random.default_rng(1)
     batch = {}
@@ -204,9 +210,8 @@ def test_every_student_has_the_logits_of_keras(mode, pair):
     batch = batch if pair else {"ids_a": batch["ids_a"]}
     expected = model(batch, training=False)
     assert np.ptp(expected) > 0.1
-    logits = StudentGraph(student_weights(model)).logits(
-        *map(tf.constant, batch.values())
-    )
+    graph = StudentGraph(student_weights(model), folded)
+    logits = graph.logits(*map(tf.constant, batch.values()))
     np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
@@ -293,18 +298,22 @@ def test_a_savedmodel_that_answers_otherwise_is_refused(
     student, folder, _ = exports[False]
     answering(monkeypatch, spoil)
     with pytest.raises(RuntimeError, match=message):
-        saved_model._prove(folder, student, 1.0)
+        saved_model._prove(folder, exported_from(student), make_proof(student))
 
 
 def test_a_refused_savedmodel_leaves_the_old_one_alone(monkeypatch, tmp_path):
-    folder = make_student(tmp_path / "student")
+    student = student_of()
     (tmp_path / "saved_model").mkdir()
     (tmp_path / "saved_model" / "old").touch()
     answering(monkeypatch, lambda a: a | {"logits": a["logits"] + 1})
     with pytest.raises(RuntimeError, match="answers otherwise"):
-        export_saved_model(folder, tmp_path / "saved_model")
+        export_saved_model(
+            exported_from(student),
+            tmp_path / "saved_model",
+            make_proof(student),
+        )
     assert (tmp_path / "saved_model" / "old").exists()
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_savedmodel_that_does_not_open_is_refused(monkeypatch, tmp_path):
@@ -325,16 +334,41 @@ def test_a_full_disk_is_one_line(monkeypatch, tmp_path):
         )
 
     monkeypatch.setattr(tf.saved_model, "save", save)
-    folder = make_student(tmp_path / "student")
+    exported = exported_from(student_of())
     with pytest.raises(
         UserError, match="saved_model: No space left on device$"
     ):
-        export_saved_model(folder, tmp_path / "saved_model")
+        export_saved_model(exported, tmp_path / "saved_model", None)
 
 
 def test_a_temperature_of_zero_is_refused():
     with pytest.raises(ValueError, match="temperature must be positive"):
-        SavedStudent(student_of(), temperature=0.0)
+        exported_from(student_of(), temperature=0.0)
+
+
+def test_an_unknown_variant_is_refused():
+    with pytest.raises(ValueError, match="one of fast, small.*'quick'"):
+        serving(student_of(), variant="quick")
+
+
+def test_a_small_savedmodel_keeps_vectors_and_a_fast_one_projections():
+    student = student_of()
+    texts = tf.constant(TEXTS)
+    small = SavedStudent(exported_from(student), "small")
+    fast = SavedStudent(exported_from(student), "fast")
+    np.testing.assert_allclose(
+        small.from_texts(texts)["logits"],
+        fast.from_texts(texts)["logits"],
+        atol=1e-5,
+    )
+    numbers = [
+        sum(np.prod(v.shape) for v in module.variables)
+        for module in (small, fast)
+    ]
+    # 2 tables of 6, LSTM of 4 units: 12 numbers a word against 32, and the
+    # projection's kernel and bias.
+    words = len(VOCABULARY)
+    assert numbers[1] - numbers[0] == words * (32 - 12) - 12 * 32 - 32
 
 
 def test_the_command_notes_what_it_exported(monkeypatch, tmp_path, capsys):
@@ -343,7 +377,7 @@ def test_the_command_notes_what_it_exported(monkeypatch, tmp_path, capsys):
     notes = run / "export" / "exports.json"
     notes.write_text('{"other": {"bytes": 1}, "saved_model": null}')
     answering(monkeypatch, lambda answers: answers)
-    assert command.main([str(run)]) == 0
+    assert command.main([str(run), "--forms", "saved_model"]) == 0
     values = json.loads(notes.read_text())
     assert values["other"] == {"bytes": 1}
     assert values["saved_model"]["bytes"] > 1000

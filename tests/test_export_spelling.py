@@ -30,6 +30,7 @@ TREEBANK = [
     "gon na wan na got ta lem me gim me gonna",
     "either \\/ or 2 \\* 3",
     "the girls ' room ' ' x",
+    "can not only can not only CAN NOT just can not only can not",
 ]
 TYPED = [
     "",
@@ -39,6 +40,8 @@ TYPED = [
     "a\u200bb\u00adc\x07d\x00e",
     "a\nb\x0bc\x1cd\x85e\u2028f\u00a0g\u3000h",
     "[MASK] a[MASK]b",
+    "-l\u017fb- -r\u017fb-",
+    "a\ue000lrb\ue000 b\ue001c",
 ]
 
 

@@ -179,7 +179,7 @@ def test_a_teacher_that_came_fine_tuned_is_a_limit():
 def test_stages_that_were_resumed_are_named_beside_the_time():
     results = sample_results(resumed_stages=["teacher"])
     text, _ = card(results)
-    assert "resumed count from there: teacher" in rows_of(text, "time")[0][1]
+    assert "stopped and resumed: teacher" in rows_of(text, "time")[0][1]
 
 
 def test_numbers_that_flatter_are_a_limit():

@@ -1,6 +1,7 @@
 import sys
 
 import pytest
+from matplotlib.figure import Figure
 from report_runs import write_history
 
 from keras_distill.errors import UserError
@@ -36,6 +37,28 @@ def test_the_picture_shows_the_baseline(run):
     before = plot_learning_curves(run, run / "a").read_bytes()
     write_history(run / "baseline", [0.5, 0.9])
     assert plot_learning_curves(run, run / "b").read_bytes() != before
+
+
+@pytest.mark.parametrize("teacher", [0.2, 0.55, 0.9])
+def test_the_legend_covers_no_data(run, monkeypatch, teacher):
+    write_json(run / "teacher" / "grid.json", {"best": {"accuracy": teacher}})
+    drawn = []
+    save = Figure.savefig
+
+    def keep(figure, *arguments, **options):
+        drawn.append(figure)
+        save(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    plot_learning_curves(run, run / "report")
+    (figure,) = drawn
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    (legend,) = filter(None, [axes.get_legend(), *figure.legends])
+    assert len(legend.get_texts()) == 3
+    frame = legend.get_window_extent()
+    assert not frame.overlaps(axes.get_tightbbox())
+    assert figure.bbox.x0 <= frame.x0 and frame.x1 <= figure.bbox.x1
 
 
 def test_a_run_without_baseline_and_teacher_has_a_picture(tmp_path):

@@ -1,6 +1,13 @@
-"""Exports a run's student: python -m keras_distill.export RUN."""
+"""Exports a run's student: python -m keras_distill.export RUN.
+
+python -m keras_distill.export RUN                        # everything that fits
+python -m keras_distill.export RUN --forms student_int8 student_text
+python -m keras_distill.export RUN --saved-model small
+python -m keras_distill.export RUN --max-size-mb 4        # no file is larger
+"""
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,34 +23,75 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Export and note the facts in `exports.json` beside the result."""
-    from keras_distill.files import read_json, write_json
+    """Export and write the names of the files to standard output."""
     from keras_distill.finished import find_student
 
     student_dir = find_student(options.run)
     import_tensorflow()
-    from keras_distill.export.saved_model import export_saved_model
+    from keras_distill.export.calibrated import stored_temperature
+    from keras_distill.export.exporter import export_student
 
     output = options.output or options.run / "export"
-    facts = export_saved_model(student_dir, output / "saved_model")
-    notes = output / "exports.json"
-    known = read_json(notes) if notes.is_file() else {}
-    write_json(notes, known | {"saved_model": facts})
-    sys.stdout.write(f"{output / 'saved_model'}\n")
+    facts = export_student(
+        student_dir,
+        output,
+        forms=options.forms,
+        temperature=stored_temperature(options.run / "export") or 1.0,
+        max_size_mb=options.max_size_mb,
+        saved_model=options.saved_model,
+    )
+    sys.stdout.writelines(f"{output / name}\n" for name in facts)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m keras_distill.export",
-        description="Export a run's student as a SavedModel that takes text.",
+        description="Export a run's student for servers, phones, browsers.",
     )
     parser.add_argument("run", type=Path, help="a run folder")
     parser.add_argument(
         "--output",
         type=Path,
-        help="where saved_model/ is made (default: RUN/export)",
+        metavar="FOLDER",
+        help="where the files are made (default: RUN/export)",
+    )
+    parser.add_argument(
+        "--forms",
+        nargs="+",
+        metavar="FORM",
+        help="saved_model, student, student_fp16, student_int8, "
+        "student_text, student_mediapipe, student_mediapipe_int8 (default: "
+        "all that fit the student)",
+    )
+    parser.add_argument(
+        "--max-size-mb",
+        type=_megabytes,
+        metavar="N",
+        help="no file has more than N million bytes: makes student_int8 and "
+        "student_mediapipe_int8 (or more exact ones, if those fit), of fewer "
+        "words and narrower vectors as need be, and says what accuracy that "
+        "costs on the selection split",
+    )
+    parser.add_argument(
+        "--saved-model",
+        choices=("fast", "small"),
+        default="fast",
+        help="fast: holds every word's projection; small: holds the words' "
+        "vectors, for about half the size (default: fast)",
     )
     return parser
+
+
+def _megabytes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, expected a positive number"
+        )
+    return value
 
 
 if __name__ == "__main__":

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from keras_distill.errors import UserError
+from keras_distill.export.interpreter import LiteStudent
+from keras_distill.export.mediapipe_interpreter import MediaPipeStudent
 from keras_distill.export.saved_model import TEXTS, folder_bytes
 from keras_distill.student.predictor import StudentPredictor
 
@@ -28,11 +31,14 @@ class Form:
         logits: Takes columns of texts (one column, for pairs two) and a
             function that is told how many rows were just finished; returns
             float32 [rows, classes] in the order of the texts.
+        centred: Whether the logits of a row are moved so that their mean is
+            0: probabilities tell no more.
     """
 
     name: str
     bytes: int
     logits: Logits
+    centred: bool = False
 
 
 def keras_form(student: StudentPredictor, student_dir: Path) -> Form:
@@ -69,8 +75,62 @@ def saved_model_forms(export_dir: Path) -> Iterable[Form]:
     )
 
 
+def lite_forms(export_dir: Path) -> Iterable[Form]:
+    """Find the TFLite files of word ids and of raw text.
+
+    Raises:
+        UserError: One is damaged or no export of a student.
+    """
+    for path in sorted(export_dir.glob("student*.tflite")):
+        if path.name.startswith("student_mediapipe"):
+            continue
+        student = LiteStudent(path)
+        yield Form(path.name, path.stat().st_size, partial(_lite, student))
+
+
+def mediapipe_forms(export_dir: Path) -> Iterable[Form]:
+    """Find the MediaPipe bundles.
+
+    Raises:
+        UserError: One is damaged or no export of a student.
+    """
+    for path in sorted(export_dir.glob("student_mediapipe*.tflite")):
+        student = MediaPipeStudent(path)
+        yield Form(
+            path.name,
+            path.stat().st_size,
+            partial(_mediapipe, student),
+            centred=True,
+        )
+
+
 # One function for each kind of export; a new kind is one more here.
-FINDERS: tuple[Callable[[Path], Iterable[Form]], ...] = (saved_model_forms,)
+FINDERS: tuple[Callable[[Path], Iterable[Form]], ...] = (
+    saved_model_forms,
+    lite_forms,
+    mediapipe_forms,
+)
+
+
+def _lite(
+    student: LiteStudent,
+    columns: Sequence[Sequence[str]],
+    on_rows: Callable[[int], object],
+) -> np.ndarray:
+    logits, _ = student.answers(columns, on_rows)
+    return logits
+
+
+def _mediapipe(
+    student: MediaPipeStudent,
+    columns: Sequence[Sequence[str]],
+    on_rows: Callable[[int], object],
+) -> np.ndarray:
+    if len(columns) != 1:
+        raise UserError(
+            f"{student.path} takes one text, expected pairs: another run's?"
+        )
+    return student.logits(columns[0], on_rows)
 
 
 def _served_logits(

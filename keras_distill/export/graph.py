@@ -17,18 +17,28 @@ class StudentGraph(tf.Module):
 
     Args:
         weights: The student's weights.
+        folded: Hold every word's projection instead of its vector. The
+            loop's inputs are look-ups then, which is faster; the table is
+            8 * units numbers wide instead of a vector's width.
     """
 
-    def __init__(self, weights: StudentWeights) -> None:
+    def __init__(self, weights: StudentWeights, folded: bool = False) -> None:
         super().__init__(name="student")
         self.pair = weights.pair
         self.units = weights.units
-        self.vectors = _constant(weights.vectors, "vectors")
-        self.kernel = _constant(weights.kernel, "kernel")
+        self.folded = folded
+        if folded:
+            projected = weights.vectors @ weights.kernel + weights.bias
+            self.projected = _constant(
+                projected.reshape(-1, 4 * weights.units), "projected"
+            )
+        else:
+            self.vectors = _constant(weights.vectors, "vectors")
+            self.kernel = _constant(weights.kernel, "kernel")
+            self.bias = _constant(weights.bias, "bias")
         self.recurrent_kernel = _constant(
             weights.recurrent_kernel, "recurrent_kernel"
         )
-        self.bias = _constant(weights.bias, "bias")
         self.dense = [
             [_constant(array, "dense") for array in layer]
             for layer in weights.dense
@@ -88,14 +98,21 @@ class StudentGraph(tf.Module):
         return tf.concat([state[0], state[1]], axis=-1)
 
     def _input_gates(self, ids: tf.Tensor) -> tf.Tensor:
-        """Project each word once; return [len, 2, batch, 4 * units]."""
+        """Return projected words, [len, 2, batch, 4 * units]."""
+        projected, words = self._projected(ids)
+        # Rows 2w and 2w + 1 are word w's forward and backward projections.
+        rows = _both_ways(2 * words) + tf.reshape(tf.range(2), [1, 2, 1])
+        return tf.gather(projected, rows)
+
+    def _projected(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return a table of projections, and ids of its words."""
+        if self.folded:
+            return self.projected, ids
+        # Project each word of the batch once.
         words, places = tf.unique(tf.reshape(ids, [-1]))
         projected = tf.matmul(tf.gather(self.vectors, words), self.kernel)
-        # Rows 2w and 2w + 1 are word w's forward and backward projections.
         projected = tf.reshape(projected + self.bias, [-1, 4 * self.units])
-        rows = _both_ways(2 * tf.reshape(places, tf.shape(ids)))
-        rows += tf.reshape(tf.range(2), [1, 2, 1])
-        return tf.gather(projected, rows)
+        return projected, tf.reshape(places, tf.shape(ids))
 
 
 def _constant(value: np.ndarray, name: str) -> tf.Variable:

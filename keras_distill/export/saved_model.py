@@ -10,9 +10,7 @@ It loads with tensorflow and tensorflow-text alone, on any device:
 """
 
 import json
-import logging
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -23,61 +21,48 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill.errors import UserError
+from keras_distill.export.bundle import Exported
 from keras_distill.export.graph import StudentGraph
 from keras_distill.export.spelling import normalize_for_ids
-from keras_distill.export.weights import student_weights
+from keras_distill.export.verify import (
+    FLOAT32,
+    Proof,
+    check_logits,
+    check_probabilities,
+)
 from keras_distill.files import atomic_path
-from keras_distill.student.predictor import StudentPredictor, softmax
-from keras_distill.student.text import SPECIALS
-
-logger = logging.getLogger(__name__)
+from keras_distill.student.text import StudentTokenizer
 
 TEXTS = ("text", "text_b")
 IDS = ("ids_a", "ids_b")
 
-# Relative to the largest logit; another kernel adds up in another order.
-_TOLERANCE = 1e-4
+# "fast" looks projected words up, "small" looks words up and projects them.
+VARIANTS = ("fast", "small")
 
 _REOPEN = Path(__file__).with_name("reopen.py")
-
-# Texts that two implementations easily take for different ones: nothing,
-# only a space, pictures, accents, Treebank spelling, masks, a script without
-# spaces, odd spaces, more words than a student reads.
-_AWKWARD = (
-    "",
-    " ",
-    "😀 👍🏽 !!!",
-    "Café NAÏVE Ünder",
-    "it 's n't bad -lrb- can not say why -rrb- `` x ''",
-    "a [MASK] film [mask]",
-    "好电影 ok",
-    "one\nline\tand\u00a0another\u200b",
-    "word " * 3000,
-)
-_RANDOM_TEXTS = 64
 
 
 class SavedStudent(tf.Module):
     """A student from text to class names, ready to be saved.
 
     Args:
-        student: The student.
-        temperature: Divides the logits before the softmax; logits and
-            labels do not change with it.
+        exported: The student.
+        variant: One of `VARIANTS`.
     """
 
-    def __init__(
-        self, student: StudentPredictor, temperature: float = 1.0
-    ) -> None:
+    def __init__(self, exported: Exported, variant: str = "fast") -> None:
         super().__init__(name="saved_student")
-        if not 0 < temperature < float("inf"):
+        if variant not in VARIANTS:
             raise ValueError(
-                f"temperature must be positive. Received: {temperature}"
+                f"variant must be one of {', '.join(VARIANTS)}. "
+                f"Received: {variant!r}"
             )
-        self.graph = StudentGraph(student_weights(student.model))
-        self._labels = student.labels
-        self._tokenizer = student.tokenizer
-        self._temperature = temperature
+        self.graph = StudentGraph(exported.weights, folded=variant == "fast")
+        self._labels = exported.labels
+        self._tokenizer = StudentTokenizer(
+            exported.vocabulary, exported.lower_case, exported.max_length
+        )
+        self._temperature = exported.temperature
 
     def signatures(self) -> dict[str, Any]:
         """Return the functions to save, by the name of their signature.
@@ -123,7 +108,10 @@ class SavedStudent(tf.Module):
 
 
 def export_saved_model(
-    student_dir: Path, output_dir: Path, temperature: float = 1.0
+    exported: Exported,
+    output_dir: Path,
+    proof: Proof,
+    variant: str = "fast",
 ) -> dict[str, float]:
     """Export a student and prove the result before it gets its name.
 
@@ -132,23 +120,23 @@ def export_saved_model(
     with the Keras model's.
 
     Args:
-        student_dir: A student's folder, see `StudentPredictor.load`.
+        exported: The student.
         output_dir: The SavedModel's folder; an older one is replaced.
             `assets.extra/` in it holds `vocab.txt` and `labels.txt`.
-        temperature: Divides the logits before the softmax.
+        proof: What it has to answer.
+        variant: One of `VARIANTS`.
 
     Returns:
         `bytes`, the size of all files, and `max_abs_logit_difference` to
-        the Keras model.
+        the proof.
 
     Raises:
-        UserError: The student cannot be read or the export not written.
+        UserError: The export cannot be written.
         RuntimeError: The SavedModel does not open or answers otherwise.
     """
-    student = StudentPredictor.load(student_dir)
     output_dir = Path(output_dir)
     with atomic_path(output_dir) as temporary:
-        module = SavedStudent(student, temperature)
+        module = SavedStudent(exported, variant)
         try:
             tf.saved_model.save(module, str(temporary), module.signatures())
         except tf.errors.OpError as error:
@@ -157,16 +145,10 @@ def export_saved_model(
             raise UserError(f"cannot write {output_dir}: {reason}") from error
         extra = temporary / "assets.extra"
         extra.mkdir()
-        for name in ("vocab.txt", "labels.txt"):
-            (extra / name).write_bytes((Path(student_dir) / name).read_bytes())
-        difference = _prove(temporary, student, temperature)
+        (extra / "vocab.txt").write_bytes(exported.vocabulary_file())
+        (extra / "labels.txt").write_bytes(exported.labels_file())
+        difference = _prove(temporary, exported, proof)
         size = folder_bytes(temporary)
-    logger.info(
-        "%s: %.1f MB, logits within %.1e of Keras",
-        output_dir,
-        size / 1e6,
-        difference,
-    )
     return {"bytes": size, "max_abs_logit_difference": difference}
 
 
@@ -176,33 +158,22 @@ def folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in files)
 
 
-def _prove(
-    saved_model: Path, student: StudentPredictor, temperature: float
-) -> float:
-    """Return the largest difference of a logit to the Keras model's."""
-    texts = _probes(student)
-    expected = student.logits(*texts)
-    answers = _answers_alone(saved_model, dict(zip(TEXTS, texts, strict=False)))
+def _prove(saved_model: Path, exported: Exported, proof: Proof) -> float:
+    """Return the largest difference of a logit to the proof's."""
+    name = "the SavedModel"
+    texts = dict(zip(TEXTS, proof.columns, strict=False))
+    answers = _answers_alone(saved_model, texts)
+    logits, probabilities = answers["logits"], answers["probabilities"]
+    difference = check_logits(proof.logits, logits, FLOAT32, name)
+    check_probabilities(logits, probabilities, exported.temperature, name)
     labels = [label.decode("utf-8") for label in answers["label"]]
-    difference = float(np.max(np.abs(answers["logits"] - expected)))
-    probabilities = softmax(answers["logits"] / temperature)
-    # Not the Keras logits' labels: a tie may fall either way.
-    chosen = np.argmax(answers["logits"], axis=-1)
-    faults = {
-        f"logits differ by {difference:.1e}": (
-            # "not <=" is true of a difference that is no number, too.
-            not difference <= _TOLERANCE * max(1.0, np.abs(expected).max())
-        ),
-        "probabilities are no softmax of the logits": (
-            not np.allclose(answers["probabilities"], probabilities, atol=1e-5)
-        ),
-        "labels are not those of the largest logits": (
-            labels != [student.labels[place] for place in chosen]
-        ),
-    }
-    for fault, found in faults.items():
-        if found:
-            raise RuntimeError(f"the SavedModel answers otherwise: {fault}")
+    # Not the proof's labels: a tie may fall either way.
+    chosen = np.argmax(logits, axis=-1)
+    if labels != [exported.labels[place] for place in chosen]:
+        raise RuntimeError(
+            f"{name} answers otherwise: labels are not those of the largest "
+            "logits"
+        )
     return difference
 
 
@@ -231,20 +202,3 @@ def _answers_alone(
             )
         with np.load(answers, allow_pickle=True) as arrays:
             return dict(arrays)
-
-
-def _probes(student: StudentPredictor) -> list[list[str]]:
-    """Return awkward texts and random ones of the student's own words."""
-    rng = random.Random(0)
-    words = [
-        word
-        for word in student.tokenizer.vocabulary
-        if word not in SPECIALS and not word.startswith("##")
-    ]
-    texts = list(_AWKWARD)
-    if words:
-        texts += [
-            " ".join(rng.choices(words, k=rng.randint(1, 40)))
-            for _ in range(_RANDOM_TEXTS)
-        ]
-    return [texts, texts[::-1]] if student.pair else [texts]

@@ -19,8 +19,9 @@ _SPACES = (
     r"\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]+"
 )
 
-# Stand in for a minus sign and a space while a rule must not see them.
-_MINUS, _SPACE = "\ue000", "\ue001"
+# Stand in for a minus sign and a space while a rule must not see them. No
+# text holds them: they are among the invisible ones.
+_MINUS, _SPACE = "\x01", "\x02"
 
 # RE2 has neither \b beyond ASCII nor look-around: a rule takes what stands
 # beside its words along and puts it back.
@@ -33,11 +34,18 @@ _BRACKETS = {
     "lcb": "{",
     "rcb": "}",
 }
+# "can not only" is another construction. Twice, as one match takes along the
+# space that the next one begins with.
+_NOT_ONLY = (
+    rf"(?i){_START}(can) (not (?:only|just|merely|simply)){_END}",
+    rf"\1\2{_SPACE}\3\4",
+)
 _RULES = (
     # All brackets at once, as one may share its minus sign with another.
-    (r"(?i)-([lr][rsc]b)-", rf"{_MINUS}\1{_MINUS}"),
+    # Not (?i), to which a long s is an s.
+    (r"-([LRlr][RSCrsc][Bb])-", rf"{_MINUS}\1{_MINUS}"),
     *(
-        (f"(?i){_MINUS}{name}{_MINUS}", mark)
+        (_MINUS + "".join(f"[{c}{c.upper()}]" for c in name) + _MINUS, mark)
         for name, mark in _BRACKETS.items()
     ),
     (r"\\([/*])", r"\1"),
@@ -49,11 +57,8 @@ _RULES = (
     # Two single quotes that closed the gap between them are a double one.
     (r"' '([ ,.!?;:)\]}]|$)", r"''\1"),
     (rf"(?i)([a-z]) (n't){_END}", r"\1\2\3"),
-    # "can not only" is another construction.
-    (
-        rf"(?i){_START}(can) (not (?:only|just|merely|simply)){_END}",
-        rf"\1\2{_SPACE}\3\4",
-    ),
+    _NOT_ONLY,
+    _NOT_ONLY,
     (rf"(?i){_START}(can) (not){_END}", r"\1\2\3\4"),
     (_SPACE, " "),
     (rf"(?i){_START}(gon|wan) (na){_END}", r"\1\2\3\4"),

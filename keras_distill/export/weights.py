@@ -36,6 +36,14 @@ class StudentWeights:
         """Return the LSTM units of one direction."""
         return self.recurrent_kernel.shape[1]
 
+    @property
+    def size(self) -> int:
+        """Return how many numbers these are."""
+        arrays = [self.vectors, self.kernel, self.recurrent_kernel, self.bias]
+        for layer in self.dense:
+            arrays += layer
+        return sum(array.size for array in arrays)
+
 
 def student_weights(model: keras.Model) -> StudentWeights:
     """Take the weights out of a student.

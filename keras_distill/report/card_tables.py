@@ -46,7 +46,8 @@ def numbers_section(results: dict[str, Any]) -> str:
     else:
         notes.append(f"Students: one seed, {seeds[0]}.")
     parts.append(wording.wrapped(" ".join(notes)))
-    return "\n\n".join(parts)
+    parts.append(wording.wrapped(wording.calibration_sentence(results)))
+    return "\n\n".join(filter(None, parts))
 
 
 def _metric_rows(results: dict[str, Any]) -> Iterable[list[str]]:
@@ -66,8 +67,16 @@ def _metric_rows(results: dict[str, Any]) -> Iterable[list[str]]:
             ]
 
 
-def cost_section(results: dict[str, Any]) -> str:
-    """Return how large and how fast the models are."""
+def cost_section(
+    results: dict[str, Any], size_picture: str | None = None
+) -> str:
+    """Return how large and how fast the models are.
+
+    Args:
+        results: The content of `results.json`.
+        size_picture: Where the picture of size against accuracy is, seen
+            from the card; None when there is none.
+    """
     rows = [
         [
             name,
@@ -106,7 +115,37 @@ def cost_section(results: dict[str, Any]) -> str:
                 ],
             )
         )
+    if results["sizes"]:
+        parts += _smaller(results)
+    if size_picture is not None:
+        parts.append(f"![Accuracy against size]({size_picture})")
     return "\n\n".join(parts)
+
+
+def _smaller(results: dict[str, Any]) -> list[str]:
+    """Return what smaller files would cost."""
+    split = results["gain"]["split"]
+    return [
+        wording.wrapped(
+            "Smaller int8 files, made by `python -m keras_distill.export RUN "
+            "--max-size-mb N`, which keeps fewer words and narrower vectors, "
+            "chosen on the selection split; accuracy on "
+            f"{split}, and how many points that is below the whole student:"
+        ),
+        markdown_table(
+            ["size", "words", "vector", "accuracy", "points below"],
+            [
+                [
+                    wording.size(row["bytes"]),
+                    f"{row['words']:,}",
+                    str(row["width"]),
+                    wording.percent(row["accuracy"]),
+                    f"{row['points']:.1f}",
+                ]
+                for row in results["sizes"]
+            ],
+        ),
+    ]
 
 
 def paper_section(task: str) -> str | None:

@@ -28,12 +28,15 @@ _TASKS = {
 }
 
 
-def model_card(results: dict[str, Any], config: Config) -> str:
+def model_card(
+    results: dict[str, Any], config: Config, size_picture: str | None = None
+) -> str:
     """Return the model card of a run as Markdown.
 
     Args:
         results: The content of `results.json`.
         config: The run's configuration.
+        size_picture: See `cost_section`.
 
     Returns:
         What the model is, its numbers and how they were come by, the data,
@@ -42,7 +45,7 @@ def model_card(results: dict[str, Any], config: Config) -> str:
     sections = [
         _what(results),
         numbers_section(results),
-        cost_section(results),
+        cost_section(results, size_picture),
         paper_section(results["task"]),
         _data(results, config),
         _making(results, config),
@@ -145,10 +148,7 @@ def _making(results: dict[str, Any], config: Config) -> str:
     rows.append(["seed", str(results["seed"])])
     time = f"{duration(sum(results['seconds'].values()))} in all"
     if resumed := results["resumed_stages"]:
-        time += (
-            " (stages that were resumed count from there: "
-            f"{', '.join(resumed)})"
-        )
+        time += f" (stopped and resumed: {', '.join(resumed)})"
     rows.append(["time", time])
     return f"""## How it was made
 

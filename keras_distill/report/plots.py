@@ -3,11 +3,14 @@
 import csv
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_distill.errors import UserError
 from keras_distill.files import atomic_path, read_json
 from keras_distill.report.wording import MODELS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +73,13 @@ def plot_learning_curves(run_dir: Path, output_dir: Path) -> Path | None:
     axes.set_ylabel(f"{METRIC} on the selection split")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(frameon=False)
-    path = Path(output_dir) / FILE_NAME
+    # Beside the axes no line can run through it.
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return save(figure, Path(output_dir) / FILE_NAME)
+
+
+def save(figure: "Figure", path: Path) -> Path:
+    """Write a figure as PNG, atomically, and return its path."""
     with atomic_path(path) as temporary:
         # Without the version of matplotlib equal runs give equal bytes.
         figure.savefig(

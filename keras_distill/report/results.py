@@ -11,16 +11,21 @@ import numpy as np
 import tensorflow as tf
 
 import keras_distill
+from keras_distill.calibration import expected_calibration_error
 from keras_distill.config import STAGES, Config
+from keras_distill.export.calibrated import stored_temperature
 from keras_distill.export.forms import exported_forms
+from keras_distill.export.mediapipe_interpreter import centred
 from keras_distill.files import read_json
 from keras_distill.metrics import accuracy, classification_metrics
 from keras_distill.progress import progress
 from keras_distill.report.gain import paired_gain
 from keras_distill.report.rows import read_rows
+from keras_distill.report.sizes import measure_sizes
 from keras_distill.report.splits import Split, read_splits
 from keras_distill.report.students import MeasuredStudent
 from keras_distill.run import stage_seconds
+from keras_distill.student.predictor import softmax
 from keras_distill.tasks import get_task
 from keras_distill.transfer_set.manifest import Manifest
 
@@ -106,11 +111,10 @@ def collect_results(run_dir: Path, config: Config) -> dict[str, Any]:
             "padding_ratio": manifest.padding_ratio,
         },
         "exports": _exports(run_dir, student, splits),
-        "calibration": {
-            "temperature": None,
-            "ece_before": None,
-            "ece_after": None,
-        },
+        "sizes": measure_sizes(
+            run_dir / "student", next(iter(splits.values())).rows
+        ),
+        "calibration": _calibration(run_dir, student, splits),
         "tuning": {"trials": None, "best": None},
         "seconds": _seconds(run_dir),
         "resumed_stages": _resumed_stages(run_dir),
@@ -195,9 +199,12 @@ def _exports(
     for form in exported_forms(folder):
         with progress(len(labels), f"measuring {form.name}", "rows") as bar:
             logits = form.logits(split.rows.columns, bar.update)
+        expected = student.logits[name][0]
+        if form.centred:
+            expected = centred(expected)
         # The export was proved on awkward texts, these are ordinary ones.
         differences = [
-            float(np.max(np.abs(logits - student.logits[name][0]))),
+            float(np.max(np.abs(logits - expected))),
             facts.get(form.name, {}).get("max_abs_logit_difference", 0.0),
         ]
         results[form.name] = {
@@ -212,6 +219,26 @@ def _exports(
     return results
 
 
+def _calibration(
+    run_dir: Path, student: MeasuredStudent, splits: Mapping[str, Split]
+) -> dict[str, float | None]:
+    """Return the export's temperature, and its effect on the first split."""
+    temperature = stored_temperature(run_dir / "export")
+    name, split = next(iter(splits.items()))
+    errors = [None, None]
+    if temperature is not None and np.any(split.rows.labels >= 0):
+        logits = student.logits[name][0]
+        errors = [
+            expected_calibration_error(softmax(scaled), split.rows.labels)
+            for scaled in (logits, logits / temperature)
+        ]
+    return {
+        "temperature": temperature,
+        "ece_before": errors[0],
+        "ece_after": errors[1],
+    }
+
+
 def _seconds(run_dir: Path) -> dict[str, float]:
     """Return the seconds of every stage but this one, in order."""
     seconds = stage_seconds(run_dir)
@@ -224,7 +251,7 @@ def _seconds(run_dir: Path) -> dict[str, float]:
 
 
 def _resumed_stages(run_dir: Path) -> list[str]:
-    """Return the stages whose seconds are those since they were resumed."""
+    """Return the stages that were stopped and went on later."""
     records = [read_json(path) for path in sorted(run_dir.glob("*/stage.json"))]
     return [
         record["stage"]

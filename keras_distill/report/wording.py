@@ -129,6 +129,27 @@ def choice_sentence(results: dict[str, Any], split: str) -> str:
     return f"{what} {place}; {split} had no say in anything."
 
 
+def calibration_sentence(results: dict[str, Any]) -> str | None:
+    """Say what the temperature does, or None when there is none."""
+    calibration = results["calibration"]
+    if calibration["temperature"] is None:
+        return None
+    place = "dev" if results["selected_on"] == "dev" else "select"
+    text = (
+        "Probabilities are calibrated: the logits are divided by "
+        f"{calibration['temperature']:.2f}, fitted on {place}, before the "
+        "softmax."
+    )
+    if calibration["ece_before"] is not None:
+        text += (
+            " The expected calibration error on "
+            f"{results['gain']['split']} is "
+            f"{percent(calibration['ece_after'])} points with that and "
+            f"{percent(calibration['ece_before'])} without."
+        )
+    return text
+
+
 def wrapped(text: str | None, width: int = 79) -> str | None:
     """Return one paragraph with line breaks."""
     if text is None:

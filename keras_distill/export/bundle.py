@@ -1,0 +1,155 @@
+"""What every exporter needs of a student, as plain values."""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from keras_distill.export.weights import StudentWeights, student_weights
+from keras_distill.files import atomic_path, read_json, write_text
+from keras_distill.student.predictor import StudentPredictor
+
+_VALUES, _ARRAYS = "exported.json", "exported.npz"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A student to export: the trained one, or a smaller one made from it.
+
+    Attributes:
+        weights: What it has learned.
+        vocabulary: The words in the order of their ids.
+        labels: Class names in logit order.
+        lower_case: Whether text is lower-cased and loses its accents.
+        max_length: Words of a text that are read; the rest is cut off.
+        temperature: Divides the logits before the softmax; logits and
+            labels do not change with it.
+        spellings: Words with letters beyond ASCII as people write them, the
+            most frequent first: for clients that strip no accents.
+    """
+
+    weights: StudentWeights
+    vocabulary: list[str]
+    labels: list[str]
+    lower_case: bool
+    max_length: int
+    temperature: float = 1.0
+    spellings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(
+                f"temperature must be positive. Received: {self.temperature}"
+            )
+        words, rows = len(self.vocabulary), len(self.weights.vectors)
+        if words != rows:
+            raise ValueError(
+                "every word has one row of vectors. Received: "
+                f"{words} words, {rows} rows"
+            )
+
+    @property
+    def pair(self) -> bool:
+        """Return whether the student takes two texts."""
+        return self.weights.pair
+
+    def vocabulary_file(self) -> bytes:
+        """Return the content of `vocab.txt`."""
+        return _lines(self.vocabulary)
+
+    def text_file(self) -> bytes:
+        """Return the content of `text.json`: how words become ids."""
+        values = {
+            "lower_case": self.lower_case,
+            "max_length": self.max_length,
+            "pair": self.pair,
+        }
+        return (json.dumps(values, indent=2) + "\n").encode("utf-8")
+
+    def labels_file(self) -> bytes:
+        """Return the content of `labels.txt`."""
+        return _lines(self.labels)
+
+
+def load_exported(
+    student_dir: Path | str, temperature: float = 1.0
+) -> Exported:
+    """Load a student's folder for export.
+
+    Args:
+        student_dir: See `StudentPredictor.load`.
+        temperature: See `Exported`.
+
+    Raises:
+        UserError: The student cannot be read.
+    """
+    return exported_from(StudentPredictor.load(student_dir), temperature)
+
+
+def exported_from(
+    student: StudentPredictor, temperature: float = 1.0
+) -> Exported:
+    """Take what exporters need out of a loaded student."""
+    return Exported(
+        student_weights(student.model),
+        student.tokenizer.vocabulary,
+        student.labels,
+        student.tokenizer.lower_case,
+        student.tokenizer.max_length,
+        temperature,
+    )
+
+
+def write_exported(exported: Exported, folder: Path) -> None:
+    """Write a student so that another process can read it.
+
+    Args:
+        exported: The student.
+        folder: An existing folder.
+    """
+    weights = exported.weights
+    arrays = {
+        name: getattr(weights, name)
+        for name in ("vectors", "kernel", "recurrent_kernel", "bias")
+    }
+    for place, (kernel, bias) in enumerate(weights.dense):
+        arrays |= {f"kernel_{place}": kernel, f"bias_{place}": bias}
+    with (
+        atomic_path(folder / _ARRAYS) as temporary,
+        open(temporary, "wb") as stream,
+    ):
+        np.savez(stream, **arrays)
+    values = {
+        field.name: getattr(exported, field.name)
+        for field in dataclasses.fields(Exported)
+        if field.name != "weights"
+    }
+    values["pair"] = exported.pair
+    write_text(folder / _VALUES, json.dumps(values))
+
+
+def read_exported(folder: Path) -> Exported:
+    """Read what `write_exported` wrote."""
+    values = read_json(folder / _VALUES)
+    with np.load(folder / _ARRAYS) as stream:
+        arrays = dict(stream)
+    layers = sum(name.startswith("kernel_") for name in arrays)
+    weights = StudentWeights(
+        arrays["vectors"],
+        arrays["kernel"],
+        arrays["recurrent_kernel"],
+        arrays["bias"],
+        tuple(
+            (arrays[f"kernel_{place}"], arrays[f"bias_{place}"])
+            for place in range(layers)
+        ),
+        values.pop("pair"),
+    )
+    return Exported(weights, **values)
+
+
+def _lines(items: list[str]) -> bytes:
+    return "".join(f"{item}\n" for item in items).encode("utf-8")

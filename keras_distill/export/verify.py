@@ -1,0 +1,175 @@
+"""Proves an export: its logits beside the trained model's, text by text."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_distill.data.normalize import normalize
+from keras_distill.student.predictor import StudentPredictor, softmax
+from keras_distill.student.text import MASK, SPECIALS
+
+# How far logits may be apart, relative to the largest one where that is
+# above 1. Another kernel adds up in another order.
+FLOAT32 = 1e-4
+# Seen on the 872 sentences of SST-2's dev set, whose logits reach 3.2: at
+# most 1.3e-3 and 1.3e-1, half of the sentences below 4e-4 and 6e-3.
+FLOAT16 = 1e-2
+INT8 = 1e-1
+
+_PROBABILITIES = 1e-5
+
+# Texts that two implementations easily take for different ones: nothing,
+# only a space, one word, pictures, accents, Treebank spelling, masks, an
+# address, scripts without spaces and from right to left, odd spaces, more
+# words than a student reads.
+_AWKWARD = (
+    "",
+    " ",
+    "film",
+    "😀 👍🏽 !!!",
+    "Café NAÏVE Ünder",
+    "it 's n't bad -lrb- can not say why -rrb- `` x ''",
+    "a [MASK] film [mask]",
+    "https://example.org/a_b?c=1&d=%20 scored 7.5/10 in 1999",
+    "好电影 ok",
+    "سيء جدا, סרט טוב",
+    "one\nline\tand\u00a0another\u200b",
+    "word " * 3000,
+)
+_RANDOM_TEXTS = 64
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Texts, and the logits that every form has to give for them.
+
+    Attributes:
+        columns: One list of texts, for pairs two.
+        logits: float32 [texts, classes].
+    """
+
+    columns: list[list[str]]
+    logits: np.ndarray
+
+    def first(self, rows: int) -> "Proof":
+        """Return the proof of the first rows."""
+        return Proof(
+            [column[:rows] for column in self.columns], self.logits[:rows]
+        )
+
+    def as_typed(self) -> "Proof":
+        """Return what forms can answer that do not rewrite text.
+
+        Texts are normalised beforehand, those with a `[MASK]` left out.
+        """
+        columns = [list(map(normalize, column)) for column in self.columns]
+        rows = [
+            row
+            for row, texts in enumerate(zip(*columns, strict=True))
+            if not any(MASK in text for text in texts)
+        ]
+        return Proof(
+            [[column[row] for row in rows] for column in columns],
+            self.logits[rows],
+        )
+
+
+def make_proof(
+    student: StudentPredictor, real: Sequence[Sequence[str]] = ()
+) -> Proof:
+    """Ask a student about awkward, random and real texts.
+
+    Args:
+        student: The trained student.
+        real: Columns of texts of the student's task; empty when none are
+            at hand.
+    """
+    texts = probes(student.tokenizer.vocabulary)
+    columns = [texts, texts[::-1]] if student.pair else [texts]
+    for column, more in zip(columns, real, strict=bool(real)):
+        column += more
+    return Proof(columns, student.logits(*columns))
+
+
+def probes(vocabulary: Sequence[str]) -> list[str]:
+    """Return awkward texts and random ones, always the same.
+
+    Args:
+        vocabulary: A student's words, which the random texts are made of.
+    """
+    rng = random.Random(0)
+    words = [
+        word
+        for word in vocabulary
+        if word not in SPECIALS and not word.startswith("##")
+    ]
+    texts = list(_AWKWARD)
+    if words:
+        texts += [
+            " ".join(rng.choices(words, k=rng.randint(1, 40)))
+            for _ in range(_RANDOM_TEXTS)
+        ]
+    return texts
+
+
+def check_logits(
+    expected: np.ndarray, found: np.ndarray, tolerance: float, name: str
+) -> float:
+    """Compare logits.
+
+    Args:
+        expected: float32 [texts, classes].
+        found: Likewise.
+        tolerance: The largest difference, relative to the largest expected
+            logit where that is above 1.
+        name: What gave the logits, for the message.
+
+    Returns:
+        The largest difference.
+
+    Raises:
+        RuntimeError: The difference is larger, or no number.
+    """
+    if found.shape != expected.shape:
+        raise RuntimeError(
+            f"{name} answers otherwise: logits have shape {found.shape}, "
+            f"expected {expected.shape}"
+        )
+    difference = float(np.max(np.abs(found - expected)))
+    limit = tolerance * max(1.0, float(np.abs(expected).max()))
+    # "not <=" is true of a difference that is no number, too.
+    if not difference <= limit:
+        raise RuntimeError(
+            f"{name} answers otherwise: logits differ by {difference:.1e}, "
+            f"at most {limit:.1e} is expected"
+        )
+    return difference
+
+
+def check_probabilities(
+    logits: np.ndarray,
+    probabilities: np.ndarray,
+    temperature: float,
+    name: str,
+) -> None:
+    """Check that probabilities are the softmax of the logits.
+
+    Args:
+        logits: float32 [texts, classes], before the temperature.
+        probabilities: Of the same shape.
+        temperature: Divides the logits before the softmax.
+        name: What gave them, for the message.
+
+    Raises:
+        RuntimeError: They are not.
+    """
+    expected = softmax(logits / temperature)
+    if probabilities.shape != expected.shape or not np.allclose(
+        probabilities, expected, rtol=0, atol=_PROBABILITIES
+    ):
+        raise RuntimeError(
+            f"{name} answers otherwise: probabilities are no softmax of the "
+            "logits"
+        )

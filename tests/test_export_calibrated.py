@@ -1,0 +1,113 @@
+import io
+import json
+import logging
+import sys
+
+import numpy as np
+import pytest
+from tiny_students import make_run, random_texts
+
+from keras_distill import predict
+from keras_distill.calibration import fit_temperature
+from keras_distill.data.examples import Example
+from keras_distill.data.splits_io import write_examples
+from keras_distill.export.calibrated import calibrate, stored_temperature
+from keras_distill.export.run_data import selection_rows, word_counts
+from keras_distill.files import read_json, write_json
+from keras_distill.student.predictor import StudentPredictor, softmax
+
+TEXTS = random_texts(60)
+LABELS = [i % 3 % 2 for i in range(60)]
+
+
+def with_data(run, pair=False, labels=LABELS):
+    examples = [
+        Example(text, text[::-1] if pair else None, label)
+        for text, label in zip(TEXTS, labels, strict=True)
+    ]
+    for split in ("train", "select"):
+        write_examples(run / "data" / f"{split}.jsonl.gz", examples)
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return with_data(make_run(tmp_path_factory.mktemp("run"), task="sst2"))
+
+
+def test_the_temperature_is_that_of_the_selection_split(run, tmp_path):
+    temperature = calibrate(run / "student", tmp_path)
+    logits = StudentPredictor.load(run / "student").logits(TEXTS)
+    assert temperature == fit_temperature(logits, np.array(LABELS))
+    assert temperature != pytest.approx(1, abs=0.01)
+    assert stored_temperature(tmp_path) == temperature
+    notes = read_json(tmp_path / "calibration.json")
+    assert notes == {"temperature": temperature, "rows": 60}
+
+
+def test_pairs_are_calibrated_by_both_texts(tmp_path):
+    run = with_data(make_run(tmp_path / "run", task="qqp", pair=True), True)
+    student = StudentPredictor.load(run / "student")
+    logits = student.logits(TEXTS, [text[::-1] for text in TEXTS])
+    expected = fit_temperature(logits, np.array(LABELS))
+    assert calibrate(run / "student", tmp_path) == expected
+
+
+def test_without_a_selection_split_nothing_is_calibrated(tmp_path, caplog):
+    run = make_run(tmp_path / "run")
+    with caplog.at_level(logging.WARNING):
+        assert calibrate(run / "student", tmp_path / "export") == 1
+    assert "no selection split" in caplog.text
+    assert stored_temperature(tmp_path / "export") is None
+
+
+def test_rows_without_labels_are_left_out_of_the_selection(tmp_path):
+    labels = [None, *LABELS[1:]]
+    run = with_data(make_run(tmp_path / "run"), labels=labels)
+    rows = selection_rows(run / "student", pair=False)
+    assert rows.labels.tolist() == LABELS[1:]
+    assert rows.columns == [TEXTS[1:]]
+
+
+def test_many_rows_are_thinned_from_end_to_end(tmp_path, monkeypatch):
+    from keras_distill.export import run_data
+
+    monkeypatch.setattr(run_data, "_MOST_ROWS", 25)
+    run = with_data(make_run(tmp_path / "run"))
+    rows = selection_rows(run / "student", pair=False)
+    assert rows.columns == [TEXTS[::3]]
+
+
+def test_words_are_counted_as_the_student_reads_them(tmp_path):
+    run = make_run(tmp_path / "run")
+    examples = [Example("Good FILM , good"), Example("film", "can not")]
+    write_examples(run / "data" / "train.jsonl.gz", examples)
+    counts = word_counts(run / "student", lower_case=True)
+    assert counts == {"good": 2, "film": 2, ",": 1, "cannot": 1}
+    assert word_counts(run / "student", lower_case=False)["FILM"] == 1
+    assert word_counts(tmp_path / "moved" / "student", True) is None
+
+
+def answers(monkeypatch, capsys, folder, *texts):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", stream)
+    assert predict.main([str(folder), *texts]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    return [list(json.loads(line)["probabilities"].values()) for line in lines]
+
+
+def test_predictions_have_calibrated_probabilities(
+    tmp_path, monkeypatch, capsys
+):
+    run = make_run(tmp_path / "run")
+    texts = ["a good film", "bad"]
+    logits = StudentPredictor.load(run / "student").logits(texts)
+    plain = answers(monkeypatch, capsys, run, *texts)
+    np.testing.assert_allclose(plain, softmax(logits), atol=1e-6)
+    write_json(run / "export" / "calibration.json", {"temperature": 3.0})
+    found = answers(monkeypatch, capsys, run, *texts)
+    np.testing.assert_allclose(found, softmax(logits / 3), atol=1e-6)
+    assert not np.allclose(found, plain, atol=1e-3)
+    # The temperature is the main student's, not another one's.
+    alone = answers(monkeypatch, capsys, run / "student", *texts)
+    np.testing.assert_allclose(alone, plain, atol=1e-6)

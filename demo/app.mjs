@@ -1,0 +1,133 @@
+/** The demo: classifies what is typed, in this browser alone. */
+
+import {
+  checkBrowser,
+  Classifier,
+  DemoError,
+  download,
+} from "./classifier.mjs";
+import * as view from "./view.mjs";
+
+const TIMES_KEPT = 100;
+const REST_BEFORE_SPEECH_MS = 700;
+const LONGEST_WAIT_MS = 250;
+// About what BERT's tokenizer takes for one word each.
+const WORDS = /[\p{L}\p{N}\p{M}]+|[^\s\p{L}\p{N}\p{M}]/gu;
+
+const field = view.element("text");
+let demo;
+let classifier = null;
+let loading = null;
+let waiting = 0;
+let speaking = 0;
+let times = [];
+let median = 0;
+
+function classify() {
+  clearTimeout(waiting);
+  view.showBusy(false);
+  if (!classifier) return;
+  const text = field.value;
+  clearTimeout(speaking);
+  view.showHint(hint(text));
+  if (!text.trim()) {
+    view.showNoScores(demo);
+    view.say("");
+    return;
+  }
+  try {
+    const { scores, milliseconds } = classifier.classify(text);
+    const summary = view.showScores(demo, scores);
+    times = [...times, milliseconds].slice(-TIMES_KEPT);
+    median = [...times].sort((a, b) => a - b)[times.length >> 1];
+    view.showLatency(milliseconds, median, times.length);
+    // A screen reader would read every keystroke's result aloud otherwise.
+    speaking = setTimeout(() => view.say(summary), REST_BEFORE_SPEECH_MS);
+  } catch (error) {
+    view.showFailure(`The model failed on this text: ${error.message}`);
+    classifier = null;
+  }
+}
+
+function hint(text) {
+  if (text.length <= demo.words) return "";
+  const words = text.match(WORDS)?.length ?? 0;
+  return words > demo.words
+    ? `A long text: the model reads about the first ${demo.words} words and ` +
+        "punctuation marks."
+    : "";
+}
+
+/** Classifies soon, and on a slow device not while the keys still come. */
+function soon() {
+  clearTimeout(waiting);
+  view.showBusy(true);
+  waiting = setTimeout(classify, Math.min(2 * median, LONGEST_WAIT_MS));
+}
+
+async function use(model) {
+  loading?.abort();
+  const mine = (loading = new AbortController());
+  classifier?.close();
+  classifier = null;
+  times = [];
+  median = 0;
+  view.hideFailure();
+  view.showState("loading");
+  view.showNoLatency();
+  view.showModel(model);
+  const size = view.megabytes(model.bytes);
+  view.showWaiting(`Loading the model (${size})…`);
+  try {
+    const bundle = await download(
+      model.file,
+      (bytes) => {
+        const share = Math.min(99, Math.floor((100 * bytes) / model.bytes));
+        view.showWaiting(`Loading the model (${size})… ${share}%`);
+      },
+      mine.signal,
+    );
+    const started = await Classifier.start(bundle);
+    if (mine.signal.aborted) {
+      started.close();
+      return;
+    }
+    classifier = started;
+    view.showState("ready");
+    classify();
+  } catch (error) {
+    if (!mine.signal.aborted) fail(error);
+  }
+}
+
+function fail(error) {
+  view.showFailure(
+    error instanceof DemoError ? error.message : `The demo failed: ${error}`,
+  );
+}
+
+async function start() {
+  view.element("unstarted").remove();
+  checkBrowser();
+  const file = new TextDecoder().decode(await download("demo.json"));
+  demo = JSON.parse(file);
+  view.showDemo(
+    demo,
+    (text) => {
+      field.value = text;
+      soon();
+    },
+    use,
+  );
+  // A browser may have kept what was typed before the page was reloaded.
+  field.value ||= demo.examples[0] ?? "";
+  field.addEventListener("input", soon);
+  view.element("clear").addEventListener("click", () => {
+    field.value = "";
+    field.focus();
+    soon();
+  });
+  await use(demo.models[0]);
+}
+
+start().catch(fail);

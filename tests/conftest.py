@@ -1,4 +1,3 @@
-import logging
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,12 +10,8 @@ import tiny_runs
 
 @pytest.fixture(autouse=True)
 def same_logging_afterwards():
-    """Undo what a command line sets up, so that caplog works elsewhere."""
-    logger = logging.getLogger("keras_distill")
-    handlers, level, propagate = logger.handlers, logger.level, logger.propagate
-    yield
-    logger.handlers, logger.propagate = handlers, propagate
-    logger.setLevel(level)
+    with tiny_runs.same_logging():
+        yield
 
 
 @dataclass(frozen=True)

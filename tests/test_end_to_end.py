@@ -241,7 +241,8 @@ def test_more_seeds_leave_the_students_alone_that_are_there(sst2_run, tmp_path):
         path.parent for path in sst2_run.path.glob("*/stage.json")
     )
     path = sst2_run.copy(tmp_path / "run", *(f.name for f in finished))
-    result = tiny_runs.run(*sst2_run.again("--extra-seeds", "2", path=path))
+    more = ("--extra-seeds", "2")
+    result = tiny_runs.run_here(*sst2_run.again(*more, path=path))
     assert result.returncode == 0, result.stderr
     assert results(Run(path, (), result))["student"]["seeds"] == [42, 43, 44]
     for model in ("student/model.keras", "baseline/seed-43/model.keras"):
@@ -298,7 +299,8 @@ def test_the_model_card_has_the_numbers_of_the_report(run):
 @pytest.fixture(scope="module")
 def second_call(sst2_run):
     before = times(sst2_run.path)
-    return tiny_runs.run(*sst2_run.again()), before, times(sst2_run.path)
+    result = tiny_runs.run_here(*sst2_run.again())
+    return result, before, times(sst2_run.path)
 
 
 def times(folder):

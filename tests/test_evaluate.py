@@ -7,6 +7,7 @@ import tensorflow as tf
 from tiny_students import make_run, make_student, random_texts
 
 from keras_distill import evaluate, metrics
+from keras_distill.export.bundle import exported_from
 from keras_distill.export.saved_model import SavedStudent
 from keras_distill.student.predictor import StudentPredictor
 
@@ -18,7 +19,7 @@ NAMES = ("negative", "positive")
 def save_model(run, student_dir=None):
     """Export without the proof, which takes a process of its own."""
     student = StudentPredictor.load(student_dir or run / "student")
-    module = SavedStudent(student)
+    module = SavedStudent(exported_from(student))
     folder = run / "export" / "saved_model"
     tf.saved_model.save(module, str(folder), module.signatures())
     return folder

@@ -28,8 +28,7 @@ PREFIX = {
     "label": ["data", "teacher", "augmented"],
     "student": ["data", "teacher", "augmented", "transfer_set", "vocabulary"],
 }
-PREFIX["baseline"] = [*PREFIX["student"], "student"]
-PREFIX["report"] = [*PREFIX["baseline"], "baseline"]
+PREFIX["report"] = [*PREFIX["student"], "student", "baseline"]
 
 
 def contents(folder):
@@ -45,8 +44,8 @@ def close(first, second):
     return np.allclose(first, second, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-def goes_on(*command):
-    result = tiny_runs.run(*command)
+def goes_on(*command, run=tiny_runs.run):
+    result = run(*command)
     assert result.returncode == 0, result.stderr
     return result
 
@@ -266,18 +265,24 @@ def assert_same_student(folder, whole):
 
 @pytest.fixture(scope="module")
 def student(sst2_run, tmp_path_factory):
-    """Interrupted in the first seed, killed in the second, continued."""
+    """Interrupted in the first seed, killed in the second, continued.
+
+    The baseline's stage follows and is killed in the middle, too.
+    """
     path = sst2_run.copy(
         tmp_path_factory.mktemp("student") / "run", *PREFIX["student"]
     )
-    command = sst2_run.again("--stages", "student", path=path)
+    command = sst2_run.again("--stages", "student,baseline", path=path)
     code, written = tiny_runs.interrupted("*/checkpoint/state.npz", 2, *command)
     # The best weights of that evaluation are there, its state is not.
     pattern = "*/seed-43/checkpoint/state.npz"
     tiny_runs.killed(pattern, 3, "before", *command)
     assert not (path / "student").exists()
-    result = goes_on(*command)
-    return path, code, written, result
+    pattern = "*/baseline-*/checkpoint/state.npz"
+    result = tiny_runs.killed(pattern, 3, "after", *command)
+    assert not (path / "baseline").exists()
+    goes_on(*command)
+    return path, code, written, result.stderr.partition("baseline: started")[0]
 
 
 @pytest.mark.parametrize("seed", ["", "seed-43"])
@@ -294,9 +299,9 @@ def test_a_killed_student_leaves_the_same_files(student, sst2_run):
 
 
 def test_a_seed_that_is_done_is_not_trained_again(student):
-    _, _, _, result = student
-    assert "training goes on after update 28" in result.stderr
-    assert "update 14:" not in result.stderr
+    _, _, _, written = student
+    assert "training goes on after update 28" in written
+    assert "update 14:" not in written
 
 
 def test_ctrl_c_exits_130_with_one_hint(student):
@@ -307,15 +312,10 @@ def test_ctrl_c_exits_130_with_one_hint(student):
     assert "Traceback" not in written
 
 
-def test_a_killed_baseline_ends_as_an_uninterrupted_one(sst2_run, tmp_path):
-    path = sst2_run.copy(tmp_path / "run", *PREFIX["baseline"])
-    command = sst2_run.again("--stages", "baseline", path=path)
-    tiny_runs.killed("*/checkpoint/state.npz", 3, "after", *command)
-    assert not (path / "baseline").exists()
-    goes_on(*command)
-    whole = sst2_run.path / "baseline"
-    assert_same_student(path / "baseline", whole)
-    assert contents(path / "baseline").keys() == contents(whole).keys()
+def test_a_killed_baseline_ends_as_an_uninterrupted_one(student, sst2_run):
+    folder, whole = student[0] / "baseline", sst2_run.path / "baseline"
+    assert_same_student(folder, whole)
+    assert contents(folder).keys() == contents(whole).keys()
 
 
 # Report
@@ -374,7 +374,8 @@ def redone(sst2_run, tmp_path_factory):
     names = [p.name for p in sst2_run.path.iterdir() if p.is_dir()]
     sst2_run.copy(path, *names)
     more = ("--redo", "--epochs", "2", "--extra-seeds", "0")
-    return path, goes_on(*sst2_run.again(*more, path=path))
+    command = sst2_run.again(*more, path=path)
+    return path, goes_on(*command, run=tiny_runs.run_here)
 
 
 def test_redo_makes_only_what_depends_on_the_change(redone):
@@ -454,7 +455,8 @@ def test_a_report_that_was_removed_is_made_again(sst2_run, tmp_path):
     path = sst2_run.copy(tmp_path / "run", *PREFIX["report"])
     for name in ("export", "report", "logs"):
         sst2_run.copy(path, name)
-    result = goes_on(*sst2_run.again(path=path))
+    command = sst2_run.again(path=path)
+    result = goes_on(*command, run=tiny_runs.run_here)
     assert "report: not complete, mending it" in result.stderr
     assert (path / "results.json").is_file()
     assert (path / "README.md").is_file()

@@ -5,6 +5,10 @@ transformers turns `tf.keras` into tf_keras, which must not happen in the
 process of the tests.
 """
 
+import contextlib
+import importlib.util
+import io
+import logging
 import os
 import random
 import signal
@@ -142,6 +146,45 @@ def run(*arguments, stdin=None, **more):
         # A shell's background jobs ignore Ctrl-C, and so would their children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+
+
+def train_script():
+    """Load train.py as a module."""
+    spec = importlib.util.spec_from_file_location("train", ROOT / "train.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
+def run_here(script, *arguments):
+    """Run train.py in this process: TensorFlow's import takes seconds.
+
+    For what does not depend on a process of its own, as a run that goes on
+    after a kill does.
+    """
+    assert script == "train.py"
+    output, errors = io.StringIO(), io.StringIO()
+    with (
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(errors),
+        same_logging(),
+    ):
+        code = train_script().main([str(argument) for argument in arguments])
+    return subprocess.CompletedProcess(
+        arguments, code, output.getvalue(), errors.getvalue()
+    )
+
+
+@contextlib.contextmanager
+def same_logging():
+    """Undo what a command line sets up, so that caplog works elsewhere."""
+    logger = logging.getLogger("keras_distill")
+    handlers, level, propagate = logger.handlers, logger.level, logger.propagate
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 def killed(pattern, count, when, *arguments):

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import yaml
 from measuring import machine, measure, parser, write
 
 MAKE_TEACHER = """
@@ -50,6 +51,7 @@ def main() -> int:
             "finetune": measure([*command, "--stages", "data,teacher"]),
             "label": measure([*command, "--stages", "augment,label"]),
         }
+        config = yaml.safe_load((run / "config.yaml").read_text())
         grid = json.loads((run / "teacher" / "grid.json").read_text())
         facts = json.loads((run / "teacher" / "teacher.json").read_text())
         notes = [
@@ -60,7 +62,7 @@ def main() -> int:
     result = where | {
         "parameters": facts["parameters"],
         "precision": grid["precision"],
-        "batch_size": 32,
+        "batch_size": config["teacher"]["batch_size"],
         "seconds_per_step": grid["rows"][0]["seconds_per_step"],
         "labelled_rows": rows,
         "labelled_rows_per_s": rows / sum(n["seconds"] for n in notes),

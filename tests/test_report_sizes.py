@@ -18,6 +18,7 @@ from keras_distill.export.bundle import load_exported
 from keras_distill.export.calibrated import calibrate
 from keras_distill.export.compress import int8_bytes
 from keras_distill.export.trial import GraphStudent
+from keras_distill.report import sizes
 from keras_distill.report.model_card import model_card
 from keras_distill.report.results import collect_results
 from keras_distill.report.size_plot import plot_sizes
@@ -40,6 +41,12 @@ SIZES = [
         "points": 1,
     },
 ]
+FORMS = [
+    f"student{form}.tflite"
+    for form in (
+        *("", "_fp16", "_int8", "_text", "_mediapipe", "_mediapipe_int8"),
+    )
+]
 CALIBRATION = {"temperature": 1.8319, "ece_before": 0.098, "ece_after": 0.054}
 
 
@@ -57,6 +64,7 @@ def run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         # Else it is nearly all of so small a student.
         patch.setattr(compress, "_GRAPH_BYTES", 0)
+        patch.setattr(sizes, "_PARTS", (1.0, 0.95, 0.9, 0.8))
         results = collect_results(folder, config)
         whole = int8_bytes(load_exported(folder / "student"))
     return folder, texts, results, whole
@@ -94,21 +102,21 @@ def test_calibration_is_fitted_on_select_and_measured_on_dev(run):
 def test_sizes_are_measured_on_dev_from_large_to_small(run):
     folder, _, results, whole = run
     rows = dev_rows(folder)
-    sizes = results["sizes"]
-    assert sizes[0]["bytes"] == whole
-    assert (sizes[0]["words"], sizes[0]["width"]) == (len(WORDS), 5)
-    found = [size["bytes"] for size in sizes]
+    first, *_ = measured = results["sizes"]
+    assert first["bytes"] == whole
+    assert (first["words"], first["width"]) == (len(WORDS), 5)
+    found = [size["bytes"] for size in measured]
     assert len(found) > 1
     assert found == sorted(found, reverse=True)
     accuracy = results["student"]["dev"]["accuracy"]
-    for size in sizes:
+    for size in measured:
         below = 100 * (accuracy - size["accuracy"])
         assert size["points"] == pytest.approx(below, abs=1e-6)
     exported = load_exported(folder / "student")
     said = GraphStudent(exported).logits(*rows.columns).argmax(axis=1)
     # Rounding may move a row.
     expected = (said == rows.labels).mean()
-    assert sizes[0]["accuracy"] == pytest.approx(expected, abs=0.04)
+    assert first["accuracy"] == pytest.approx(expected, abs=0.04)
 
 
 def test_without_the_runs_data_no_size_is_measured(tmp_path):
@@ -144,8 +152,32 @@ def test_the_picture_has_the_sizes_and_every_export(tmp_path, monkeypatch):
     figure.draw_without_rendering()
     (legend,) = figure.legends
     names = [text.get_text() for text in legend.get_texts()]
-    assert names[1:] == ["saved_model", "Keras"]
-    assert not legend.get_window_extent().overlaps(axes.get_tightbbox())
+    assert names[1:] == [
+        *("saved_model", "Keras", "its standard error (872 rows)")
+    ]
+    frame = legend.get_window_extent()
+    assert not frame.overlaps(axes.get_tightbbox())
+
+
+def test_all_forms_together_have_room_in_the_legend(tmp_path, monkeypatch):
+    export = sample_results()["exports"]["saved_model"]
+    names = [*FORMS, "saved_model"]
+    exports = {name: export for name in names}
+    results = sample_results(sizes=SIZES, exports=exports)
+    figure = pictured(results, tmp_path, monkeypatch)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert {*names} < {text.get_text() for text in legend.get_texts()}
+    frame = legend.get_window_extent()
+    assert figure.bbox.x0 <= frame.x0 and frame.x1 <= figure.bbox.x1
+
+
+def test_differences_of_single_rows_look_small(tmp_path, monkeypatch):
+    close = [{**SIZES[0], "accuracy": 0.8727}, {**SIZES[1], "accuracy": 0.8716}]
+    figure = pictured(sample_results(sizes=close), tmp_path, monkeypatch)
+    (axes,) = figure.axes
+    low, high = axes.get_ylim()
+    assert high - low == pytest.approx(6)
 
 
 def test_the_axis_names_sizes_between_the_powers_of_ten(tmp_path, monkeypatch):

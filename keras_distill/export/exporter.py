@@ -290,7 +290,7 @@ def _spellings(student_dir: Path) -> list[str]:
 
 def _report(path: Path, facts: dict[str, Any]) -> None:
     logger.info(
-        "%s: %.1f MB, logits within %.1e of Keras",
+        "%s: %.1f MB, logits within %.1e of the student's",
         path,
         facts["bytes"] / 1e6,
         facts["max_abs_logit_difference"],

@@ -106,7 +106,7 @@ class Fitter:
                 one.width,
                 one.bytes / 1e6,
                 100 * one.accuracy,
-                -one.points,
+                0 - one.points,
                 ", chosen" if one == found.best else "",
             )
         return found

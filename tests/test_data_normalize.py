@@ -9,6 +9,7 @@ TREEBANK = [
     *["]", "n't", "'s", "'re", "'ll", "do", "ca", "it", "can", "not", "only"],
     *["gon", "na", "lem", "me", ",", ".", "...", "!", ":", "$", "20", "%"],
     *["[MASK]", "\\/", "and\\/or", ":)", "--", "é", "\u200b", "\x00", "x"],
+    *["\u2018", "\u2019", "\u201c", "\u201d", "n\u2019t"],
 ]
 pieces = st.lists(
     st.tuples(st.sampled_from(TREEBANK), st.sampled_from([" ", "", "\t "]))
@@ -34,6 +35,8 @@ pieces = st.lists(
         ("gon na wan na got ta lem me gim me", "gonna wanna gotta lemme gimme"),
         ("i can not go", "i cannot go"),
         ("$ 20 and 5 %", "$20 and 5%"),
+        ("it\u2019s \u201cgood\u201d, \u2018so\u2019", "it's \"good\", 'so'"),
+        ("ca n\u2019t \u2019\u2019", "can't\""),
     ],
 )
 def test_treebank_spelling_becomes_typed_spelling(treebank, typed):

@@ -184,6 +184,15 @@ def test_accented_spellings_are_lines_of_the_plain_word(made):
     assert all(read[word] == word for word in VOCABULARY)
 
 
+def test_curly_quotes_are_lines_of_the_straight_ones(made):
+    lines, rows = bundle_vocabulary(made[1])
+    read = {
+        line: VOCABULARY[row] for line, row in zip(lines, rows, strict=True)
+    }
+    assert read["\u2018"] == read["\u2019"] == "'"
+    assert read["\u201c"] == read["\u201d"] == '"'
+
+
 def test_spellings_are_collected_from_texts_by_frequency():
     texts = ["Élan, élan and cafe", "a CAFÉ", "no élan"]
     assert written_spellings(texts) == ["élan", "café"]

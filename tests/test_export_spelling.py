@@ -41,6 +41,7 @@ TYPED = [
     "a\nb\x0bc\x1cd\x85e\u2028f\u00a0g\u3000h",
     "[MASK] a[MASK]b",
     "-l\u017fb- -r\u017fb-",
+    "it\u2019s \u201cgood\u201d, ca n\u2019t \u2018\u2018x\u2019\u2019",
     "a\ue000lrb\ue000 b\ue001c",
 ]
 

@@ -118,6 +118,7 @@ function caseFolded(character) {
 
 const INVISIBLE =
   /[\0-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u200b\ufeff]/g;
+const CURLY_QUOTES = { "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"' };
 const SPACES = /[\t-\r\x1c-\x20\x85\p{Z}]+/gu;
 const BRACKETS = {
   "-lrb-": "(", "-rrb-": ")", "-lsb-": "[",
@@ -142,10 +143,13 @@ const RULES = [
 // Text that anybody writes is done after two.
 const MAX_ROUNDS = 10;
 
-// Undoes Penn-Treebank spelling, as far as ids depend on it: "do n't" is
-// "don't", "-lrb-" is "(".
+// Makes curly quotes straight and undoes Penn-Treebank spelling, as far as ids
+// depend on it: "do n't" is "don't", "-lrb-" is "(".
 function asTyped(text) {
-  text = text.replace(INVISIBLE, "").replace(SPACES, " ").trim();
+  text = text
+    .replace(INVISIBLE, "")
+    .replace(/[\u2018\u2019\u201c\u201d]/g, (quote) => CURLY_QUOTES[quote])
+    .replace(SPACES, " ").trim();
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const before = text;
     text = text.replace(

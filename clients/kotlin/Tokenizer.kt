@@ -139,6 +139,8 @@ private fun caseFolded(code: Int): String {
 private val INVISIBLE = Regex(
     "[\\x00-\\x08\\x0e-\\x1b\\x7f-\\x84\\x86-\\x9f\\xad\\u200b\\ufeff]"
 )
+private val SINGLE_QUOTE = Regex("[\\u2018\\u2019]")
+private val DOUBLE_QUOTE = Regex("[\\u201c\\u201d]")
 private val SPACES = Regex("[\\t-\\r\\x1c-\\x20\\x85\\p{Z}]+")
 
 private val BRACKET = Regex("-[lr][rsc]b-", RegexOption.IGNORE_CASE)
@@ -167,10 +169,11 @@ private val RULES = listOf(
 // Text that anybody writes is done after two.
 private const val MAX_ROUNDS = 10
 
-// Undoes Penn-Treebank spelling, as far as ids depend on it: "do n't" is
-// "don't", "-lrb-" is "(".
+// Makes curly quotes straight and undoes Penn-Treebank spelling, as far as ids
+// depend on it: "do n't" is "don't", "-lrb-" is "(".
 private fun asTyped(text: String): String {
-    var typed = SPACES.replace(INVISIBLE.replace(text, ""), " ").trim(' ')
+    val straight = text.replace(SINGLE_QUOTE, "'").replace(DOUBLE_QUOTE, "\"")
+    var typed = SPACES.replace(INVISIBLE.replace(straight, ""), " ").trim(' ')
     repeat(MAX_ROUNDS) {
         val before = typed
         typed = BRACKET.replace(typed) {

@@ -1,7 +1,8 @@
 """Normalisation: one spelling for text as people type it and as GLUE has it.
 
 SST-2 is Penn-Treebank tokenized ("do n't", "it 's", "-lrb-"). Users type
-"don't". Without this step the two become different words for a student.
+"don't", and phones make a curly quote of that. Without this step they become
+different words for a student.
 """
 
 import re
@@ -12,6 +13,9 @@ _INVISIBLE = {
     for code in (*range(0x20), *range(0x7F, 0xA0), 0xAD, 0x200B, 0xFEFF)
     if not chr(code).isspace()
 }
+# Phones and word processors write these by themselves.
+_CURLY_QUOTES = {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'}
+_CHARACTERS = str.maketrans(_INVISIBLE | _CURLY_QUOTES)
 
 # Text without any of these is left as it is; most typed text is.
 _TRIGGER = re.compile(
@@ -72,9 +76,10 @@ _SPACES = (
 def normalize(text: str) -> str:
     r"""Return the text on one line, spelled as people type it.
 
-    Whitespace runs become one space, invisible control characters go, and
-    Penn-Treebank spelling is undone: contractions, brackets, quotes and the
-    spaces around punctuation. Letters, case and `[MASK]` stay as they are.
+    Whitespace runs become one space, invisible control characters go, curly
+    quotes become straight ones, and Penn-Treebank spelling is undone:
+    contractions, brackets, quotes and the spaces around punctuation. Letters,
+    case and `[MASK]` stay as they are.
 
     Args:
         text: Any text.
@@ -86,7 +91,7 @@ def normalize(text: str) -> str:
         >>> normalize("`` it 's bad , '' she said -lrb- twice -rrb- .")
         '"it\'s bad," she said (twice).'
     """
-    text = " ".join(text.translate(_INVISIBLE).split())
+    text = " ".join(text.translate(_CHARACTERS).split())
     # One rule can make room for another ("` `" is "``"): repeat until
     # nothing changes. Every rewrite shortens the text or replaces a "`".
     while _TRIGGER.search(text):

@@ -3,7 +3,8 @@
 It splits where the student's tokenizer splits, but lower-cases A to Z alone
 and strips no accents: "Café" stays "café", which no student has a word for,
 and "Élan" keeps its capital. Such spellings are added to the bundle's
-vocabulary as lines of their own that share the plain word's vector.
+vocabulary as lines of their own that share the plain word's vector. So are
+curly quotes, which `data.normalize` makes straight.
 """
 
 import functools
@@ -49,6 +50,7 @@ _LOANWORDS = (
     "raúl rené renée rodríguez sánchez schrödinger sofía zoë zürich"
 ).split()
 
+_CURLY_QUOTES = "\u2018\u2019\u201c\u201d"
 _ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _SPACES = "\t\n\f\r "
 _MAX_SPELLINGS = 20_000
@@ -157,7 +159,7 @@ def bundle_vocabulary(exported: Exported) -> tuple[list[str], np.ndarray]:
     own = [word for word in vocabulary if not word.isascii()]
     spellings = [
         spelling
-        for word in (*exported.spellings, *_LOANWORDS, *own)
+        for word in (*_CURLY_QUOTES, *exported.spellings, *_LOANWORDS, *own)
         for spelling in _variants(word)
         if not spelling.isascii() and split(spelling) == [spelling]
     ]
@@ -170,7 +172,7 @@ def bundle_vocabulary(exported: Exported) -> tuple[list[str], np.ndarray]:
     if not spellings:
         return list(vocabulary), rows
     ids = StudentTokenizer(vocabulary, exported.lower_case)(
-        tf.constant(spellings)
+        tf.constant([normalize(spelling) for spelling in spellings])
     )
     read = [
         (spelling, found[0])

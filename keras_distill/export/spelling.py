@@ -13,6 +13,7 @@ _INVISIBLE = (
     r"[\x{0}-\x{8}\x{e}-\x{1b}\x{7f}-\x{84}\x{86}-\x{9f}"
     r"\x{ad}\x{200b}\x{feff}]"
 )
+_CURLY_QUOTES = ((r"[\x{2018}\x{2019}]", "'"), (r"[\x{201c}\x{201d}]", '"'))
 # What Python's str.split takes for a space.
 _SPACES = (
     r"[\t-\r\x{1c}-\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}"
@@ -81,6 +82,8 @@ def normalize_for_ids(texts: tf.Tensor) -> tf.Tensor:
         `data.normalize.normalize(text)`.
     """
     texts = tf.strings.regex_replace(texts, _INVISIBLE, "")
+    for pattern, quote in _CURLY_QUOTES:
+        texts = tf.strings.regex_replace(texts, pattern, quote)
     texts = tf.strings.regex_replace(texts, _SPACES, " ")
     texts = tf.strings.strip(texts)
     texts, _ = tf.while_loop(

@@ -50,7 +50,8 @@ TEXTS = (
     *("It's a well-made film!!!", "don't (or can't) -- wow...", "#1 @you"),
     *("7.5/10 in 1999, 20% off for $4", "1,000,000", "a_b=c^d|e~f`g"),
     "https://www.example.org/film?star=5&x=%20#top me@example.com",
-    *("“good” ‘bad’ … – — «ok»", "c++ <html> a\\b ##s s##ed ##"),
+    *("“good” ‘bad’ … – — «ok»", "it’s not good, ca n’t ‘‘ok’’"),
+    "c++ <html> a\\b ##s s##ed ##",
     # Masks; the mark that stands for one inside the tokenizer.
     *("a [MASK] film", "[mask] [MASK][MASK]x", "a[MASK]b", "\u2e16 a \u2e16"),
     # Accents, composed and apart; letters that fold to several.

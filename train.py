@@ -58,7 +58,7 @@ def next_steps(run_dir: Path) -> str:
     """Return where the files are and what to try next."""
     return f"""
 Files: {run_dir}/README.md (model card), results.json, student/, \
-export/saved_model/
+export/ (SavedModel, TFLite)
 
 Next:
   python -m keras_distill.predict {run_dir} "your own text"

@@ -59,6 +59,8 @@ def import_tensorflow() -> None:
         import tensorflow as tf
 
         tf.config.list_logical_devices()
+    # It warns of retracing where several students are traced once each.
+    tf.get_logger().setLevel(logging.ERROR)
 
 
 def exit_code(

@@ -217,6 +217,7 @@ def sample_results(**changes):
                 "bytes": 42_000_000,
                 "max_abs_logit_difference": 2e-6,
                 "accuracy": 0.8727,
+                "rows": 872,
                 "latency_ms_p50": None,
                 "latency_ms_p99": None,
             }

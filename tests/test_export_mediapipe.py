@@ -14,6 +14,7 @@ from keras_distill.errors import UserError
 from keras_distill.evaluate import evaluate
 from keras_distill.export import mediapipe
 from keras_distill.export.bundle import Exported, exported_from
+from keras_distill.export.exporter import export_student
 from keras_distill.export.mediapipe_interpreter import (
     MediaPipeStudent,
     centred,
@@ -152,6 +153,22 @@ def test_cells_grow_beyond_ten_as_in_keras(tmp_path):
     found = student.probabilities("up " * 15 + "half " * 3)
     last_states = np.array([np.tanh(15 / 2**3), np.tanh(15)])
     np.testing.assert_allclose(found, softmax(last_states), atol=1e-5)
+
+
+def test_a_shorter_window_reads_a_text_s_first_words(made, tmp_path):
+    student, _, export_dir = made
+    facts = export_student(
+        export_dir.parent / "student",
+        tmp_path,
+        forms=["student_mediapipe"],
+        temperature=TEMPERATURE,
+        window=3,
+    )
+    assert facts[FLOAT]["window"] == 3
+    found = scores(MediaPipeStudent(tmp_path / FLOAT), ["good bad up " * 9])
+    np.testing.assert_allclose(
+        found, expected(student, ["good bad up"]), atol=1e-6
+    )
 
 
 def test_the_window_holds_what_the_student_reads_up_to_128_words(made, bundle):

@@ -74,8 +74,13 @@ def other(tmp_path_factory, short_timing):
     def turned(columns, on_rows):
         return -student.logits(*columns, on_rows=on_rows)
 
-    forms = [Form("same", 99, same), Form("turned", 98, turned)]
+    forms = [
+        Form("same", 99, same),
+        Form("turned", 98, turned),
+        Form("slow", 97, same, slow=True),
+    ]
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results_module, "_SLOW_ROWS", 3)
         patch.setattr(results_module, "exported_forms", lambda _: forms)
         return collect_results(folder, config)
 
@@ -241,6 +246,13 @@ def test_every_export_is_asked_about_the_first_split(other):
     assert turned["max_abs_logit_difference"] > 0.01
     assert turned["bytes"] == 98
     assert turned["latency_ms_p50"] is None
+
+
+def test_a_slow_export_is_asked_about_the_first_rows(other):
+    exports = other["exports"]
+    assert exports["slow"]["rows"] == 3
+    assert exports["slow"]["max_abs_logit_difference"] < 1e-5
+    assert exports["same"]["rows"] == other["splits"]["test"]["rows"] > 3
 
 
 def test_an_exports_worst_difference_is_kept(other):

@@ -39,6 +39,7 @@ def run(options: argparse.Namespace) -> None:
         temperature=stored_temperature(options.run / "export") or 1.0,
         max_size_mb=options.max_size_mb,
         saved_model=options.saved_model,
+        window=options.window,
     )
     sys.stdout.writelines(f"{output / name}\n" for name in facts)
 
@@ -79,7 +80,24 @@ def _parser() -> argparse.ArgumentParser:
         help="fast: holds every word's projection; small: holds the words' "
         "vectors, for about half the size (default: fast)",
     )
+    parser.add_argument(
+        "--window",
+        type=_words,
+        default=128,
+        metavar="N",
+        help="a MediaPipe bundle reads the first N words of a text; it "
+        "computes all N for every text, so fewer are faster (default: 128)",
+    )
     return parser
+
+
+def _words(text: str) -> int:
+    value = int(text) if text.isdecimal() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, expected a whole number of at least 1"
+        )
+    return value
 
 
 def _megabytes(text: str) -> float:

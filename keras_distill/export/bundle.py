@@ -29,6 +29,8 @@ class Exported:
             labels do not change with it.
         spellings: Words with letters beyond ASCII as people write them, the
             most frequent first: for clients that strip no accents.
+        window: Most words of a text that a client reads which computes the
+            whole window whatever the text's length.
     """
 
     weights: StudentWeights
@@ -38,6 +40,7 @@ class Exported:
     max_length: int
     temperature: float = 1.0
     spellings: list[str] = field(default_factory=list)
+    window: int = 128
 
     def __post_init__(self) -> None:
         if not 0 < self.temperature < math.inf:

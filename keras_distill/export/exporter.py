@@ -58,6 +58,7 @@ def export_student(
     temperature: float = 1.0,
     max_size_mb: float | None = None,
     saved_model: str = "fast",
+    window: int = 128,
 ) -> dict[str, dict[str, Any]]:
     """Export a student and note the facts in `exports.json`.
 
@@ -74,6 +75,7 @@ def export_student(
             the TFLite files of word ids that `fit.Fitter` chooses, of a
             smaller student if need be; its logits are the standard then.
         saved_model: `fast`, with projected words, or `small`.
+        window: Most words that a MediaPipe bundle reads, at least 1.
 
     Returns:
         For each file's name its `bytes` and `max_abs_logit_difference` to
@@ -92,7 +94,7 @@ def export_student(
             f"{', '.join(VARIANTS)}"
         )
     student = StudentPredictor.load(student_dir)
-    exported = exported_from(student, temperature)
+    exported = replace(exported_from(student, temperature), window=window)
     wanted = _check_forms(forms, exported)
     if set(wanted) & set(_MEDIAPIPE):
         exported = replace(exported, spellings=_spellings(student_dir))

@@ -33,12 +33,14 @@ class Form:
             float32 [rows, classes] in the order of the texts.
         centred: Whether the logits of a row are moved so that their mean is
             0: probabilities tell no more.
+        slow: Whether every text takes as long as the longest, one at a time.
     """
 
     name: str
     bytes: int
     logits: Logits
     centred: bool = False
+    slow: bool = False
 
 
 def keras_form(student: StudentPredictor, student_dir: Path) -> Form:
@@ -101,6 +103,7 @@ def mediapipe_forms(export_dir: Path) -> Iterable[Form]:
             path.stat().st_size,
             partial(_mediapipe, student),
             centred=True,
+            slow=True,
         )
 
 

@@ -8,8 +8,8 @@ logarithm times the temperature is the student's logits up to a number that
 is the same for all classes.
 
 The window holds all the words that the student reads, so that long texts have
-the same scores, too; but at most 128, because the whole window is computed
-whatever the text's length. A student with a smaller `max_length` is faster.
+the same scores, too; but at most 128 or what `--window` says, because the
+whole window is computed whatever the text's length.
 """
 
 import json
@@ -37,12 +37,10 @@ INPUTS = {
 }
 OUTPUT = "probabilities"
 
-_MOST_WORDS = 128
-
 
 def words_read(exported: Exported) -> int:
     """Return how many words of a text a student's bundle reads."""
-    return min(exported.max_length, _MOST_WORDS)
+    return min(exported.max_length, exported.window)
 
 
 def convert_float32(exported: Exported) -> bytes:

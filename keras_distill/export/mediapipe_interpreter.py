@@ -119,7 +119,8 @@ def prove_bundle(
 ) -> float:
     """Open a bundle and compare its answers.
 
-    Texts that MediaPipe splits otherwise than the student are left out.
+    Texts that MediaPipe splits otherwise than the student are left out, and
+    those beyond the window.
 
     Args:
         path: The file.
@@ -135,11 +136,11 @@ def prove_bundle(
     """
     student = MediaPipeStudent(path)
     texts = list(map(normalize, proof.columns[0]))
-    rows = rows_alike(student, exported, texts)
+    whole, rows = _rows_read(student, exported, texts)
     # MediaPipe splits as BERT does: where most texts differ, all do.
-    if len(rows) < len(texts) / 2:
+    if len(rows) < len(whole) / 2:
         raise RuntimeError(
-            f"{path.name} reads {len(texts) - len(rows)} of {len(texts)} "
+            f"{path.name} reads {len(whole) - len(rows)} of {len(whole)} "
             "texts otherwise than the student"
         )
     # The first ones once more at the end: a state left behind would show.
@@ -149,10 +150,10 @@ def prove_bundle(
     return check_logits(expected, found, tolerance, path.name)
 
 
-def rows_alike(
+def _rows_read(
     student: MediaPipeStudent, exported: Exported, texts: Sequence[str]
-) -> np.ndarray:
-    """Find the texts that MediaPipe splits as the student does.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the texts that fit the window, and those split alike of them.
 
     Args:
         student: A bundle.
@@ -160,22 +161,25 @@ def rows_alike(
         texts: Normalised texts.
 
     Returns:
-        Their places, int64.
+        Their places, int64; the second are part of the first.
     """
     _, rows = bundle_vocabulary(exported)
     tokenizer = StudentTokenizer(
         exported.vocabulary, exported.lower_case, exported.max_length
     )
-    return np.array(
-        [
-            place
-            for place, (text, ids) in enumerate(
-                zip(texts, tokenizer(tf.constant(texts)).to_list(), strict=True)
-            )
-            if ids == (rows[student.tokenizer.words(text)].tolist() or [UNK_ID])
-        ],
-        np.int64,
-    )
+    ids = tokenizer(tf.constant(texts))
+    whole = np.flatnonzero(ids.row_lengths() <= student.window - 2)
+    alike = [
+        rows[student.tokenizer.words(texts[place])].tolist() or [UNK_ID]
+        for place in whole
+    ]
+    same = [
+        found == expected
+        for found, expected in zip(
+            alike, tf.gather(ids, whole).to_list(), strict=True
+        )
+    ]
+    return whole, whole[same]
 
 
 def _lines(content: bytes) -> list[str]:

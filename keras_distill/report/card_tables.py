@@ -103,11 +103,12 @@ def cost_section(
     if results["exports"]:
         parts.append(
             markdown_table(
-                ["export", "size", "accuracy", "logits off by"],
+                ["export", "size", "rows", "accuracy", "logits off by"],
                 [
                     [
                         f"`{name}`",
                         wording.size(values["bytes"]),
+                        f"{values['rows']:,}",
                         wording.percent(values["accuracy"]),
                         f"{values['max_abs_logit_difference']:.1e}",
                     ]

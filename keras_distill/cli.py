@@ -15,6 +15,11 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 # No space left, quota exceeded, file larger than the process may write.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# A path that the user named cannot be used so.
+_UNFIT = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR),
+    *(errno.EEXIST, errno.ENAMETOOLONG),
+}
 
 
 def configure_logging() -> None:
@@ -88,10 +93,12 @@ def exit_code(
             sys.stderr.write(f"\ninterrupted{hint}\n")
         return INTERRUPTED
     except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        place = error.filename or "a file of this run"
-        return _bad_input(f"cannot write {place}: {error.strerror}")
+        if error.errno in _FULL:
+            place = error.filename or "a file of this run"
+            return _bad_input(f"cannot write {place}: {error.strerror}")
+        if error.errno in _UNFIT and error.filename:
+            return _bad_input(f"cannot use {error.filename}: {error.strerror}")
+        raise
     return 0
 
 

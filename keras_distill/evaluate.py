@@ -33,6 +33,11 @@ def run(options: argparse.Namespace) -> None:
     """Evaluate and write the table, and the JSON file when asked for."""
     from keras_distill.files import write_json
 
+    # Not only after minutes of work.
+    if options.json is not None and not options.json.parent.is_dir():
+        raise UserError(
+            f"--json {options.json}: {options.json.parent} is no folder"
+        )
     import_tensorflow()
     result = evaluate(
         options.run,

@@ -85,7 +85,10 @@ def run(options: argparse.Namespace) -> None:
     else:
         stream = sys.stdin.buffer
         rows = read_texts(stream, "standard input", student.pair, options.jsonl)
-        size = 1 if sys.stdin.isatty() else _LINES_AT_ONCE
+        size = _LINES_AT_ONCE
+        if sys.stdin.isatty():
+            size = 1
+            sys.stderr.write("type a text and press Enter; Ctrl-D ends\n")
         while group := list(itertools.islice(rows, size)):
             answer(student, group, temperature)
 

@@ -38,6 +38,21 @@ def test_an_interrupt_promises_nothing_that_does_not_resume(capsys):
     assert capsys.readouterr().err == "\ninterrupted\n"
 
 
+def test_a_path_under_a_file_is_one_line_and_exit_code_2(tmp_path, capsys):
+    file = tmp_path / "file"
+    file.write_text("")
+
+    assert exit_code(lambda: (file / "folder").mkdir()) == 2
+    assert capsys.readouterr().err == (
+        f"error: cannot use {file / 'folder'}: Not a directory\n"
+    )
+
+
+def test_a_missing_file_that_nobody_named_keeps_its_traceback(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        exit_code(lambda: open(tmp_path / "forgotten"))
+
+
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         exit_code(lambda: 1 / 0)

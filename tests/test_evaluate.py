@@ -113,6 +113,13 @@ def test_the_numbers_are_written_as_json(run, data, measure, tmp_path):
     assert values == evaluate.evaluate(run, data)
 
 
+def test_a_place_for_the_numbers_is_looked_for_first(run, measure, tmp_path):
+    place = tmp_path / "missing" / "numbers.json"
+    code, output, errors = measure(run, tmp_path / "nodata", "--json", place)
+    assert (code, output) == (2, "")
+    assert f"error: --json {place}: {place.parent} is no folder" in errors
+
+
 def test_a_run_without_exports_shows_keras_alone(data, tmp_path):
     run = make_run(tmp_path / "run")
     assert list(evaluate.evaluate(run, data)["forms"]) == ["keras"]

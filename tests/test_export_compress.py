@@ -217,6 +217,17 @@ def test_agreement_decides_between_equally_accurate_ones():
     assert found.best.words == 1000
 
 
+def test_agreement_decides_where_the_rows_cannot_tell():
+    measure = Measure(lambda words, _: Score(0.8 - words / 1e5, words / 1e5))
+    compressor = Compressor(WHOLE, measure, FULL, margin=0.003)
+    found = compressor.best(BUDGET)
+    best = max(one.accuracy for one in found.tried)
+    near = [one for one in found.tried if one.accuracy >= best - 0.003]
+    assert 1 < len(near) < len(found.tried)
+    assert found.best == max(near, key=lambda one: one.agreement)
+    assert found.best.accuracy < best
+
+
 def test_words_are_not_given_up_for_width_that_is_there():
     found = Compressor(WHOLE, Measure(lambda *_: FULL), FULL).best(BUDGET)
     widths = [one.width for one in found.tried]

@@ -35,8 +35,9 @@ def pairs(tmp_path_factory):
 def ask(monkeypatch, capsys):
     """Run the command line; give exit code, answers and errors."""
 
-    def run(folder, *arguments, stdin=b""):
+    def run(folder, *arguments, stdin=b"", terminal=False):
         stream = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
+        stream.isatty = lambda: terminal
         monkeypatch.setattr(sys, "stdin", stream)
         code = predict.main([str(folder), *map(str, arguments)])
         output, errors = capsys.readouterr()
@@ -85,6 +86,14 @@ def test_each_line_of_standard_input_gets_an_answer(single, ask, monkeypatch):
     code, lines, _ = ask(single, stdin=stdin)
     assert code == 0
     assert [json.loads(line)["text"] for line in lines] == texts
+
+
+def test_a_person_at_a_terminal_is_told_to_type(single, ask):
+    code, lines, errors = ask(single, stdin=b"good\n", terminal=True)
+    assert (code, len(lines)) == (0, 1)
+    assert errors.startswith("type a text and press Enter; Ctrl-D ends\n")
+    _, _, errors = ask(single, stdin=b"good\n")
+    assert "press Enter" not in errors
 
 
 def test_windows_line_ends_and_a_byte_order_mark_are_dropped(single, ask):

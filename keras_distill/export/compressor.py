@@ -81,6 +81,8 @@ class Compressor:
         whole: The score of the whole student, as it was trained.
         counts: How often words occur where the student was trained; None
             when that is not known.
+        margin: Accuracies are taken as equal that differ by no more: the
+            rows cannot tell them apart.
     """
 
     def __init__(
@@ -89,18 +91,20 @@ class Compressor:
         measure: Callable[[Exported], Score],
         whole: Score,
         counts: Mapping[str, int] | None = None,
+        margin: float = 0.0,
     ) -> None:
         self._exported = exported
         self._measure = measure
         self._whole = whole
         self._counts = counts
+        self._margin = margin
         self._scores: dict[tuple[int, int], Score] = {}
 
     def best(self, budget_bytes: int) -> Compressed:
         """Return the best student whose int8 file fits a budget.
 
-        The most accurate one; of equals the one that answers most like the
-        whole student, then the one with more words.
+        The most accurate one; of equals (see `margin`) the one that answers
+        most like the whole student, then the one with more words.
 
         Args:
             budget_bytes: The size that `int8_bytes` may not exceed.
@@ -138,9 +142,13 @@ class Compressor:
                 f"this one, the smallest has {least / 1e6:.2f} MB: most of "
                 "that is its LSTM; train one with fewer units"
             )
+        equals = [
+            found
+            for found in tried.values()
+            if found[0].accuracy >= best - self._margin
+        ]
         chosen, exported = max(
-            tried.values(),
-            key=lambda found: (found[0].accuracy, found[0].agreement),
+            equals, key=lambda found: (found[0].agreement, found[0].accuracy)
         )
         return Compressed(
             exported, chosen, [candidate for candidate, _ in tried.values()]

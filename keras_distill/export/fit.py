@@ -1,6 +1,7 @@
 """Chooses the student whose files are no larger than asked for."""
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -101,12 +102,13 @@ class Fitter:
         for one in found.tried:
             logger.info(
                 "%d words x %d: about %.2f MB, %.2f%% on the selection split "
-                "(%+.2f points)%s",
+                "(%+.2f points), %.2f%% as the whole student%s",
                 one.words,
                 one.width,
                 one.bytes / 1e6,
                 100 * one.accuracy,
                 0 - one.points,
+                100 * one.agreement,
                 ", chosen" if one == found.best else "",
             )
         return found
@@ -131,7 +133,10 @@ def make_compressor(exported: Exported, student_dir: Path) -> Compressor:
         )
     trial = Trial(exported, rows.columns, rows.labels)
     counts = word_counts(student_dir, exported.lower_case)
-    return Compressor(exported, trial, trial.whole, counts)
+    share, labelled = trial.whole.accuracy, int((rows.labels >= 0).sum())
+    # One standard error.
+    margin = math.sqrt(share * (1 - share) / labelled)
+    return Compressor(exported, trial, trial.whole, counts, margin)
 
 
 def _bundle_bytes(exported: Exported, wanted: Sequence[str]) -> int:

@@ -122,6 +122,34 @@ class LiteStudent:
         )
         return logits, probabilities
 
+    def inputs(self, columns: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
+        """Return what the graph takes for a batch of texts.
+
+        Args:
+            columns: One list of texts, for pairs two.
+        """
+        texts = [[normalize(text) for text in column] for column in columns]
+        if self.takes_text:
+            return {
+                name: np.array([text.encode() for text in column])
+                for name, column in zip(TEXTS, texts, strict=False)
+            }
+        return {
+            name: self.tokenizer(tf.constant(column)).to_tensor(PAD_ID).numpy()
+            for name, column in zip(IDS, texts, strict=False)
+        }
+
+    def ask(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the graph once.
+
+        Args:
+            inputs: As `inputs` makes them.
+
+        Returns:
+            `logits` and `probabilities`, float32 [texts, classes].
+        """
+        return self._run(**inputs)
+
     def _open(self, threads: int) -> Callable[..., dict[str, np.ndarray]]:
         with warnings.catch_warnings(), quiet_native():
             # "deprecated": its successor is one more package.

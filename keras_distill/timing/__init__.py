@@ -1,0 +1,1 @@
+"""What a student costs, side by side with other models (paper, table 2)."""

@@ -1,0 +1,96 @@
+import numpy as np
+
+from keras_distill.timing.texts import (
+    sorted_batches,
+    stratified,
+    texts_of_length,
+    words,
+)
+
+
+def sentences(number, seed=0):
+    rng = np.random.default_rng(seed)
+    return [("w " * rng.integers(1, 60),) for _ in range(number)]
+
+
+def lengths(rows, batches):
+    return [[len(words(rows[place][0])) for place in b] for b in batches]
+
+
+def test_punctuation_marks_are_words_of_their_own():
+    assert words("It's good, 10/10!") == [
+        *("It", "'", "s", "good", ",", "10", "/", "10", "!")
+    ]
+
+
+class TestSortedBatches:
+    def test_every_row_comes_once(self):
+        batches = sorted_batches(sentences(100), 32)
+        assert [len(batch) for batch in batches] == [32, 32, 32, 4]
+        assert sorted(np.concatenate(batches)) == list(range(100))
+
+    def test_lengths_rise_from_batch_to_batch(self):
+        rows = sentences(100)
+        flat = sum(lengths(rows, sorted_batches(rows, 32)), [])
+        assert flat == sorted(flat)
+
+    def test_both_texts_of_a_pair_are_of_like_length_in_a_batch(self):
+        one, other = sentences(900), sentences(900, seed=1)
+        rows = [a + b for a, b in zip(one, other, strict=True)]
+        spreads = [
+            max(found) - min(found)
+            for batch in sorted_batches(rows, 10)
+            for found in (
+                [len(words(rows[place][column])) for place in batch]
+                for column in (0, 1)
+            )
+        ]
+        # Of 10 random rows it would be about 48.
+        assert np.mean(spreads) < 10
+
+
+class TestStratified:
+    def test_enough_time_takes_all(self):
+        batches = sorted_batches(sentences(100), 8)
+        taken = stratified(batches, 100, 8)
+        assert np.concatenate(taken).size == 100
+
+    def test_whole_batches_are_taken_where_they_are_enough(self):
+        batches = sorted_batches(sentences(1000), 10)
+        taken = stratified(batches, 300, 4)
+        assert len(taken) == 30
+        assert {len(batch) for batch in taken} == {10}
+
+    def test_few_rows_come_from_the_whole_range_of_lengths(self):
+        rows = sentences(1000)
+        taken = stratified(sorted_batches(rows, 100), 40, 8)
+        assert [len(batch) for batch in taken] == [5] * 8
+        found = lengths(rows, taken)
+        assert np.mean(sum(found, [])) == np.clip(
+            np.mean(sum(found, [])), 25, 35
+        )
+        assert max(found[0]) < 10 and min(found[-1]) > 50
+
+    def test_one_row_of_each_stratum_is_the_least(self):
+        taken = stratified(sorted_batches(sentences(1000), 100), 0, 8)
+        assert [len(batch) for batch in taken] == [1] * 8
+
+
+class TestTextsOfLength:
+    def test_texts_have_exactly_so_many_words(self):
+        for length in (1, 10, 60):
+            made = texts_of_length(sentences(20), 5, length, seed=1)
+            assert [len(words(text)) for (text,) in made] == [length] * 5
+
+    def test_both_texts_of_a_pair_have_so_many_words(self):
+        made = texts_of_length([("a b", "c")] * 3, 4, 7, seed=1)
+        assert [tuple(map(len, map(words, row))) for row in made] == [
+            (7, 7)
+        ] * 4
+
+    def test_the_same_seed_gives_the_same_texts(self):
+        rows = [(f"a{i} b{i} c{i}",) for i in range(50)]
+        one, same, other = (
+            texts_of_length(rows, 5, 10, seed) for seed in (1, 1, 2)
+        )
+        assert one == same != other

@@ -27,7 +27,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_distill.cli import configure_logging, exit_code
+from keras_distill.cli import configure_logging, exit_code, import_tensorflow
 from keras_distill.options import chosen_stages, parser, resolve
 
 
@@ -46,6 +46,11 @@ def run(options: argparse.Namespace) -> None:
     from keras_distill.pipeline import Pipeline
 
     Pipeline(config, run_dir).run(stages, redo=options.redo)
+    if options.profile:
+        import_tensorflow()
+        from keras_distill.student.profile import profile_training
+
+        profile_training(config, run_dir)
     if "report" in stages:
         from keras_distill.files import read_json
         from keras_distill.report.table import results_table
@@ -58,11 +63,13 @@ def next_steps(run_dir: Path) -> str:
     """Return where the files are and what to try next."""
     return f"""
 Files: {run_dir}/README.md (model card), results.json, student/, \
-export/ (SavedModel, TFLite)
+export/ (SavedModel, TFLite, MediaPipe)
 
 Next:
   python -m keras_distill.predict {run_dir} "your own text"
   python -m keras_distill.evaluate {run_dir} --data FILE
+  python tune.py --run {run_dir}
+  python -m keras_distill.export {run_dir} --max-size-mb 2
   tensorboard --logdir {run_dir}/logs"""
 
 

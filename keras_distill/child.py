@@ -4,8 +4,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from keras_distill.cli import BAD_INPUT
 from keras_distill.errors import ReportedError, UserError
@@ -14,11 +15,23 @@ from keras_distill.errors import ReportedError, UserError
 _GUARD = "KERAS_DISTILL_EXIT_WITH_PARENT"
 
 
-def run_child(module: str, arguments: Sequence[str]) -> None:
+def run_child(
+    module: str,
+    arguments: Sequence[str],
+    variables: Mapping[str, str] | None = None,
+    log: BinaryIO | None = None,
+) -> None:
     """Run `python -m module arguments` and wait for it.
 
     The child ends when this process ends, also when it is killed: a run
     that is started again must not meet its own orphan.
+
+    Args:
+        module: The module.
+        arguments: Its command line.
+        variables: Joined to the child's environment.
+        log: Gets what the child writes to stdout and stderr; None leaves
+            it to the user's eyes.
 
     Raises:
         ReportedError: The child found bad input and has said so.
@@ -30,6 +43,7 @@ def run_child(module: str, arguments: Sequence[str]) -> None:
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         _GUARD: "1",
+        **(variables or {}),
     }
     # tf.keras must be Keras 3 here and tf_keras there: nothing of that may
     # come from the user's shell by chance.
@@ -38,6 +52,8 @@ def run_child(module: str, arguments: Sequence[str]) -> None:
         [sys.executable, "-m", module, *arguments],
         stdin=subprocess.PIPE,
         env=environment,
+        stdout=log,
+        stderr=log,
     )
     with process:
         try:

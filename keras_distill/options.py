@@ -140,6 +140,11 @@ def parser(description: str) -> argparse.ArgumentParser:
         action="store_true",
         help="make stages anew whose settings changed",
     )
+    result.add_argument(
+        "--profile",
+        action="store_true",
+        help="profile a few training steps for TensorBoard, after the run",
+    )
     groups: dict[str, argparse._ArgumentGroup] = {}
     for group, flag, key, kind, text in OPTIONS:
         if group not in groups:

@@ -11,7 +11,7 @@ from keras_distill.child import run_child
 from keras_distill.config import Config
 from keras_distill.data.splits_io import read_examples, write_examples
 from keras_distill.errors import UserError
-from keras_distill.files import read_json, write_bytes, write_json, write_text
+from keras_distill.files import read_json, write_bytes, write_json
 from keras_distill.finished import seed_folders
 
 logger = logging.getLogger(__name__)
@@ -249,19 +249,9 @@ class StageWork:
 
     def report(self, place: Path) -> None:
         """Measure, and write results.json, the model card and pictures."""
-        from keras_distill.report.model_card import model_card
-        from keras_distill.report.plots import plot_learning_curves
-        from keras_distill.report.results import collect_results
-        from keras_distill.report.size_plot import plot_sizes
+        from keras_distill.report.writer import write_report
 
-        results = collect_results(self._path, self._config)
-        plot_learning_curves(self._path, place)
-        picture = plot_sizes(results, place)
-        # Where it will be, seen from the card.
-        picture = picture and f"report/{picture.name}"
-        numbers, card = self._reports
-        write_json(numbers, results)
-        write_text(card, model_card(results, self._config, picture))
+        write_report(self._path, self._config, place)
 
     def report_fits(self, folder: Path) -> bool:
         """Say whether the report's files are there and have all seeds."""

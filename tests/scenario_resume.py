@@ -59,7 +59,10 @@ def resumed(folder):
     handler.emit = lambda record: lines.append(record.getMessage())
     logging.getLogger("keras_distill.teacher.finetune").addHandler(handler)
     before = sorted(p.name for p in (folder / "teacher" / "work").iterdir())
+    # As if the killed process had got further than its last checkpoint.
+    _write_loss(folder, steps=(2, 9))
     codes = [_finetune(folder, "teacher")]
+    curves = _curves(folder)
     said = list(lines)
     codes.append(_finetune(folder, "reference"))
     weights, grids = [], []
@@ -77,6 +80,26 @@ def resumed(folder):
             float(np.abs(a - b).max()) for a, b in zip(*weights, strict=True)
         ),
         "given": _given(folder),
+        "curves": curves,
+    }
+
+
+def _write_loss(folder, steps):
+    import tensorflow as tf
+
+    (place,) = (folder / "logs").iterdir()
+    with tf.summary.create_file_writer(str(place)).as_default():
+        for step in steps:
+            tf.summary.scalar("teacher/loss", 1.0, step)
+
+
+def _curves(folder):
+    from tensorboard_events import scalars
+
+    (place,) = (folder / "logs").iterdir()
+    return {
+        tag: [step for step, _ in curve]
+        for tag, curve in scalars(place).items()
     }
 
 

@@ -74,6 +74,15 @@ def other(tmp_path_factory, short_timing):
     def turned(columns, on_rows):
         return -student.logits(*columns, on_rows=on_rows)
 
+    measured = {"20": {"ms_p50": 0.5, "ms_p99": 2.0}}
+    contenders = {
+        # Another file of this name.
+        "turned": {"bytes": 1, "latency": measured},
+        "slow": {"bytes": 97, "latency": measured},
+    }
+    write_json(
+        folder / "benchmark" / "benchmark.json", {"contenders": contenders}
+    )
     forms = [
         Form("same", 99, same),
         Form("turned", 98, turned),
@@ -245,7 +254,6 @@ def test_every_export_is_asked_about_the_first_split(other):
     assert turned["accuracy"] == pytest.approx(1 - accuracy)
     assert turned["max_abs_logit_difference"] > 0.01
     assert turned["bytes"] == 98
-    assert turned["latency_ms_p50"] is None
 
 
 def test_a_slow_export_is_asked_about_the_first_rows(other):
@@ -253,6 +261,15 @@ def test_a_slow_export_is_asked_about_the_first_rows(other):
     assert exports["slow"]["rows"] == 3
     assert exports["slow"]["max_abs_logit_difference"] < 1e-5
     assert exports["same"]["rows"] == other["splits"]["test"]["rows"] > 3
+
+
+def test_latencies_are_those_that_the_benchmark_measured_on_the_file(other):
+    latencies = {
+        name: (values["latency_ms_p50"], values["latency_ms_p99"])
+        for name, values in other["exports"].items()
+    }
+    unknown = (None, None)
+    assert latencies == {"same": unknown, "turned": unknown, "slow": (0.5, 2.0)}
 
 
 def test_an_exports_worst_difference_is_kept(other):

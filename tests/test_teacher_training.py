@@ -157,6 +157,22 @@ def test_a_killed_training_measures_every_epoch(resumed):
         )
 
 
+def test_a_killed_training_has_every_point_of_its_curves_once(resumed):
+    # The loss comes with every tenth update; the run went on after 5 of 12.
+    curves = {tag: sorted(steps) for tag, steps in resumed["curves"].items()}
+    updates = dict.fromkeys(("loss", "learning_rate"), [1, 11])
+    epochs = dict.fromkeys(
+        (
+            *("accuracy", "f1", "mcc", "cross_entropy"),
+            *("examples_per_s", "seconds_per_epoch"),
+        ),
+        [6, 12],
+    )
+    expected = {f"teacher/{k}": v for k, v in (updates | epochs).items()}
+    expected["teacher/loss"] = [1, 2, 11]
+    assert curves == expected
+
+
 def test_a_finished_teacher_leaves_no_work_behind(resumed):
     assert "work" not in resumed["files"]
     assert {"grid.json", "teacher.json", "config.json"} < set(resumed["files"])

@@ -25,6 +25,7 @@ from keras_distill.report.sizes import measure_sizes
 from keras_distill.report.splits import Split, read_splits
 from keras_distill.report.students import MeasuredStudent
 from keras_distill.run import stage_seconds
+from keras_distill.search.records import tuning_facts
 from keras_distill.student.predictor import softmax
 from keras_distill.tasks import get_task
 from keras_distill.transfer_set.manifest import Manifest
@@ -117,7 +118,7 @@ def collect_results(run_dir: Path, config: Config) -> dict[str, Any]:
             run_dir / "student", next(iter(splits.values())).rows
         ),
         "calibration": _calibration(run_dir, student, splits),
-        "tuning": {"trials": None, "best": None},
+        "tuning": tuning_facts(run_dir),
         "seconds": _seconds(run_dir),
         "resumed_stages": _resumed_stages(run_dir),
         "machine": {
@@ -218,10 +219,20 @@ def _exports(
                 accuracy(logits[known], labels[known]) if known.any() else None
             ),
             "rows": len(labels),
-            "latency_ms_p50": None,
-            "latency_ms_p99": None,
+            **_latency(run_dir, form.name, form.bytes),
         }
     return results
+
+
+def _latency(run_dir: Path, name: str, size: int) -> dict[str, float | None]:
+    """Return what the benchmark command measured, if it was this file."""
+    path = run_dir / "benchmark" / "benchmark.json"
+    found = {"ms_p50": None, "ms_p99": None}
+    if path.is_file():
+        measured = read_json(path)["contenders"].get(name)
+        if measured and measured["bytes"] == size:
+            found = measured["latency"]["20"]
+    return {f"latency_{key}": found[key] for key in ("ms_p50", "ms_p99")}
 
 
 def _calibration(

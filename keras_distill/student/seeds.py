@@ -8,6 +8,7 @@ from keras_distill.config import Config
 from keras_distill.files import write_json, write_text
 from keras_distill.finished import seed_folders
 from keras_distill.student import vocabulary
+from keras_distill.student.scalars import RUNS
 from keras_distill.student.training import train_student
 from keras_distill.tasks import get_task
 from keras_distill.transfer_set.manifest import Manifest
@@ -50,7 +51,7 @@ def train_seeds(
     vectors_file = run_dir / "vocabulary" / "vectors.npy"
     vectors = np.load(vectors_file) if vectors_file.exists() else None
     words = vocabulary.load(run_dir / "vocabulary" / "vocab.txt")
-    name = "baseline" if labelled_only else "student"
+    name = RUNS["baseline" if labelled_only else "student"]
     for seed, output in seed_folders(config, place).items():
         if (output / "training.json").is_file():
             continue

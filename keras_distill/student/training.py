@@ -3,7 +3,8 @@
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from keras_distill.student.layers import WordVectors
 from keras_distill.student.losses import DistillationLoss
 from keras_distill.student.models import build_student
 from keras_distill.student.optimizers import build_optimizer
+from keras_distill.student.scalars import ScalarLog
 from keras_distill.student.text import StudentTokenizer
 from keras_distill.student.trainer import Row, Trainer
 from keras_distill.transfer_set.record import NO_LABEL, ORIGINAL
@@ -70,6 +72,7 @@ def train_student(
     updates_per_evaluation: int | None = None,
     log_dir: Path | None = None,
     fingerprint: str = "",
+    around_update: Callable[[int], AbstractContextManager] = nullcontext,
 ) -> TrainingResult:
     """Train a student, or go on where a killed run of it stopped.
 
@@ -100,6 +103,8 @@ def train_student(
         log_dir: Gets TensorBoard scalars.
         fingerprint: Of the inputs; a checkpoint with another one is left
             aside.
+        around_update: Called with the number of updates done; gives what
+            the next one is made in.
 
     Returns:
         The best evaluation and the history.
@@ -163,7 +168,10 @@ def train_student(
         ),
         patience=settings.patience or math.inf,
         output_dir=output_dir,
-        log_dir=log_dir,
+        log=ScalarLog(
+            log_dir, trainer.history, float(optimizer.learning_rate), rows
+        ),
+        around_update=around_update,
     )
     return TrainingResult(
         model_path=trainer.finish(output_dir),
@@ -198,33 +206,30 @@ def _train(
     evaluations: _Evaluations,
     patience: float,
     output_dir: Path,
-    log_dir: Path | None,
+    log: ScalarLog,
+    around_update: Callable[[int], AbstractContextManager],
 ) -> None:
     """Update and evaluate until the updates or the patience run out."""
-    if log_dir is None:
-        writer = tf.summary.create_noop_writer()
-    else:
-        writer = tf.summary.create_file_writer(str(log_dir))
     saved = time.monotonic()
     with (
-        writer.as_default(),
+        log,
         progress(total, "training", "updates", trainer.update) as bar,
     ):
         while (
             trainer.update < total and trainer.evaluations_since_best < patience
         ):
-            trainer.train_batch()
+            with around_update(trainer.update):
+                trainer.train_batch()
             bar.update(1)
             due = evaluations.due(trainer.update) or trainer.update == total
             if due:
-                _log(trainer.evaluate())
+                log.write(trainer.evaluate())
                 bar.note(f"best {trainer.best[trainer.metric]:.4f}")
             elif trainer.update % _UPDATES_PER_NOTE == 0:
                 bar.note(f"loss {trainer.loss:.4f}")
             if due or time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
                 trainer.save(output_dir)
                 saved = time.monotonic()
-    writer.close()
 
 
 def _changing_variables(model: keras.Model) -> list[keras.Variable]:
@@ -261,9 +266,3 @@ def _count_rows(files: Sequence[Path], labelled_only: bool) -> int:
         kind = "labelled rows" if labelled_only else "rows"
         raise UserError(f"the {len(files)} training files hold no {kind}")
     return rows
-
-
-def _log(row: Row) -> None:
-    for name, value in row.items():
-        if name != "updates" and value is not None:
-            tf.summary.scalar(name, value, step=row["updates"])

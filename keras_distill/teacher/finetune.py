@@ -1,11 +1,10 @@
 """Fine-tuning the teacher: the paper's grid of learning rates, resumable."""
 
-import contextlib
 import gc
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import tf_keras
 from keras_distill.config import TeacherConfig
 from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
+from keras_distill.events import disk_errors, forget_runs, keep_events
 from keras_distill.files import read_json, write_json
 from keras_distill.metrics import classification_metrics
 from keras_distill.progress import progress
@@ -77,6 +77,8 @@ def fine_tune(
     grid = {"rows": [], "best": None, "precision": precision}
     if grid_file.is_file():
         grid = read_json(grid_file)
+    names = {f"lr-{rate:g}" for rate in settings.learning_rates}
+    forget_runs(log_dir, "lr-*", names)
     for index, rate in enumerate(settings.learning_rates):
         rows = [r for r in grid["rows"] if r["index"] == index]
         if len(rows) >= settings.epochs or any(r["diverged"] for r in rows):
@@ -121,6 +123,7 @@ class _Run:
         self._predictor = Predictor(
             self._teacher, settings.max_length, settings.tokens_per_batch
         )
+        self._writer = tf.summary.create_noop_writer()
         self._index = tf.Variable(0, dtype=tf.int64)
         self._step = tf.Variable(0, dtype=tf.int64)
         self._manager = tf.train.CheckpointManager(
@@ -154,7 +157,8 @@ class _Run:
         steps = -(-len(train) // self._settings.batch_size)
         total = steps * self._settings.epochs
         self._log_dir /= f"lr-{rate:g}"
-        with _disk_errors(self._log_dir):
+        with disk_errors(self._log_dir):
+            keep_events(self._log_dir, int(self._step.numpy()))
             self._writer = tf.summary.create_file_writer(str(self._log_dir))
         label = f"teacher lr {rate:g}"
         done = int(self._step.numpy())
@@ -179,8 +183,14 @@ class _Run:
                 logits, _ = self._predictor.logits(select)
                 gold = np.asarray([e.label for e in select])
                 row |= classification_metrics(logits, gold)
-                names = ("accuracy", "f1", "mcc")
-                self._log({f"select/{n}": row[n] for n in names}, epoch + 1)
+                names = ("accuracy", "f1", "mcc", "cross_entropy")
+                values = {name: row[name] for name in names}
+                if seconds:
+                    values |= {
+                        "examples_per_s": self._settings.batch_size / seconds,
+                        "seconds_per_epoch": steps * seconds,
+                    }
+                self._log(values, int(self._step.numpy()))
                 logger.info(
                     "teacher lr %g epoch %d: loss %.4f, select %s %.4f",
                     rate,
@@ -221,7 +231,9 @@ class _Run:
             if step % 10 == 0:
                 bar.note(f"loss {np.mean(losses[-50:]):.3f}")
                 values = {"loss": losses[-1], "learning_rate": now}
-                self._log({f"train/{k}": v for k, v in values.items()}, step)
+                # After so many updates: what a checkpoint before this one
+                # does not know of is dropped when the run goes on from it.
+                self._log(values, step + 1)
             if not np.isfinite(losses[-1]):
                 return float("nan"), float(np.median(seconds))
             # The epoch's last checkpoint has to wait for its measurement,
@@ -247,13 +259,15 @@ class _Run:
         self._index.assign(index)
 
     def _save(self) -> None:
-        with _disk_errors(self._output_dir):
+        with disk_errors(self._log_dir):
+            self._writer.flush()
+        with disk_errors(self._output_dir):
             self._manager.save()
 
     def _log(self, values: dict[str, float], step: int) -> None:
-        with _disk_errors(self._log_dir), self._writer.as_default():
+        with disk_errors(self._log_dir), self._writer.as_default():
             for name, value in values.items():
-                tf.summary.scalar(name, value, step)
+                tf.summary.scalar(f"teacher/{name}", value, step)
 
     def _finish_epoch(
         self, grid: dict[str, Any], row: dict[str, Any], metric: str
@@ -281,13 +295,3 @@ class _Run:
         write_json(self._output_dir / "grid.json", grid)
         if not row["diverged"]:
             self._save()
-
-
-@contextlib.contextmanager
-def _disk_errors(folder: Path) -> Iterator[None]:
-    """Turn TensorFlow's errors while writing into one line for the user."""
-    try:
-        yield
-    except tf.errors.OpError as error:
-        reason = str(error.message).split("; ")[-1].splitlines()[0]
-        raise UserError(f"cannot write {folder}: {reason}") from error

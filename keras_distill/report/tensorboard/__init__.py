@@ -1,0 +1,1 @@
+"""What TensorBoard shows of a run beside the curves of its trainings."""

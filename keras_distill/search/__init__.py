@@ -1,0 +1,1 @@
+"""The search: KerasTuner picks the student on a run's transfer set."""

@@ -1,0 +1,117 @@
+"""From the flags of tune.py to the winner: what the command does."""
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keras_distill.cli import import_tensorflow
+from keras_distill.files import write_text
+
+if TYPE_CHECKING:
+    from keras_distill.search.table import SearchTable
+
+_MOST_TRIALS = 20
+
+
+def tune(options: argparse.Namespace, arguments: Sequence[str]) -> str | None:
+    """Search, write what was found, and make the winner the run's student.
+
+    Args:
+        options: The parsed flags.
+        arguments: The flags themselves, for workers and the report.
+
+    Returns:
+        The table for people; None of a worker.
+
+    Raises:
+        UserError: Bad input.
+    """
+    from keras_distill.search.settings import Request, check_run
+
+    tuner = options.tuner or ("random" if options.space == "wide" else "grid")
+    request = Request(
+        tuner,
+        options.space,
+        options.objective,
+        options.executions,
+        options.epochs,
+        options.updates,
+    )
+    # Bad input is to be found before the long import.
+    config = check_run(options.run)
+    if options.space not in ("paper", "wide"):
+        from keras_distill.search.space import load_space
+
+        load_space(options.space, config, words=0)
+    import_tensorflow()
+    from keras_distill.search.adopt import adopt, check_adoptable
+    from keras_distill.search.search import Limits, Search
+    from keras_distill.search.table import SearchTable
+
+    limits = Limits(
+        trials=options.max_trials,
+        minutes=options.max_minutes,
+        workers=options.workers,
+        lost_after=options.lost_after,
+        within=options.within,
+    )
+    if limits.trials is None and tuner in ("random", "bayesian"):
+        limits = replace(limits, trials=_MOST_TRIALS)
+    if not options.search_only:
+        check_adoptable(options.run)
+    search = Search(options.run, request, limits, options.redo)
+    if not search.run(arguments):
+        return None
+    table = SearchTable(
+        search.records.all(),
+        search.objective,
+        options.within,
+        selection_rows(options.run),
+    )
+    write_report(options.run, search.folder, table, arguments)
+    if not options.search_only:
+        adopt(
+            options.run,
+            search.settings,
+            search.records,
+            table.chosen,
+            baseline=not options.no_baseline,
+        )
+    return table.text()
+
+
+def selection_rows(run_dir: Path) -> int | None:
+    """Return the number of rows that trials are chosen on."""
+    from keras_distill.transfer_set.manifest import Manifest
+
+    shards = Manifest.load(run_dir / "transfer_set").shards
+    rows = [one.rows for one in shards if one.name == "select.tfrecord"]
+    return rows[0] if rows else None
+
+
+def write_report(
+    run_dir: Path,
+    folder: Path,
+    table: "SearchTable",
+    arguments: Sequence[str],
+) -> None:
+    """Write results.csv, pareto.png, README.md and TensorBoard's HParams.
+
+    Args:
+        run_dir: The run folder.
+        folder: The run's `tuning` folder.
+        table: The search.
+        arguments: The flags of the command.
+    """
+    from keras_distill.report.tensorboard.hparams import write_hparams
+    from keras_distill.search.picture import plot_search
+
+    write_hparams(run_dir)
+    table.write_csv(folder / "results.csv")
+    picture = plot_search(table, folder)
+    command = f"python tune.py {shlex.join(arguments)}"
+    page = table.markdown(picture and picture.name, command)
+    write_text(folder / "README.md", page)

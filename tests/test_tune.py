@@ -1,0 +1,292 @@
+"""tune.py as people call it: what it leaves, going on, bad input."""
+
+import csv
+import re
+import signal
+
+import pytest
+import search_runs
+import tiny_runs
+from search_runs import make_run, trials, tune_here, write_space
+
+from keras_distill.search import trial
+from keras_distill.student import training
+from keras_distill.student.predictor import StudentPredictor
+
+SHAPES = "{student.lstm_units: [2, 3], student.hidden_units: [4]}"
+ALONE = ("--search-only", "--workers", "1")
+
+
+def cheap_cost(student_dir, timed):
+    """What a conversion in a process of its own would tell, in no time."""
+    model = StudentPredictor.load(student_dir).model
+    size = model.count_params()
+    return {"parameters": size, "int8_bytes": 9 * size, "latency_ms": 0.1}
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    search_runs.no_parallel_search(monkeypatch)
+
+
+@pytest.fixture
+def cheap(monkeypatch):
+    monkeypatch.setattr(trial, "measure_cost", cheap_cost)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """A search over two shapes, two seeds each."""
+    folder = tmp_path_factory.mktemp("found")
+    run = make_run(folder / "run")
+    space = write_space(folder, SHAPES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial, "measure_cost", cheap_cost)
+        result = tune_here(
+            *("--run", run, "--space", space, "--executions", "2", *ALONE)
+        )
+    assert result.returncode == 0, result.stderr
+    return run, result
+
+
+class TestWhatASearchLeaves:
+    def test_every_point_of_the_space_is_a_trial(self, found):
+        shapes = [
+            tuple(one["hyperparameters"].values()) for one in trials(found[0])
+        ]
+        assert shapes == [(2, 4), (3, 4)]
+
+    def test_a_trial_has_metrics_cost_seconds_and_seeds(self, found):
+        for one in trials(found[0]):
+            metrics = one["metrics"]
+            assert one["status"] == "completed"
+            assert one["seeds"] == [7, 8]
+            assert one["seconds"] > 0
+            for name in ("accuracy", "f1", "agreement"):
+                assert 0 <= metrics[name] <= 1
+            assert metrics["cross_entropy"] > 0
+            assert metrics["latency_ms"] > 0
+            assert metrics["int8_bytes"] > 1000
+            mean = sum(one["by_seed"]["accuracy"]) / 2
+            assert metrics["accuracy"] == pytest.approx(mean)
+
+    def test_larger_students_have_more_parameters(self, found):
+        sizes = [one["metrics"]["parameters"] for one in trials(found[0])]
+        assert sizes == sorted(sizes) and len(set(sizes)) == 2
+
+    def test_only_the_best_student_stays(self, found):
+        run, _ = found
+        (kept,) = (run / "tuning" / "students").iterdir()
+        best = max(
+            trials(run),
+            key=lambda one: (
+                one["metrics"]["accuracy"],
+                -one["metrics"]["cross_entropy"],
+            ),
+        )
+        assert kept.name == best["id"]
+        assert (kept / "model.keras").is_file()
+        assert (kept / "seed-8" / "model.keras").is_file()
+        assert len(list((run / "tuning").rglob("model.keras"))) == 2
+        assert not list((run / "tuning").rglob("checkpoint"))
+
+    def test_the_table_is_there_for_spreadsheets(self, found):
+        with open(found[0] / "tuning" / "results.csv") as stream:
+            rows = list(csv.DictReader(stream))
+        assert [row["student.lstm_units"] for row in rows] == list("23")
+        assert sum(int(row["chosen"]) for row in rows) == 1
+        assert any(int(row["front_size"]) for row in rows)
+
+    def test_the_page_shows_table_picture_and_command(self, found):
+        page = (found[0] / "tuning" / "README.md").read_text()
+        assert len(re.findall(r"^\| 000\d\*? \|", page, re.M)) == 2
+        assert "![quality against size and latency](pareto.png)" in page
+        assert "`python tune.py --run" in page
+        assert "Smallest within 0.5 points" in page
+        picture = (found[0] / "tuning" / "pareto.png").read_bytes()
+        assert picture.startswith(b"\x89PNG")
+
+    def test_the_terminal_shows_the_table_and_the_progress(self, found):
+        _, result = found
+        assert "0001" in result.stdout and "Chosen: trial" in result.stdout
+        assert "1 of 2 done, about" in result.stderr
+        assert "2 of 2 done" in result.stderr
+
+    def test_there_are_scalars_of_every_student(self, found):
+        for name in ("0000", "0001"):
+            logs = found[0] / "logs" / "tuning" / name
+            folders = {path.parent.name for path in logs.rglob("events.*")}
+            assert any(folder.endswith("seed-8") for folder in folders)
+            assert any(not folder.endswith("seed-8") for folder in folders)
+
+    def test_the_run_s_own_student_is_left_alone(self, found):
+        run, _ = found
+        assert not (run / "tuning" / "best.json").exists()
+        assert "lstm_units: 3" in (run / "config.yaml").read_text()
+
+    def test_the_same_command_again_has_nothing_to_train(
+        self, found, monkeypatch
+    ):
+        run, _ = found
+        before = (run / "tuning" / "trials.json").read_bytes()
+        monkeypatch.setattr(trial, "train_seeds", None)
+        space = run.parent / "space.yaml"
+        result = tune_here(
+            *("--run", run, "--space", space, "--executions", "2", *ALONE)
+        )
+        assert result.returncode == 0, result.stderr
+        assert (run / "tuning" / "trials.json").read_bytes() == before
+
+
+def without_times(records):
+    for one in records:
+        one.pop("seconds")
+        one["metrics"].pop("latency_ms")
+    return records
+
+
+def test_a_search_is_repeatable_by_its_seed(tmp_path, cheap):
+    found = []
+    for name in "ab":
+        run = make_run(tmp_path / name)
+        space = write_space(tmp_path, "student.alpha: {min: 0.0, max: 1.0}")
+        result = tune_here(
+            *("--run", run, "--space", space, "--tuner", "random"),
+            *("--max-trials", "2", *ALONE),
+        )
+        assert result.returncode == 0, result.stderr
+        found.append(without_times(trials(run)))
+    assert len(found[0]) == 2
+    assert found[0] == found[1]
+
+
+def test_a_failed_trial_is_reported_and_skipped(tmp_path, monkeypatch, cheap):
+    run = make_run(tmp_path / "run")
+    space = write_space(tmp_path, "student.lstm_units: [2, 3, 4, 5, 6]")
+    build = training.build_student
+
+    def broken(settings, *arguments):
+        if settings.lstm_units in (2, 3, 4, 5):
+            raise RuntimeError("out of\nmemory")
+        return build(settings, *arguments)
+
+    monkeypatch.setattr(training, "build_student", broken)
+    result = tune_here("--run", run, "--space", space, *ALONE)
+    assert result.returncode == 0, result.stderr
+    states = [one["status"] for one in trials(run)]
+    assert states == ["failed"] * 4 + ["completed"]
+    assert trials(run)[0]["error"] == "out of memory"
+    assert "failed: out of memory" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "out of memory" in (run / "tuning" / "README.md").read_text()
+
+
+def test_a_search_of_failures_alone_is_one_line(tmp_path, monkeypatch, cheap):
+    run = make_run(tmp_path / "run")
+    space = write_space(tmp_path, "student.lstm_units: [2]")
+    monkeypatch.setattr(training, "build_student", None)
+    result = tune_here("--run", run, "--space", space, *ALONE)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith(
+        "error: all 1 trials failed; the first one: 'NoneType'"
+    )
+
+
+def test_a_search_that_was_killed_goes_on_where_it_was(tmp_path, cheap):
+    run = make_run(tmp_path / "run")
+    space = write_space(tmp_path, SHAPES)
+    # In the second trial, when its first evaluation has been saved.
+    killed = tiny_runs.run(
+        *("tune.py", "--run", run, "--space", space, *ALONE),
+        STOP_AT="*/work/0001/student/history.csv 1 after",
+        PYTHONPATH=str(tiny_runs.ROOT / "tests" / "stop_at"),
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert len(trials(run)) == 1
+    result = tune_here("--run", run, "--space", space, *ALONE)
+    assert result.returncode == 0, result.stderr
+    assert "training goes on after update 3" in result.stderr
+    assert "trial 0000:" not in result.stderr
+    units = [
+        one["hyperparameters"]["student.lstm_units"] for one in trials(run)
+    ]
+    assert units == [2, 3]
+    assert (run / "tuning" / "work" / "0001").exists() is False
+
+
+def test_max_trials_ends_a_search_that_can_go_on(tmp_path, cheap):
+    run, space = make_run(tmp_path / "run"), write_space(tmp_path)
+    for number in (1, 2):
+        result = tune_here(
+            *("--run", run, "--space", space, *ALONE),
+            *("--max-trials", str(number)),
+        )
+        assert result.returncode == 0, result.stderr
+        assert len(trials(run)) == number
+
+
+def test_no_trial_begins_that_would_end_too_late(tmp_path, monkeypatch, cheap):
+    run, space = make_run(tmp_path / "run"), write_space(tmp_path)
+    result = tune_here(
+        *("--run", run, "--space", space, *ALONE, "--max-minutes", "0.0001")
+    )
+    assert result.returncode == 0, result.stderr
+    assert len(trials(run)) == 1
+
+
+def test_hyperband_tries_short_trials_and_longer_ones_of_the_best(
+    tmp_path, cheap
+):
+    run = make_run(tmp_path / "run", epochs=3)
+    space = write_space(tmp_path, "student.lstm_units: [2, 3, 4, 5]")
+    result = tune_here(
+        *("--run", run, "--space", space, "--tuner", "hyperband", *ALONE)
+    )
+    assert result.returncode == 0, result.stderr
+    epochs = {one["hyperparameters"]["student.epochs"] for one in trials(run)}
+    assert epochs == {1, 3}
+
+
+def test_bayesian_search_goes_beyond_its_random_points(tmp_path, cheap):
+    run = make_run(tmp_path / "run")
+    # After three points drawn at random comes the first that was chosen.
+    space = write_space(tmp_path, "student.alpha: {min: 0.0, max: 1.0}")
+    result = tune_here(
+        *("--run", run, "--space", space, "--tuner", "bayesian", *ALONE),
+        *("--max-trials", "4"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert len(trials(run)) == 4
+
+
+def test_a_smaller_vocabulary_is_a_prefix_of_the_run_s(tmp_path, cheap):
+    run = make_run(tmp_path / "run")
+    space = write_space(tmp_path, "student.vocabulary_size: [7]")
+    result = tune_here("--run", run, "--space", space, *ALONE)
+    assert result.returncode == 0, result.stderr
+    words = (run / "vocabulary" / "vocab.txt").read_text().splitlines()
+    kept = run / "tuning" / "students" / "0000" / "vocab.txt"
+    assert kept.read_text().splitlines() == words[:7]
+
+
+def test_shorter_trials_by_epochs_and_by_updates(tmp_path, cheap):
+    run = make_run(tmp_path / "run")
+    space = write_space(tmp_path, "student.lstm_units: [2]")
+    for flags, updates in ((("--epochs", "1"), "3"), (("--updates", "2"), "2")):
+        result = tune_here(
+            *("--run", run, "--space", space, *ALONE, "--redo", *flags)
+        )
+        assert result.returncode == 0, result.stderr
+        history = run / "tuning" / "students" / "0000" / "history.csv"
+        last = history.read_text().splitlines()[-1]
+        assert last.split(",")[0] == updates
+
+
+def test_help_is_there_in_less_than_two_seconds():
+    result = search_runs.tune("--help")
+    assert result.returncode == 0
+    assert "--objective" in result.stdout
+    modules = tiny_runs.run(
+        *("-c", "import sys, tune; print('tensorflow' in sys.modules)")
+    )
+    assert modules.stdout.strip() == "False"

@@ -1,0 +1,181 @@
+"""The winner of a search becomes the student of its run."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import search_runs
+import tiny_runs
+from search_runs import trials, tune_here, write_space
+
+from keras_distill.config import config_from_dict, load_config
+from keras_distill.search import trial
+from keras_distill.student.predictor import StudentPredictor
+
+# The run's own shape and a smaller one, with fewer words; the smaller one
+# wins.
+SPACE = """
+student.hidden_units: [16, 6]
+student.vocabulary_size: [12]
+"""
+TEXTS = ["a great film", "this soup was so bland"]
+
+
+def cheap_cost(student_dir, timed):
+    size = StudentPredictor.load(student_dir).model.count_params()
+    return {"parameters": size, "int8_bytes": size, "latency_ms": 0.1}
+
+
+@pytest.fixture(scope="module")
+def adopted(sst2_run, tmp_path_factory):
+    """A run whose student was replaced; what was before, what was said."""
+    folder = tmp_path_factory.mktemp("adopted")
+    run = folder / "run"
+    shutil.copytree(sst2_run.path, run)
+    space = write_space(folder, SPACE)
+    with pytest.MonkeyPatch.context() as patch:
+        search_runs.no_parallel_search(patch)
+        patch.setattr(trial, "measure_cost", cheap_cost)
+        result = tune_here(
+            *("--run", run, "--space", space, "--workers", "1"),
+            *("--objective", "pareto", "--within", "100"),
+        )
+    assert result.returncode == 0, result.stderr
+    return run, result
+
+
+def results(run):
+    return json.loads((run / "results.json").read_text())
+
+
+def test_the_winner_s_values_are_in_the_configuration(adopted, sst2_run):
+    ours, theirs = (
+        config_from_dict(load_config(run / "config.yaml")).to_dict()
+        for run in (adopted[0], sst2_run.path)
+    )
+    assert ours["student"]["hidden_units"] == 6
+    assert ours["student"]["vocabulary_size"] == 12
+    theirs["student"] |= {"hidden_units": 6, "vocabulary_size": 12}
+    assert ours == theirs
+
+
+def test_the_run_s_student_is_the_trial_s_with_its_seed(adopted):
+    run, _ = adopted
+    training = json.loads((run / "student" / "training.json").read_text())
+    (winner,) = [
+        one
+        for one in trials(run)
+        if one["hyperparameters"]["student.hidden_units"] == 6
+    ]
+    assert training["seed"] == winner["seeds"][0] == 42
+    assert training["best"]["accuracy"] == winner["metrics"]["accuracy"]
+    assert len((run / "student" / "vocab.txt").read_text().split()) == 12
+
+
+def test_the_student_was_not_trained_twice(adopted):
+    _, result = adopted
+    # Two trials, one further seed of the winner, two of the baseline.
+    best = result.stderr.count("on the selection split, loss")
+    epochs = 8
+    assert best <= (2 + 1) * epochs + 2 * epochs * 2
+    stages = result.stderr.split("student: started")
+    assert len(stages) <= 2
+
+
+def test_further_seeds_baseline_exports_and_report_are_redone(adopted):
+    run, _ = adopted
+    report = results(run)
+    for name in ("student", "baseline"):
+        assert report[name]["seeds"] == [42, 43]
+        assert report[name]["vocabulary_size"] == 12
+    student = StudentPredictor.load(run / "student")
+    parameters = student.model.count_params()
+    assert report["student"]["parameters"] == parameters
+    assert report["baseline"]["parameters"] == parameters
+    for values in report["exports"].values():
+        assert values["max_abs_logit_difference"] < 0.2
+
+
+def test_the_results_name_the_search_and_its_best(adopted):
+    tuning = results(adopted[0])["tuning"]
+    assert tuning["trials"] == 2
+    assert tuning["best"]["hyperparameters"]["student.hidden_units"] == 6
+    assert 0 <= tuning["best"]["metrics"]["accuracy"] <= 1
+
+
+def test_train_py_finds_everything_complete(adopted):
+    run, _ = adopted
+    result = tiny_runs.run_here(
+        *("train.py", "--config", run / "config.yaml", "--output-dir", run)
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("done before, skipped") == 9
+
+
+def test_the_configuration_repeats_the_student(adopted, tmp_path):
+    run, _ = adopted
+    other = tmp_path / "other"
+    # Up to the transfer set both runs are the same.
+    for name in ("data", "teacher", "augmented", "transfer_set"):
+        shutil.copytree(run / name, other / name)
+    result = tiny_runs.run_here(
+        *("train.py", "--config", run / "config.yaml", "--output-dir", other),
+        *("--stages", "vocabulary,student"),
+    )
+    assert result.returncode == 0, result.stderr
+    ours, theirs = (
+        StudentPredictor.load(folder / "student").logits(TEXTS)
+        for folder in (run, other)
+    )
+    assert np.abs(ours - theirs).max() < 0.05
+
+
+def test_the_same_search_again_changes_nothing(adopted):
+    run, _ = adopted
+    before = (run / "student" / "model.keras").read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        search_runs.no_parallel_search(patch)
+        patch.setattr(trial, "train_seeds", None)
+        result = tune_here(
+            *("--run", run, "--space", run.parent / "space.yaml"),
+            *("--workers", "1", "--objective", "pareto", "--within", "100"),
+        )
+    assert result.returncode == 0, result.stderr
+    assert "the winner is the run's student already" in result.stderr
+    assert (run / "student" / "model.keras").read_bytes() == before
+
+
+def test_a_short_trial_s_winner_is_trained_with_all_epochs(
+    sst2_run, tmp_path, monkeypatch
+):
+    search_runs.no_parallel_search(monkeypatch)
+    monkeypatch.setattr(trial, "measure_cost", cheap_cost)
+    run = tmp_path / "run"
+    shutil.copytree(sst2_run.path, run)
+    space = write_space(tmp_path, "student.hidden_units: [5]")
+    result = tune_here(
+        *("--run", run, "--space", space, "--workers", "1"),
+        *("--epochs", "1", "--no-baseline"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert "trained anew, with all epochs" in result.stderr
+    training = json.loads((run / "student" / "training.json").read_text())
+    assert training["updates"] == 8 * training["updates_per_epoch"]
+    assert results(run)["baseline"] is None
+    assert not (run / "baseline").exists()
+
+
+def test_a_run_that_has_the_winner_already_is_not_trained_again(
+    sst2_run, tmp_path, monkeypatch
+):
+    search_runs.no_parallel_search(monkeypatch)
+    monkeypatch.setattr(trial, "measure_cost", cheap_cost)
+    run = tmp_path / "run"
+    shutil.copytree(sst2_run.path, run)
+    space = write_space(tmp_path, "student.hidden_units: [16]")
+    result = tune_here("--run", run, "--space", space, "--workers", "1")
+    assert result.returncode == 0, result.stderr
+    assert "on the selection split, loss" not in result.stderr
+    assert trials(run)[0]["reused"]
+    assert results(run)["tuning"]["trials"] == 1

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_distill.arguments import count, positive
 from keras_distill.cli import configure_logging, exit_code
 from keras_distill.timing.settings import Settings
 
@@ -96,13 +97,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("run", type=Path, help="a run folder with exports")
     parser.add_argument(
         "--sentences",
-        type=_count,
+        type=count,
         metavar="N",
         help="use N training rows, chosen at random (default: all)",
     )
     parser.add_argument(
         "--repeats",
-        type=_count,
+        type=count,
         default=_DEFAULTS.repeats,
         metavar="N",
         help="measure everything N times, by turns; medians are reported "
@@ -110,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--seconds",
-        type=_seconds,
+        type=positive,
         default=_DEFAULTS.seconds,
         metavar="S",
         help="what needs more than S seconds for all rows is measured on a "
@@ -136,27 +137,6 @@ def _parser() -> argparse.ArgumentParser:
         help=f"chooses rows and texts (default: {_DEFAULTS.seed})",
     )
     return parser
-
-
-def _count(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(
-            f"found {text!r}, expected a whole number of at least 1"
-        )
-    return value
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(
-            f"found {text!r}, expected a positive number"
-        )
-    return value
 
 
 if __name__ == "__main__":

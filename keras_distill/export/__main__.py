@@ -7,11 +7,11 @@ python -m keras_distill.export RUN --max-size-mb 4        # no file is larger
 """
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from keras_distill.arguments import count, positive
 from keras_distill.cli import configure_logging, exit_code, import_tensorflow
 
 
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--max-size-mb",
-        type=_megabytes,
+        type=positive,
         metavar="N",
         help="no file has more than N million bytes: makes student_int8 and "
         "student_mediapipe_int8 (or more exact ones, if those fit), of fewer "
@@ -82,34 +82,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--window",
-        type=_words,
+        type=count,
         default=128,
         metavar="N",
         help="a MediaPipe bundle reads the first N words of a text; it "
         "computes all N for every text, so fewer are faster (default: 128)",
     )
     return parser
-
-
-def _words(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(
-            f"found {text!r}, expected a whole number of at least 1"
-        )
-    return value
-
-
-def _megabytes(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(
-            f"found {text!r}, expected a positive number"
-        )
-    return value
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """The flags of tune.py."""
 
 import argparse
-import math
-from collections.abc import Callable
 from pathlib import Path
+
+from keras_distill.arguments import count, not_negative, positive
 
 _OBJECTIVES = ("accuracy", "f1", "loss", "agreement", "pareto")
 _TUNERS = ("grid", "random", "bayesian", "hyperband")
@@ -47,7 +47,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     )
     search.add_argument(
         "--within",
-        type=_number("a number from 0", low=0),
+        type=not_negative,
         default=0.5,
         metavar="POINTS",
         help="the smallest student within so many points of the best is "
@@ -55,7 +55,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     )
     search.add_argument(
         "--executions",
-        type=_whole,
+        type=count,
         default=1,
         metavar="K",
         help="seeds a trial; the mean decides (default: 1)",
@@ -63,40 +63,40 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     budget = result.add_argument_group("budget")
     budget.add_argument(
         "--max-trials",
-        type=_whole,
+        type=count,
         metavar="N",
         help="default: all of a grid, Hyperband's own number, else 20",
     )
     budget.add_argument(
         "--max-minutes",
-        type=_number("a positive number"),
+        type=positive,
         metavar="M",
         help="begin no trial that would probably end later (the first one "
         "always runs; the winner's export is not counted)",
     )
     budget.add_argument(
         "--epochs",
-        type=_whole,
+        type=count,
         metavar="N",
         help="of each trial, in place of the run's; the winner is then "
         "trained anew with all epochs",
     )
     budget.add_argument(
         "--updates",
-        type=_whole,
+        type=count,
         metavar="N",
         help="at most so many a trial; the winner is then trained anew",
     )
     budget.add_argument(
         "--workers",
-        type=_whole,
+        type=count,
         metavar="N",
         help="trials at a time, each with its part of the cores (default: 2, "
         "or 1 on one core or with a GPU)",
     )
     budget.add_argument(
         "--lost-after",
-        type=_number("a positive number"),
+        type=positive,
         default=60.0,
         metavar="SECONDS",
         help="the trial of a worker that was silent for so long is given to "
@@ -120,30 +120,3 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         help="forget the search that was begun in the run",
     )
     return result
-
-
-def _whole(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(
-            f"found {text!r}, expected a whole number from 1"
-        )
-    return value
-
-
-def _number(expected: str, low: float | None = None) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not (value > 0 or value == low) or value == math.inf:
-            raise argparse.ArgumentTypeError(
-                f"found {text!r}, expected {expected}"
-            )
-        return value
-
-    return number

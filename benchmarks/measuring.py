@@ -34,6 +34,9 @@ def machine(*packages: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "processor": platform.processor() or platform.machine(),
         "load_average": [round(load, 2) for load in os.getloadavg()],
+        "command": " ".join(
+            [Path(sys.argv[0]).name, *(Path(a).name for a in sys.argv[1:])]
+        ),
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in packages},
     }
@@ -67,6 +70,43 @@ def table(rows: dict[str, Any]) -> str:
         else f"{name:{width}}  {value}"
         for name, value in rows.items()
     )
+
+
+def rows_table(rows: dict[str, dict[str, Any]]) -> str:
+    """Return named rows of figures; a column for each figure of any row."""
+    columns = dict.fromkeys(
+        column
+        for row in rows.values()
+        for column, value in row.items()
+        if column != "missing" and _cell(value)
+    )
+    lines = [["", *columns]]
+    for name, row in rows.items():
+        if "missing" in row:
+            lines.append([name, f"missing: {row['missing']}"])
+        else:
+            cells = [_cell(row.get(column)) for column in columns]
+            lines.append([name, *cells])
+    full = [line for line in lines if len(line) == len(columns) + 1]
+    widths = [max(map(len, cells)) for cells in zip(*full, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if place == 0 else cell.rjust(width)
+            for place, (cell, width) in enumerate(
+                zip(line, widths, strict=False)
+            )
+        )
+        for line in lines
+    )
+
+
+def _cell(value: Any) -> str:
+    """Return a figure, or a ratio with its range; nothing else is shown."""
+    if isinstance(value, int | float):
+        return f"{value:,}"
+    if isinstance(value, dict) and "ratio" in value:
+        return f"{value['ratio']:.2f} ({value['low']:.2f}-{value['high']:.2f})"
+    return ""
 
 
 def write(result: dict[str, Any], output: Path | None) -> None:

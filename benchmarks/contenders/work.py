@@ -1,0 +1,165 @@
+"""Reads the work that `workload.py` wrote; needs only numpy."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def read_rows(arrays: Any, name: str) -> list[np.ndarray]:
+    """Return rows of several lengths."""
+    return np.split(arrays[f"{name}_flat"], arrays[f"{name}_ends"][:-1])
+
+
+def padded(rows: Sequence[np.ndarray], length: int = 0) -> np.ndarray:
+    """Return rows as int32 [rows, longest], filled with 0."""
+    length = length or max(map(len, rows))
+    result = np.zeros((len(rows), length), np.int32)
+    for place, row in enumerate(rows):
+        result[place, : len(row)] = row
+    return result
+
+
+class Watch:
+    """Counts seconds, and CPU seconds of all threads, from its making on.
+
+    On a machine that is busy otherwise the latter say more.
+    """
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter(), time.process_time()
+
+    def rates(self, unit: str, count: float) -> dict[str, float]:
+        """Return `UNIT_per_s` and `UNIT_per_cpu_s`."""
+        wall = time.perf_counter() - self._started[0]
+        cpu = time.process_time() - self._started[1]
+        return {f"{unit}_per_s": count / wall, f"{unit}_per_cpu_s": count / cpu}
+
+
+class Work:
+    """Batches of rows and the weights.
+
+    Attributes:
+        weights: Arrays by name, see `workload.random_weights`.
+        rows: One int32 array of ids a text.
+        texts: The texts.
+        batches: Row numbers of each batch, of like length.
+        singles: Rows that are answered alone.
+        values: What else the parent says.
+    """
+
+    def __init__(self, folder: Path, column: str = "ids") -> None:
+        with np.load(folder / "weights.npz") as arrays:
+            self.weights = dict(arrays)
+        self.values = json.loads((folder / "work.json").read_text())
+        with np.load(folder / "work.npz") as arrays:
+            self.rows = read_rows(arrays, column)
+        self.texts = self.values["texts"]
+        self.batches = self.values["batches"]
+        self.singles = self.values["singles"]
+
+
+class Inference:
+    """Times a function over prepared inputs.
+
+    Args:
+        work: The batches.
+        prepare: Makes the input of some rows; not timed.
+        answer: Gives the logits of an input as a numpy array.
+        size: Bytes of the model.
+        versions: Distributions that matter.
+        every: Slow contenders answer each n-th batch only.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        prepare: Callable[[Sequence[int]], Any],
+        answer: Callable[[Any], np.ndarray],
+        size: int,
+        versions: Sequence[str],
+        every: int = 1,
+        batches: Sequence[Sequence[int]] | None = None,
+    ) -> None:
+        self.versions = versions
+        self.facts = {"size_bytes": int(size)}
+        self._answer = answer
+        chosen = (batches or work.batches)[every // 2 :: every]
+        self._texts = sum(map(len, chosen))
+        self._batches = [prepare(rows) for rows in chosen]
+        self._rows = chosen
+        self._singles = [prepare([row]) for row in work.singles]
+
+    def batches(self, number: int) -> dict[str, float]:
+        """Answer all batches; return sentences/s."""
+        watch = Watch()
+        for batch in self._batches:
+            self._answer(batch)
+        return watch.rates("sentences", self._texts)
+
+    def singles(self, number: int) -> dict[str, float]:
+        """Answer text by text; return milliseconds."""
+        seconds = []
+        for text in self._singles:
+            started = time.perf_counter()
+            self._answer(text)
+            seconds.append(time.perf_counter() - started)
+        p50, p99 = np.percentile(seconds, [50, 99]) * 1000
+        return {"p50_ms": p50, "p99_ms": p99, "per_s": 1000 / p50}
+
+    def check(self, number: int) -> dict[str, Any]:
+        """Return the first batch's logits, once."""
+        if number:
+            return {}
+        logits = np.asarray(self._answer(self._batches[0]))
+        return {
+            "rows": list(map(int, self._rows[0])),
+            "logits": logits.tolist(),
+        }
+
+
+class Training:
+    """Times updates; every round goes on where the one before it ended.
+
+    Args:
+        work: `batches` are rows, `targets` in work.npz the logits.
+        step: Makes an update from ids and targets; returns the loss, which
+            is only read after the round.
+        prepare: Turns ids and targets into what `step` takes.
+        versions: Distributions that matter.
+        length: Pad to it; 0 is the batch's longest.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        folder: Path,
+        step: Callable[[Any, Any], Any],
+        prepare: Callable[[np.ndarray, np.ndarray], tuple],
+        versions: Sequence[str],
+        length: int = 0,
+    ) -> None:
+        self.versions = versions
+        self._step = step
+        targets = np.load(folder / "targets.npy")
+        self._batches = [
+            prepare(
+                padded([work.rows[row] for row in rows], length), targets[rows]
+            )
+            for rows in work.batches
+        ]
+        self._examples = len(work.batches[0])
+        self._per_round = work.values["per_round"]
+
+    def updates(self, number: int) -> dict[str, Any]:
+        """Make a round's updates; return examples/s and the losses."""
+        first = number * self._per_round
+        batches = self._batches[first : first + self._per_round]
+        watch = Watch()
+        losses = [self._step(*batch) for batch in batches]
+        losses = [float(loss) for loss in losses]
+        rates = watch.rates("examples", self._examples * len(batches))
+        return rates | {"losses": losses}

@@ -1,0 +1,241 @@
+"""Measure the student's answers beside what one would take instead.
+
+    python benchmarks/inference.py
+    python benchmarks/inference.py --data-dir glue \
+        --output results/bench/inference.json
+
+Sentences of SST-2 (or the embedded corpus, repeated), random weights in the
+paper's shape: 15,000 words, two tables of 300 numbers, 150 units, 200 hidden.
+All get the same batches, sorted by length, save where the table says
+otherwise; transformers work them off 64 at a time. Every contender is a
+process of its own and they take turns.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import workload
+from contest import Contender, contest, median, ratios
+from measuring import machine, parser, rows_table, write
+from peers import peers_python
+
+OURS = "SavedModel (ours)"
+
+
+def main() -> int:
+    """Run the contest and report."""
+    options = parser(__doc__)
+    workload.add_arguments(options)
+    options.add_argument("--rows", type=int, default=8192)
+    options.add_argument("--batch-size", type=int, default=512)
+    options.add_argument("--singles", type=int, default=300)
+    options.add_argument("--words", type=int, default=workload.WORDS)
+    options.add_argument("--units", type=int, default=workload.UNITS)
+    options.add_argument("--bert-large", action="store_true")
+    options.add_argument(
+        "--only", help="names that contain one of these, comma-separated"
+    )
+    options = options.parse_args()
+    where = machine()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        batches = prepare(folder, options)
+        rows = contest(
+            chosen(contenders(options), options.only),
+            folder,
+            options.rounds,
+            ["check", "batches", "singles"],
+            options.threads,
+        )
+        limit = contest(
+            [Contender("limit", "gemm.py", "limit")],
+            folder,
+            3,
+            ["measure"],
+            options.threads,
+        )["limit"]
+    result = where | report(rows, limit, batches, options)
+    print(rows_table(result["rows"]))
+    write(result, options.output)
+    return 0
+
+
+def contenders(options: Any) -> list[Contender]:
+    """Return all, ours first."""
+    python = peers_python(options.peers)
+    here = "keras_inference.py"
+    slow = {"every": 4}
+    found = [
+        Contender(OURS, here, "saved_model"),
+        Contender("SavedModel from raw text (ours)", here, "saved_model_text"),
+        Contender("SavedModel, small (ours)", here, "saved_model_small"),
+        Contender("Keras student (ours)", here, "student"),
+        Contender("LiteRT float32, 1 thread (ours)", here, "lite_float32"),
+        Contender("LiteRT int8, 1 thread (ours)", here, "lite_int8"),
+        Contender("stock keras.layers.LSTM", here, "stock"),
+        Contender(
+            "Keras predict, file order, padded",
+            here,
+            "stock_predict_padded",
+            options=slow,
+        ),
+        Contender("PyTorch BiLSTM", "torch_student.py", "inference", python),
+        Contender("onnxruntime", "onnx_student.py", "inference", python),
+        Contender("model2vec's manner", "static_vectors.py", "", python),
+        Contender(
+            "all-MiniLM-L6-v2",
+            "torch_bert.py",
+            "all-MiniLM-L6-v2",
+            python,
+            slow,
+        ),
+    ]
+    if options.bert_large:
+        found.append(
+            Contender(
+                "BERT-large",
+                "torch_bert.py",
+                "bert-large",
+                python,
+                {"every": 64},
+            )
+        )
+    return found
+
+
+def chosen(all_of_them: list[Contender], only: str | None) -> list[Contender]:
+    """Return those whose names contain a word of `only`, and ours."""
+    words = only.split(",") if only else [""]
+    return [
+        one
+        for one in all_of_them
+        if one.name == OURS or any(word in one.name for word in words)
+    ]
+
+
+def prepare(folder: Path, options: Any) -> list[np.ndarray]:
+    """Write the work; return the padded batches."""
+    sys.path.insert(0, str(Path(__file__).parent / "contenders"))
+    from work import padded
+
+    texts = workload.read_texts(options.data_dir, options.rows)
+    vocabulary = workload.vocabulary_of(texts, options.words)
+    ids = workload.token_ids(texts, vocabulary)
+    order = np.argsort([len(row) for row in ids], kind="stable")
+    batches = [
+        order[start : start + options.batch_size].tolist()
+        for start in range(0, len(order), options.batch_size)
+    ]
+    rng = np.random.default_rng(1)
+    singles = rng.integers(0, len(texts), options.singles).tolist()
+    workload.write_work(
+        folder,
+        workload.random_weights(options.words, units=options.units),
+        {
+            "texts": texts,
+            "vocabulary": vocabulary,
+            "batches": batches,
+            "singles": singles,
+        },
+        **workload.flat(ids, "ids"),
+        **workload.flat([pieces(row) for row in ids], "pieces"),
+    )
+    return [padded([ids[row] for row in rows]) for rows in batches]
+
+
+def pieces(ids: np.ndarray) -> np.ndarray:
+    """Return ids of as many word pieces as BERT would see, about.
+
+    SST-2's words are 1.1 pieces each; [CLS] and [SEP] come to them.
+    """
+    return np.resize(ids, round(1.1 * len(ids)) + 2)
+
+
+def report(
+    rows: dict[str, Any],
+    limit: dict[str, Any],
+    batches: list[np.ndarray],
+    options: Any,
+) -> dict[str, Any]:
+    """Return figures, ratios and how far the outputs agree."""
+    flops = sum(
+        workload.flops_per_batch(ids, folded=True, train=False)
+        for ids in batches
+    )
+    rates = {
+        shape: round(median(limit["measure"], shape), 1)
+        for shape in limit["measure"][0]
+    }
+    batched = ratios(rows, "batches", "sentences_per_s", OURS)
+    of_cpu = ratios(rows, "batches", "sentences_per_cpu_s", OURS)
+    alone = ratios(rows, "singles", "per_s", OURS)
+    reference = rows.get(OURS, {}).get("check")
+    table = {}
+    for name, row in rows.items():
+        if "missing" in row:
+            table[name] = row
+            continue
+        table[name] = {
+            "sentences_per_s": round(median(row["batches"], "sentences_per_s")),
+            "p50_ms": round(median(row["singles"], "p50_ms"), 3),
+            "p99_ms": round(median(row["singles"], "p99_ms"), 3),
+            "size_mb": round(row["facts"]["size_bytes"] / 1e6, 1),
+            "peak_memory_mib": row["facts"]["peak_memory_mib"],
+            "sentences_per_cpu_s": round(
+                median(row["batches"], "sentences_per_cpu_s"), 1
+            ),
+            "ours_is_faster": batched.get(name),
+            "by_cpu_seconds": of_cpu.get(name),
+            "ours_is_faster_alone": alone.get(name),
+            "max_logit_difference": difference(reference, row["check"]),
+            "versions": row["facts"]["versions"],
+        }
+    ours = table[OURS]
+    if "missing" not in ours:
+        texts = sum(map(len, batches))
+        reached = flops / texts * ours["sentences_per_cpu_s"] / 1e9
+        ours["gflop_per_cpu_s"] = round(reached, 1)
+    return {
+        "rows_of_data": options.rows,
+        "batch_size": options.batch_size,
+        "rounds": options.rounds,
+        "threads": options.threads,
+        "mean_words": round(
+            sum(np.count_nonzero(ids) for ids in batches)
+            / sum(map(len, batches)),
+            2,
+        ),
+        "padded_per_real": round(
+            sum(ids.size for ids in batches)
+            / sum(np.count_nonzero(ids) for ids in batches),
+            3,
+        ),
+        "limit_gflop_per_cpu_s": rates,
+        "reached_of_limit": {
+            shape: round(ours["gflop_per_cpu_s"] / rate, 3)
+            for shape, rate in rates.items()
+            if "gflop_per_cpu_s" in ours
+        },
+        "rows": table,
+    }
+
+
+def difference(reference: list | None, check: list) -> float | None:
+    """Return the largest difference of a logit on the rows in common."""
+    if not reference or not check:
+        return None
+    ours = dict(zip(reference[0]["rows"], reference[0]["logits"], strict=True))
+    theirs = zip(check[0]["rows"], check[0]["logits"], strict=True)
+    each = [
+        np.abs(np.subtract(ours[row], logits)).max()
+        for row, logits in theirs
+        if row in ours
+    ]
+    return float(f"{max(each):.1e}") if each else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

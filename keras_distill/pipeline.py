@@ -1,6 +1,6 @@
 """The stages in order, and what the result of each depends on."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ _VOCABULARY_KEYS = (
     "min_count",
     "word_pieces",
 )
+
+# Bad data is to be found before the long import.
+_WITHOUT_TENSORFLOW = ("data", "teacher", "augment")
 
 
 class Pipeline:
@@ -62,9 +65,6 @@ class Pipeline:
             for name in STAGES:
                 if name not in wanted:
                     continue
-                # Bad data is to be found before the long import.
-                if name not in ("data", "teacher", "augment"):
-                    import_tensorflow()
                 self.folder.run(name)
 
     def _stages(self) -> list[Stage]:
@@ -111,8 +111,15 @@ class Pipeline:
             ),
         )
         return [
-            Stage(name, folder, settings[name], *others)
-            for name, folder, *others in rows
+            Stage(
+                name,
+                folder,
+                settings[name],
+                needs,
+                do if name in _WITHOUT_TENSORFLOW else _with_tensorflow(do),
+                *others,
+            )
+            for name, folder, needs, do, *others in rows
         ]
 
     def _settings(self) -> dict[str, dict[str, Any]]:
@@ -164,3 +171,13 @@ class Pipeline:
 
         files = find_glue_files(self.task.name, folder)
         return {split: file_identity(path) for split, path in files.items()}
+
+
+def _with_tensorflow(work: Callable[[Path], None]) -> Callable[[Path], None]:
+    """Import TensorFlow when the work is done, not when it is skipped."""
+
+    def do(place: Path) -> None:
+        import_tensorflow()
+        work(place)
+
+    return do

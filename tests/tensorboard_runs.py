@@ -112,5 +112,3 @@ def trials():
 def write_trials(run, content=None):
     content = trials() if content is None else content
     write_json(run / "tuning" / "trials.json", content)
-
-

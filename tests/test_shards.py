@@ -5,9 +5,8 @@ import tensorflow as tf
 
 from keras_distill.errors import UserError
 from keras_distill.transfer_set.manifest import Manifest
+from keras_distill.transfer_set.shard_info import ShardInfo, check_shard
 from keras_distill.transfer_set.shards import (
-    ShardInfo,
-    check_shard,
     inspect_shard,
     read_shard,
     shard_name,

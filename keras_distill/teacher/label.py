@@ -18,12 +18,8 @@ from keras_distill.transfer_set.record import (
     SOURCE_NAMES,
     encode,
 )
-from keras_distill.transfer_set.shards import (
-    ShardInfo,
-    check_shard,
-    shard_name,
-    write_shard,
-)
+from keras_distill.transfer_set.shard_info import ShardInfo, check_shard
+from keras_distill.transfer_set.shards import shard_name, write_shard
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,11 @@ from typing import Any
 
 from keras_distill.errors import UserError
 from keras_distill.files import read_json, write_json
-from keras_distill.transfer_set.record import SCHEMA_VERSION
-from keras_distill.transfer_set.shards import ShardInfo, check_shard
+from keras_distill.transfer_set.shard_info import (
+    SCHEMA_VERSION,
+    ShardInfo,
+    check_shard,
+)
 
 MANIFEST_NAME = "manifest.json"
 

@@ -12,8 +12,6 @@ import tensorflow as tf
 from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
 
-SCHEMA_VERSION = 1
-
 ORIGINAL = 0
 AUGMENTED = 1
 UNLABELED = 2

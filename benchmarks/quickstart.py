@@ -1,0 +1,47 @@
+"""Time the whole quick start, stage by stage.
+
+    python benchmarks/quickstart.py --output results/bench/quickstart.json
+
+Runs `train.py` as a new user would, into a temporary folder, and reads the
+seconds of each stage from its results.json. What is left over is starting,
+checking and the tables at the end.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from measuring import machine, parser, table, write
+from processes import run_sampled
+
+from keras_distill.files import read_json
+
+
+def main() -> int:
+    """Run, print, write."""
+    options = parser(__doc__)
+    options.add_argument(
+        "arguments", nargs="*", help="for train.py, after -- (none: as it is)"
+    )
+    options = options.parse_args()
+    result = machine("tensorflow", "keras", "transformers")
+    with tempfile.TemporaryDirectory() as place:
+        run = Path(place) / "quick"
+        took = run_sampled(
+            ["train.py", *options.arguments, "--output-dir", str(run)]
+        )
+        results = read_json(run / "results.json")
+    stages = results["seconds"]
+    result |= {
+        "seconds": stages
+        | {"everything else": round(took["seconds"] - sum(stages.values()), 1)},
+        "total": took,
+        "transfer_set_rows": sum(results["transfer_set"]["rows"].values()),
+    }
+    print(table(result["seconds"] | took))
+    write(result, options.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -22,6 +22,8 @@ from keras_distill.files import write_json
 from keras_distill.tasks import QUICK_TEACHER
 
 OURS = "sorted by length (ours)"
+# Tokens of the product that the machine's limit is measured with.
+BATCH = 8192
 
 
 def main() -> int:
@@ -66,10 +68,58 @@ def main() -> int:
             ["label"],
             options.threads,
         )
+        kernels = rows[OURS].get("facts", {}).get("kernels", [])
+        limit = contest(
+            [
+                Contender(
+                    "limit",
+                    "gemm.py",
+                    "limit",
+                    options={"shapes": products(kernels)},
+                )
+            ],
+            folder,
+            3,
+            ["measure"],
+            options.threads,
+        )["limit"]
     result["rows"] = report(rows)
+    if kernels:
+        result |= reached(rows, kernels, limit)
     print(rows_table(result["rows"]))
     write(result, options.output)
     return 0
+
+
+def products(kernels: list[list[int]]) -> dict[str, tuple[int, ...]]:
+    """Return the encoder's matrix products over a batch of tokens."""
+    return {
+        f"{BATCH} tokens x {inner} x {columns}": (1, BATCH, inner, columns)
+        for inner, columns in sorted({tuple(kernel) for kernel in kernels})
+    }
+
+
+def reached(
+    rows: dict[str, Any], kernels: list[list[int]], limit: dict[str, Any]
+) -> dict[str, Any]:
+    """Compare what ours computes a CPU second with plain float32 products.
+
+    Counted are the encoder's kernels over real tokens; attention itself,
+    one hundredth of it at these lengths, and padding are not.
+    """
+    flops = 2 * sum(inner * columns for inner, columns in kernels)
+    rate = median(rows[OURS]["label"], "real_tokens_per_cpu_s") * flops / 1e9
+    rates = {
+        shape: round(median(limit["measure"], shape), 1)
+        for shape in limit["measure"][0]
+    }
+    return {
+        "gflop_per_cpu_s": round(rate, 1),
+        "limit_gflop_per_cpu_s": rates,
+        "reached_of_limit": {
+            shape: round(rate / most, 3) for shape, most in rates.items()
+        },
+    }
 
 
 def report(rows: dict[str, Any]) -> dict[str, Any]:

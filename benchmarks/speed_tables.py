@@ -34,7 +34,8 @@ def inference(result: dict[str, Any]) -> str:
         "memory, MiB",
         "logits differ by",
     ]
-    return "\n\n".join([where(result), table(head, rows), reached(result)])
+    parts = [where(result), table(head, rows), reached(result)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def exact(name: str) -> bool:
@@ -105,7 +106,8 @@ def labelling(result: dict[str, Any]) -> str:
         else [name, f"missing: {row['missing']}"]
         for name, row in result["rows"].items()
     ]
-    return f"{where(result)}\n\n{table(head, rows)}"
+    parts = [where(result), table(head, rows), reached(result)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def augmentation(result: dict[str, Any]) -> str:
@@ -154,7 +156,7 @@ def quickstart(result: dict[str, Any]) -> str:
 def reached(figures: dict[str, Any]) -> str:
     """Say which part of the matrix products' rate ours reaches."""
     rates = figures.get("limit_gflop_per_cpu_s")
-    shares = figures["reached_of_limit"]
+    shares = figures.get("reached_of_limit")
     if not rates or not shares:
         return ""
     lines = [

@@ -27,6 +27,11 @@ class Labelling:
 
         self.facts = {"precision": runtime.set_precision(precision)}
         teacher = load_teacher(options["teacher"], ["0", "1"])
+        self.facts["kernels"] = [
+            list(weight.shape)
+            for weight in teacher.model.trainable_variables
+            if "encoder" in weight.name and len(weight.shape) == 2
+        ]
         texts = read_json(folder / "texts.json")
         encoded = encode(
             teacher.tokenizer,

@@ -25,6 +25,7 @@ from keras_distill.export.compress import (
 from keras_distill.export.compressor import Compressor, Score
 from keras_distill.export.fit import Fitter
 from keras_distill.export.interpreter import LiteStudent
+from keras_distill.export.packing import packed
 from keras_distill.export.trial import GraphStudent, Trial
 from keras_distill.export.weights import StudentWeights
 from keras_distill.files import read_json, write_json, write_text
@@ -34,7 +35,7 @@ from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import SPECIALS
 
 
-def student(words=60, width=12, units=4, seed=0, vocabulary=None):
+def student(words=60, width=12, units=4, seed=0, vocabulary=None, hidden=5):
     """A student of random weights; its words are w0, w1, ..."""
     rng = np.random.default_rng(seed)
 
@@ -48,7 +49,10 @@ def student(words=60, width=12, units=4, seed=0, vocabulary=None):
         kernel=some(width, 8 * units),
         recurrent_kernel=0.3 * some(2, units, 4 * units),
         bias=some(8 * units),
-        dense=((some(2 * units, 5), some(5)), (some(5, 2), some(2))),
+        dense=(
+            (some(2 * units, hidden), some(hidden)),
+            (some(hidden, 2), some(2)),
+        ),
         pair=False,
     )
     return Exported(weights, vocabulary, ["no", "yes"], True, 20)
@@ -429,6 +433,15 @@ def test_the_estimate_is_near_the_file_and_not_below(run, in_process, tmp_path):
     estimate = int8_bytes(load_exported(run / "student"))
     found = facts["student_int8.tflite"]["bytes"]
     assert found <= estimate < found + 24_000
+
+
+def test_the_estimate_of_the_papers_student_is_near_the_file():
+    # Its matrices are large enough to be quantised, with a scale for each
+    # column.
+    exported = student(words=3000, width=100, units=150, hidden=200)
+    model = tflite.convert_int8(exported)
+    found = len(packed(exported, model, takes_text=False))
+    assert found <= int8_bytes(exported) < found + 10_000
 
 
 def test_a_file_is_as_small_as_asked_for(run, in_process, capsys):

@@ -3,7 +3,7 @@
 import itertools
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -252,6 +252,19 @@ def _packed(form: str, exported: Exported, model: bytes) -> bytes:
     return packed(exported, model, takes_text=form == "student_text")
 
 
+def check_names(forms: Iterable[str]) -> None:
+    """Refuse what is none of `FORMS`.
+
+    Raises:
+        UserError: A name is not known.
+    """
+    for form in forms:
+        if form not in FORMS:
+            raise UserError(
+                f"--forms: found {form!r}, expected one of {', '.join(FORMS)}"
+            )
+
+
 def _check_forms(forms: Sequence[str] | None, exported: Exported) -> list[str]:
     """Return the forms to make, in the order of `FORMS`."""
     unfit = {}
@@ -263,11 +276,8 @@ def _check_forms(forms: Sequence[str] | None, exported: Exported) -> list[str]:
         unfit = dict.fromkeys(_MEDIAPIPE, reason)
     if forms is None:
         return [form for form in FORMS if form not in unfit]
+    check_names(forms)
     for form in forms:
-        if form not in FORMS:
-            raise UserError(
-                f"--forms: found {form!r}, expected one of {', '.join(FORMS)}"
-            )
         if form in unfit:
             raise UserError(f"--forms: {form} does not fit: {unfit[form]}")
     return [form for form in FORMS if form in forms]

@@ -43,6 +43,11 @@ def run(options: argparse.Namespace) -> None:
         saved_model=options.saved_model,
         window=options.window,
     )
+    # What the report tells is of the files that were there before.
+    if output.resolve() == own.resolve():
+        from keras_distill.report.refresh import refresh_exports
+
+        refresh_exports(options.run, facts)
     sys.stdout.writelines(f"{output / name}\n" for name in facts)
 
 

@@ -76,8 +76,8 @@ def collect_results(run_dir: Path, config: Config) -> dict[str, Any]:
     if config.baseline:
         folder = run_dir / "baseline"
         baseline = MeasuredStudent(folder, seeds, splits, timed, manifest)
-    first, rows = next((n, split.rows) for n, split in splits.items())
-    said = student.logits[first][0]
+    first = next(iter(splits))
+    rows, said = splits[first].rows, student.logits[first][0]
     coverage = read_json(run_dir / "vocabulary" / "coverage.json")
     vectors = config.student.embeddings
     return {

@@ -132,19 +132,25 @@ def describe(
     export = run_dir / "export"
     results = _read_if_there(run_dir / "results.json")
     measured = results.get("exports") or {}
-    models, bundles = [], []
+    models, bundles, rows = [], [], None
     for name, short, long in _BUNDLES:
         path = export / name
         if not path.is_file():
             continue
         words = _check_bundle(path, labels)
+        size = path.stat().st_size
+        known = measured.get(name) or {}
+        if known.get("bytes") != size:
+            # That was another file.
+            known = {}
+        rows = rows or known.get("rows")
         models.append(
             {
                 "name": short,
                 "title": long,
                 "file": f"models/{name}",
-                "bytes": path.stat().st_size,
-                "accuracy": (measured.get(name) or {}).get("accuracy"),
+                "bytes": size,
+                "accuracy": known.get("accuracy"),
             }
         )
         bundles.append(path)
@@ -169,7 +175,7 @@ def describe(
         "models": models,
         "words": words,
         "examples": task.get("examples", [])[:_MAX_EXAMPLES],
-        "facts": _sentences(results, models[0]["accuracy"] is not None),
+        "facts": _sentences(results, rows),
     }, bundles
 
 
@@ -236,8 +242,13 @@ def _tasks() -> dict[str, dict[str, Any]]:
     return json.loads((_HERE / "examples.json").read_text(encoding="utf-8"))
 
 
-def _sentences(results: dict[str, Any], measured: bool) -> str | None:
-    """Say what the model is, as far as the run knows."""
+def _sentences(results: dict[str, Any], rows: int | None) -> str | None:
+    """Say what the model is, as far as the run knows.
+
+    Args:
+        results: The content of the run's `results.json`.
+        rows: What the bundles were measured on; None when they were not.
+    """
     parameters = (results.get("student") or {}).get("parameters")
     teacher = (results.get("teacher") or {}).get("name")
     if not parameters or not teacher:
@@ -248,8 +259,7 @@ def _sentences(results: dict[str, Any], measured: bool) -> str | None:
     )
     # The first split is the one that exports are measured on.
     splits = [name for name in results.get("splits") or {} if name != "train"]
-    if measured and splits:
-        rows = results["splits"][splits[0]]["rows"]
+    if rows and splits:
         words += f" Accuracy is that on {rows:,} {splits[0]} texts."
     return words
 

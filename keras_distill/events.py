@@ -92,6 +92,32 @@ def rewritten(folder: Path, name: str) -> Iterator[None]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def replace_text(folder: Path, name: str, tag: str, text: str) -> None:
+    """Put another text into the place of one that a writer wrote.
+
+    Args:
+        folder: A folder of event files; it may be missing.
+        name: Of the writer, see `rewritten`.
+        tag: Of the text.
+        text: The new one.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    for path in Path(folder).glob(f"{_EVENTS}.{name}"):
+        with (
+            disk_errors(folder),
+            atomic_path(path) as temporary,
+            tf.io.TFRecordWriter(str(temporary)) as writer,
+        ):
+            for record in _whole_records(path):
+                event = tf.compat.v1.Event.FromString(record)
+                for value in event.summary.value:
+                    if value.tag == tag:
+                        value.tensor.CopyFrom(tf.make_tensor_proto(text))
+                writer.write(event.SerializeToString())
+
+
 @contextlib.contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
     """Turn errors while writing to a folder into one line for the user.

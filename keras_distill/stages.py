@@ -254,11 +254,16 @@ class StageWork:
         write_report(self._path, self._config, place)
 
     def report_fits(self, folder: Path) -> bool:
-        """Say whether the report's files are there and have all seeds."""
+        """Say whether the report is there, of all seeds and these exports."""
         if not all(map(Path.is_file, self._reports)):
             return False
-        seeds = read_json(self._reports[0])["student"]["seeds"]
-        return seeds == self._config.seeds
+        results = read_json(self._reports[0])
+        exports = results.get("exports") or {}
+        return results["student"]["seeds"] == self._config.seeds and all(
+            exports[path.name]["bytes"] == path.stat().st_size
+            for path in (self._path / "export").glob("*.tflite")
+            if path.name in exports
+        )
 
     @property
     def _reports(self) -> tuple[Path, Path]:

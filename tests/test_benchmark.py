@@ -123,6 +123,16 @@ class TestARun:
         values = measured["contenders"][file.name]
         assert values["bytes"] == file.stat().st_size
 
+    def test_all_that_is_opened_from_files_has_a_load_time(self, measured):
+        for name, values in measured["contenders"].items():
+            assert values["load_seconds"] > 0, name
+        # The stock model's file holds the same numbers as the student's.
+        keras, stock = (
+            measured["contenders"][name]["bytes"]
+            for name in ("keras", "stock_lstm")
+        )
+        assert 0.5 < stock / keras < 2
+
     def test_the_teacher_s_tables_are_no_parameters_of_its_body(
         self, measured, tiny_bert
     ):

@@ -140,6 +140,16 @@ class TestNoteLatencies:
         assert exports["saved_model"]["accuracy"] is None
         assert exports["saved_model"]["bytes"] == 1_500_000
 
+    def test_an_accuracy_of_another_file_is_not_kept(self, tmp_path, result):
+        path = tmp_path / "results.json"
+        old = {"bytes": 9_000_000, "accuracy": 0.9, "rows": 872}
+        path.write_text(json.dumps({"exports": {"saved_model": old}}))
+        note_latencies(path, result)
+        form = json.loads(path.read_text())["exports"]["saved_model"]
+        assert form["accuracy"] is None and form["rows"] is None
+        assert form["bytes"] == 1_500_000
+        assert form["latency_ms_p50"] == 0.2
+
     def test_a_run_without_results_is_left_so(self, tmp_path, result):
         note_latencies(tmp_path / "results.json", result)
         assert not list(tmp_path.iterdir())

@@ -71,6 +71,21 @@ class TestStratified:
         )
         assert max(found[0]) < 10 and min(found[-1]) > 50
 
+    def test_a_part_of_a_batch_is_as_long_as_the_batch(self):
+        # Each batch has rows of 1, 2, ... 60 words: wide, as long texts are.
+        rows = [("w " * (place % 60 + 1),) for place in range(600)]
+        batches = [np.arange(start, start + 60) for start in range(0, 600, 60)]
+        taken = stratified(batches, 48, 8)
+        assert [len(batch) for batch in taken] == [6] * 8
+        for found in lengths(rows, taken):
+            assert abs(np.mean(found) - 30.5) < 1
+            assert min(found) < 10 and max(found) > 50
+
+    def test_the_last_batch_may_have_fewer_rows(self):
+        batches = sorted_batches(sentences(105), 50)
+        taken = stratified(batches, 60, 3)
+        assert [len(set(batch)) for batch in taken] == [20, 20, 5]
+
     def test_one_row_of_each_stratum_is_the_least(self):
         taken = stratified(sorted_batches(sentences(1000), 100), 0, 8)
         assert [len(batch) for batch in taken] == [1] * 8

@@ -11,6 +11,8 @@ from keras_distill.errors import UserError
 from keras_distill.files import write_json
 
 FLOAT = "student_mediapipe.tflite"
+# Of a slow form half the rows are enough.
+MEASURED = {"accuracy": 0.7375, "rows": 700}
 
 
 def pack_bundle(path, labels, start=b"\x1c\0\0\0TFL3"):
@@ -20,6 +22,10 @@ def pack_bundle(path, labels, start=b"\x1c\0\0\0TFL3"):
     with zipfile.ZipFile(path, "a") as packed:
         packed.writestr("labels.txt", "".join(f"{x}\n" for x in labels))
         packed.writestr("text.json", '{"max_length": 20}')
+
+
+def size(run):
+    return (run / "export" / FLOAT).stat().st_size
 
 
 class TestBuild:
@@ -32,7 +38,7 @@ class TestBuild:
                 "student": {"parameters": 2_420_000},
                 "teacher": {"name": "models/bert-large-uncased"},
                 "splits": {"train": {"rows": 880}, "test": {"rows": 1400}},
-                "exports": {FLOAT: {"accuracy": 0.7375}},
+                "exports": {FLOAT: {**MEASURED, "bytes": size(run)}},
             },
         )
         facts, bundles = build.describe(run)
@@ -51,9 +57,25 @@ class TestBuild:
         ]
         assert facts["facts"] == (
             "A BiLSTM of 2.42 million parameters, distilled from "
-            "bert-large-uncased. Accuracy is that on 1,400 test texts."
+            "bert-large-uncased. Accuracy is that on 700 test texts."
         )
         assert "Worth every penny." in facts["examples"]
+
+    def test_an_accuracy_of_another_file_is_not_told(self, tmp_path):
+        run = make_run(tmp_path / "run", "quick")
+        pack_bundle(run / "export" / FLOAT, ["negative", "positive"])
+        write_json(
+            run / "results.json",
+            {
+                "student": {"parameters": 2_420_000},
+                "teacher": {"name": "bert-large-uncased"},
+                "splits": {"test": {"rows": 1400}},
+                "exports": {FLOAT: {**MEASURED, "bytes": size(run) + 1}},
+            },
+        )
+        facts, _ = build.describe(run)
+        assert facts["models"][0]["accuracy"] is None
+        assert "Accuracy" not in facts["facts"]
 
     def test_own_data_are_not_put_on_the_page(self, tmp_path):
         run = make_run(tmp_path / "run")

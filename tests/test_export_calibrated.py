@@ -11,6 +11,8 @@ from keras_distill import predict
 from keras_distill.calibration import fit_temperature
 from keras_distill.data.examples import Example
 from keras_distill.data.splits_io import write_examples
+from keras_distill.export import __main__ as command
+from keras_distill.export import exporter
 from keras_distill.export.calibrated import calibrate, stored_temperature
 from keras_distill.export.run_data import selection_rows, word_counts
 from keras_distill.files import read_json, write_json
@@ -86,6 +88,59 @@ def test_words_are_counted_as_the_student_reads_them(tmp_path):
     assert counts == {"good": 2, "film": 2, ",": 1, "cannot": 1}
     assert word_counts(run / "student", lower_case=False)["FILM"] == 1
     assert word_counts(tmp_path / "moved" / "student", True) is None
+
+
+@pytest.fixture
+def exported(monkeypatch):
+    """Run the command without its conversions; give the temperature."""
+
+    def run(*arguments):
+        asked = []
+        monkeypatch.setattr(
+            exporter,
+            "export_student",
+            lambda *_, temperature, **__: asked.append(temperature) or {},
+        )
+        assert command.main([str(argument) for argument in arguments]) == 0
+        return asked[0]
+
+    return run
+
+
+def test_the_command_fits_a_temperature_where_none_is_kept(tmp_path, exported):
+    run = with_data(make_run(tmp_path / "run"))
+    temperature = exported(run)
+    logits = StudentPredictor.load(run / "student").logits(TEXTS)
+    assert temperature == fit_temperature(logits, np.array(LABELS))
+    assert stored_temperature(run / "export") == temperature
+    # The one that is there is kept.
+    write_json(run / "export" / "calibration.json", {"temperature": 3.0})
+    assert exported(run) == 3.0
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_temperature_lies_beside_the_files(tmp_path, exported, kept):
+    run = with_data(make_run(tmp_path / "run"))
+    notes = {"temperature": 3.0, "rows": 60}
+    if kept:
+        write_json(run / "export" / "calibration.json", notes)
+    temperature = exported(run, "--output", tmp_path / "there")
+    assert stored_temperature(tmp_path / "there") == temperature
+    # What the run itself answers with is not changed by that.
+    assert stored_temperature(run / "export") == (3.0 if kept else None)
+    if kept:
+        assert read_json(tmp_path / "there" / "calibration.json") == notes
+
+
+def test_the_command_says_that_no_temperature_can_be_fitted(
+    tmp_path, exported, capsys
+):
+    run = make_run(tmp_path / "run")
+    assert exported(run) == 1
+    errors = capsys.readouterr().err
+    assert "no selection split, probabilities stay uncalibrated" in errors
+    assert errors.count("\n") == 1
+    assert not (run / "export").exists()
 
 
 def answers(monkeypatch, capsys, folder, *texts):

@@ -1,4 +1,5 @@
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from keras_distill.export.compress import (
 from keras_distill.export.compressor import Compressor, Score
 from keras_distill.export.fit import Fitter
 from keras_distill.export.interpreter import LiteStudent
+from keras_distill.export.packing import packed
 from keras_distill.export.trial import GraphStudent, Trial
 from keras_distill.export.weights import StudentWeights
 from keras_distill.files import read_json, write_json, write_text
@@ -34,7 +36,7 @@ from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import SPECIALS
 
 
-def student(words=60, width=12, units=4, seed=0, vocabulary=None):
+def student(words=60, width=12, units=4, seed=0, vocabulary=None, hidden=5):
     """A student of random weights; its words are w0, w1, ..."""
     rng = np.random.default_rng(seed)
 
@@ -48,7 +50,10 @@ def student(words=60, width=12, units=4, seed=0, vocabulary=None):
         kernel=some(width, 8 * units),
         recurrent_kernel=0.3 * some(2, units, 4 * units),
         bias=some(8 * units),
-        dense=((some(2 * units, 5), some(5)), (some(5, 2), some(2))),
+        dense=(
+            (some(2 * units, hidden), some(hidden)),
+            (some(hidden, 2), some(2)),
+        ),
         pair=False,
     )
     return Exported(weights, vocabulary, ["no", "yes"], True, 20)
@@ -431,6 +436,15 @@ def test_the_estimate_is_near_the_file_and_not_below(run, in_process, tmp_path):
     assert found <= estimate < found + 24_000
 
 
+def test_the_estimate_of_the_papers_student_is_near_the_file():
+    # Its matrices are large enough to be quantised, with a scale for each
+    # column.
+    exported = student(words=3000, width=100, units=150, hidden=200)
+    model = tflite.convert_int8(exported)
+    found = len(packed(exported, model, takes_text=False))
+    assert found <= int8_bytes(exported) < found + 10_000
+
+
 def test_a_file_is_as_small_as_asked_for(run, in_process, capsys):
     whole = int8_bytes(load_exported(run / "student"))
     most = whole - 60_000
@@ -446,18 +460,50 @@ def test_a_file_is_as_small_as_asked_for(run, in_process, capsys):
     lite = LiteStudent(path)
     assert len(lite.tokenizer) == facts["words"]
     assert in_process == [(facts["words"], facts["width"])]
+    assert_measured(run, path)
+
+
+def assert_measured(run, path):
+    """The facts have what the finished file answers to the selection."""
+    facts = read_json(path.parent / "exports.json")[path.name]
     rows = [
         json.loads(line)
         for line in _unzipped(run / "data" / "select.jsonl.gz").splitlines()
     ]
-    logits, _ = lite.answers([[row["text_a"] for row in rows]])
-    right = np.mean(logits.argmax(axis=1) == [row["label"] for row in rows])
-    reference = StudentPredictor.load(run / "student").logits(
-        [row["text_a"] for row in rows]
+    texts = [row["text_a"] for row in rows]
+    labels = [row["label"] for row in rows]
+    said = (
+        StudentPredictor.load(run / "student").logits(texts),
+        LiteStudent(path).answers([texts])[0],
     )
-    before = np.mean(reference.argmax(axis=1) == [row["label"] for row in rows])
-    # One or two rows may fall otherwise than in the estimate.
-    assert facts["points"] == pytest.approx(100 * (before - right), abs=2.1)
+    before, after = (np.mean(one.argmax(axis=1) == labels) for one in said)
+    assert facts["rows"] == len(rows)
+    assert facts["accuracy"] == after
+    assert facts["points"] == pytest.approx(100 * (before - after))
+
+
+def test_a_whole_student_that_fits_is_measured_too(
+    run, in_process, tmp_path, capsys
+):
+    arguments = ["--forms", "student_int8", "--max-size-mb", "1"]
+    arguments += ["--output", str(tmp_path)]
+    assert command.main([str(run), *arguments]) == 0
+    path = tmp_path / "student_int8.tflite"
+    assert "words" not in read_json(tmp_path / "exports.json")[path.name]
+    assert_measured(run, path)
+    assert "student_int8.tflite: " in (errors := capsys.readouterr().err)
+    assert "% on 100 rows of the selection split (" in errors
+
+
+def test_a_cost_that_cannot_be_measured_is_said(
+    made, in_process, tmp_path, caplog
+):
+    with caplog.at_level(logging.WARNING):
+        facts = exporter.export_student(
+            made[False], tmp_path, forms=["student_int8"], max_size_mb=1
+        )
+    assert facts["student_int8.tflite"]["points"] is None
+    assert "what the files cost is not known" in caplog.text
 
 
 def test_an_estimate_that_was_too_low_is_mended(

@@ -17,10 +17,10 @@ from report_runs import (
 from keras_distill import metrics
 from keras_distill.config import config_from_dict
 from keras_distill.errors import UserError
+from keras_distill.export import forms as forms_module
 from keras_distill.export.forms import Form
 from keras_distill.files import read_json, write_json
-from keras_distill.report import results as results_module
-from keras_distill.report import students
+from keras_distill.report import exports, students
 from keras_distill.report.results import collect_results
 from keras_distill.report.rows import read_rows
 from keras_distill.student.dataset import evaluation_dataset
@@ -89,8 +89,8 @@ def other(tmp_path_factory, short_timing):
         Form("slow", 97, same, slow=True),
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(results_module, "_SLOW_ROWS", 3)
-        patch.setattr(results_module, "exported_forms", lambda _: forms)
+        patch.setattr(forms_module, "_SLOW_ROWS", 3)
+        patch.setattr(exports, "exported_forms", lambda _: forms)
         return collect_results(folder, config)
 
 
@@ -256,11 +256,24 @@ def test_every_export_is_asked_about_the_first_split(other):
     assert turned["bytes"] == 98
 
 
-def test_a_slow_export_is_asked_about_the_first_rows(other):
+def test_a_slow_export_is_asked_about_rows_from_end_to_end(other):
     exports = other["exports"]
     assert exports["slow"]["rows"] == 3
     assert exports["slow"]["max_abs_logit_difference"] < 1e-5
     assert exports["same"]["rows"] == other["splits"]["test"]["rows"] > 3
+
+
+def test_a_slow_form_is_measured_on_1000_rows_at_most():
+    slow, fast = (Form("any", 1, None, slow=slow) for slow in (True, False))
+
+    def asked(form, rows):
+        return np.arange(rows)[form.measured(rows)]
+
+    # Files are often sorted by label.
+    np.testing.assert_array_equal(asked(slow, 1400), np.arange(0, 1400, 2))
+    assert len(asked(slow, 1000)) == 1000
+    assert len(asked(slow, 0)) == 0
+    assert len(asked(fast, 1400)) == 1400
 
 
 def test_latencies_are_those_that_the_benchmark_measured_on_the_file(other):

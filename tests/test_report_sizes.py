@@ -219,6 +219,8 @@ def test_the_card_shows_what_smaller_files_cost():
     text = card("report/size_accuracy.png", sizes=SIZES)
     assert "| 4.0 MB | 14,000 | 200 | 86.0 | 1.0 |" in text
     assert "--max-size-mb" in text
+    line = " ".join(text.split())
+    assert "No file was made for this table: sizes are estimated" in line
     assert re.search(r"!\[[^\]]+\]\(report/size_accuracy\.png\)", text)
     assert "![" not in card(sizes=SIZES)
     assert "--max-size-mb" not in card()

@@ -28,19 +28,26 @@ def run(options: argparse.Namespace) -> None:
 
     student_dir = find_student(options.run)
     import_tensorflow()
-    from keras_distill.export.calibrated import stored_temperature
-    from keras_distill.export.exporter import export_student
+    from keras_distill.export.calibrated import export_temperature
+    from keras_distill.export.exporter import check_names, export_student
 
-    output = options.output or options.run / "export"
+    own = options.run / "export"
+    output = options.output or own
+    check_names(options.forms or ())
     facts = export_student(
         student_dir,
         output,
         forms=options.forms,
-        temperature=stored_temperature(options.run / "export") or 1.0,
+        temperature=export_temperature(student_dir, own, output),
         max_size_mb=options.max_size_mb,
         saved_model=options.saved_model,
         window=options.window,
     )
+    # What the report tells is of the files that were there before.
+    if output.resolve() == own.resolve():
+        from keras_distill.report.refresh import refresh_exports
+
+        refresh_exports(options.run, facts)
     sys.stdout.writelines(f"{output / name}\n" for name in facts)
 
 

@@ -52,6 +52,33 @@ def calibrate(student_dir: Path, export_dir: Path) -> float:
     return temperature
 
 
+def export_temperature(
+    student_dir: Path, export_dir: Path, output_dir: Path
+) -> float:
+    """Return the temperature to export a run's student with.
+
+    The one that the run's exports have; where they have none it is fitted.
+    `calibration.json` is then in the output folder, too.
+
+    Args:
+        student_dir: The student, in its run.
+        export_dir: The run's `export` folder.
+        output_dir: Where the files are made.
+
+    Raises:
+        UserError: See `stored_temperature` and `calibrate`.
+    """
+    export_dir, output_dir = Path(export_dir), Path(output_dir)
+    temperature = stored_temperature(export_dir)
+    if temperature is None:
+        return calibrate(student_dir, output_dir)
+    if output_dir.absolute() != export_dir.absolute():
+        write_json(
+            output_dir / CALIBRATION, read_json(export_dir / CALIBRATION)
+        )
+    return temperature
+
+
 def stored_temperature(export_dir: Path) -> float | None:
     """Return the temperature that a run's exports have.
 

@@ -3,7 +3,7 @@
 import itertools
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from keras_distill.export.mediapipe_text import written_spellings
 from keras_distill.export.packing import packed
 from keras_distill.export.run_data import run_examples
 from keras_distill.export.saved_model import VARIANTS, export_saved_model
+from keras_distill.export.selection_cost import selection_cost
 from keras_distill.export.trial import GraphStudent
 from keras_distill.export.verify import (
     FLOAT16,
@@ -79,8 +80,8 @@ def export_student(
 
     Returns:
         For each file's name its `bytes` and `max_abs_logit_difference` to
-        the Keras model; of a smaller student also `words`, `width`, and
-        `points`: of accuracy on the selection split that it costs.
+        the Keras model; of a smaller student also `words` and `width`; with
+        `max_size_mb` what `selection_cost` measures on the finished files.
 
     Raises:
         UserError: The student cannot be read or made so small; a form does
@@ -104,6 +105,9 @@ def export_student(
         budget = int(1e6 * max_size_mb)
         fitter = Fitter(exported, student_dir, wanted, budget)
         facts = _export_within(fitter, exported, output_dir, proof, real)
+        files = [output_dir / name for name in facts]
+        for name, cost in selection_cost(student, student_dir, files).items():
+            facts[name] |= cost
     else:
         facts = _export_all(wanted, exported, output_dir, proof, saved_model)
     notes = output_dir / NOTES
@@ -151,8 +155,8 @@ def _export_within(
             fitter.tighten(error.args[0])
             continue
         for values in facts.values() if found else ():
-            for name in ("words", "width", "points"):
-                values[name] = getattr(found.best, name)
+            values["words"] = found.best.words
+            values["width"] = found.best.width
         return facts
 
 
@@ -252,6 +256,19 @@ def _packed(form: str, exported: Exported, model: bytes) -> bytes:
     return packed(exported, model, takes_text=form == "student_text")
 
 
+def check_names(forms: Iterable[str]) -> None:
+    """Refuse what is none of `FORMS`.
+
+    Raises:
+        UserError: A name is not known.
+    """
+    for form in forms:
+        if form not in FORMS:
+            raise UserError(
+                f"--forms: found {form!r}, expected one of {', '.join(FORMS)}"
+            )
+
+
 def _check_forms(forms: Sequence[str] | None, exported: Exported) -> list[str]:
     """Return the forms to make, in the order of `FORMS`."""
     unfit = {}
@@ -263,11 +280,8 @@ def _check_forms(forms: Sequence[str] | None, exported: Exported) -> list[str]:
         unfit = dict.fromkeys(_MEDIAPIPE, reason)
     if forms is None:
         return [form for form in FORMS if form not in unfit]
+    check_names(forms)
     for form in forms:
-        if form not in FORMS:
-            raise UserError(
-                f"--forms: found {form!r}, expected one of {', '.join(FORMS)}"
-            )
         if form in unfit:
             raise UserError(f"--forms: {form} does not fit: {unfit[form]}")
     return [form for form in FORMS if form in forms]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from keras_distill.errors import UserError
 from keras_distill.export.bundle import Exported
-from keras_distill.export.compress import file_bytes
+from keras_distill.export.compress import column_bytes, file_bytes
 from keras_distill.export.compressor import Compressed, Compressor
 from keras_distill.export.mediapipe_text import bundle_vocabulary
 from keras_distill.export.run_data import selection_rows, word_counts
@@ -146,6 +146,8 @@ def _bundle_bytes(exported: Exported, wanted: Sequence[str]) -> int:
     vocabulary, rows = bundle_vocabulary(exported)
     more = vocabulary[len(exported.vocabulary) :]
     lines = sum(len(f"{word}\n".encode()) for word in more)
-    # The converter leaves these in float32 there.
-    dense = sum(kernel.size for kernel, _ in exported.weights.dense)
-    return _BUNDLE + lines + (4 * len(rows) if more else 0) + 3 * dense
+    # The converter leaves these in float32 there, and gives all other
+    # matrices a single scale.
+    dense = 3 * sum(kernel.size for kernel, _ in exported.weights.dense)
+    dense = max(0, dense - column_bytes(exported))
+    return _BUNDLE + lines + (4 * len(rows) if more else 0) + dense

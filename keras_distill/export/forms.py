@@ -15,6 +15,8 @@ from keras_distill.export.saved_model import TEXTS, folder_bytes
 from keras_distill.student.predictor import StudentPredictor
 
 _BATCH = 512
+# So many rows are enough of a form that takes long.
+_SLOW_ROWS = 1000
 
 Logits = Callable[
     [Sequence[Sequence[str]], Callable[[int], object]], np.ndarray
@@ -41,6 +43,15 @@ class Form:
     logits: Logits
     centred: bool = False
     slow: bool = False
+
+    def measured(self, rows: int) -> slice:
+        """Return which of so many rows it is measured on.
+
+        All of them; of a slow form at most 1,000, from all of the file:
+        files are often sorted by label.
+        """
+        step = -(-rows // _SLOW_ROWS) if self.slow else 1
+        return slice(None, None, max(1, step))
 
 
 def keras_form(student: StudentPredictor, student_dir: Path) -> Form:
@@ -86,8 +97,7 @@ def lite_forms(export_dir: Path) -> Iterable[Form]:
     for path in sorted(export_dir.glob("student*.tflite")):
         if path.name.startswith("student_mediapipe"):
             continue
-        student = LiteStudent(path)
-        yield Form(path.name, path.stat().st_size, partial(_lite, student))
+        yield file_form(path)
 
 
 def mediapipe_forms(export_dir: Path) -> Iterable[Form]:
@@ -97,14 +107,25 @@ def mediapipe_forms(export_dir: Path) -> Iterable[Form]:
         UserError: One is damaged or no export of a student.
     """
     for path in sorted(export_dir.glob("student_mediapipe*.tflite")):
-        student = MediaPipeStudent(path)
-        yield Form(
-            path.name,
-            path.stat().st_size,
-            partial(_mediapipe, student),
-            centred=True,
-            slow=True,
-        )
+        yield file_form(path)
+
+
+def file_form(path: Path) -> Form:
+    """Open a TFLite file or a MediaPipe bundle.
+
+    Raises:
+        UserError: It is damaged or no export of a student.
+    """
+    size = path.stat().st_size
+    if not path.name.startswith("student_mediapipe"):
+        return Form(path.name, size, partial(_lite, LiteStudent(path)))
+    return Form(
+        path.name,
+        size,
+        partial(_mediapipe, MediaPipeStudent(path)),
+        centred=True,
+        slow=True,
+    )
 
 
 # One function for each kind of export; a new kind is one more here.

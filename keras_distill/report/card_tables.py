@@ -108,9 +108,9 @@ def cost_section(
                     [
                         f"`{name}`",
                         wording.size(values["bytes"]),
-                        f"{values['rows']:,}",
+                        _number(values.get("rows"), ",d"),
                         wording.percent(values["accuracy"]),
-                        f"{values['max_abs_logit_difference']:.1e}",
+                        _number(values["max_abs_logit_difference"], ".1e"),
                     ]
                     for name, values in results["exports"].items()
                 ],
@@ -131,7 +131,10 @@ def _smaller(results: dict[str, Any]) -> list[str]:
             "Smaller int8 files, made by `python -m keras_distill.export RUN "
             "--max-size-mb N`, which keeps fewer words and narrower vectors, "
             "chosen on the selection split; accuracy on "
-            f"{split}, and how many points that is below the whole student:"
+            f"{split}, and how many points that is below the whole student. "
+            "No file was made for this table: sizes are estimated, and "
+            "accuracies computed with the word vectors rounded as in the file, "
+            "all other weights as they are."
         ),
         markdown_table(
             ["size", "words", "vector", "accuracy", "points below"],
@@ -169,8 +172,8 @@ def _splits(results: dict[str, Any]) -> list[str]:
     return [name for name in results["splits"] if name != "train"]
 
 
-def _number(value: float | None) -> str:
-    return wording.UNKNOWN if value is None else f"{value:.3f}"
+def _number(value: float | None, form: str = ".3f") -> str:
+    return wording.UNKNOWN if value is None else format(value, form)
 
 
 def code(text: str) -> str:

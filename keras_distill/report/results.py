@@ -11,14 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 import keras_distill
-from keras_distill.calibration import expected_calibration_error
 from keras_distill.config import STAGES, Config
-from keras_distill.export.calibrated import stored_temperature
-from keras_distill.export.forms import exported_forms
-from keras_distill.export.mediapipe_interpreter import centred
 from keras_distill.files import read_json
-from keras_distill.metrics import accuracy, classification_metrics
-from keras_distill.progress import progress
+from keras_distill.metrics import classification_metrics
+from keras_distill.report.exports import (
+    calibration_facts,
+    measure_exports,
+)
 from keras_distill.report.gain import paired_gain
 from keras_distill.report.rows import read_rows
 from keras_distill.report.sizes import measure_sizes
@@ -26,15 +25,12 @@ from keras_distill.report.splits import Split, read_splits
 from keras_distill.report.students import MeasuredStudent
 from keras_distill.run import stage_seconds
 from keras_distill.search.records import tuning_facts
-from keras_distill.student.predictor import softmax
 from keras_distill.tasks import get_task
 from keras_distill.transfer_set.manifest import Manifest
 
 SCHEMA_VERSION = 1
 
 _TIMED_ROWS = 20_000
-# So many rows are enough of an export that takes long.
-_SLOW_ROWS = 1000
 _WEIGHTS = ("*.safetensors", "*.h5")
 
 
@@ -80,6 +76,8 @@ def collect_results(run_dir: Path, config: Config) -> dict[str, Any]:
     if config.baseline:
         folder = run_dir / "baseline"
         baseline = MeasuredStudent(folder, seeds, splits, timed, manifest)
+    first = next(iter(splits))
+    rows, said = splits[first].rows, student.logits[first][0]
     coverage = read_json(run_dir / "vocabulary" / "coverage.json")
     vectors = config.student.embeddings
     return {
@@ -113,11 +111,9 @@ def collect_results(run_dir: Path, config: Config) -> dict[str, Any]:
             "rows": manifest.counts,
             "padding_ratio": manifest.padding_ratio,
         },
-        "exports": _exports(run_dir, student, splits),
-        "sizes": measure_sizes(
-            run_dir / "student", next(iter(splits.values())).rows
-        ),
-        "calibration": _calibration(run_dir, student, splits),
+        "exports": measure_exports(run_dir, rows, said),
+        "sizes": measure_sizes(run_dir / "student", rows),
+        "calibration": calibration_facts(run_dir, rows.labels, said),
         "tuning": tuning_facts(run_dir),
         "seconds": _seconds(run_dir),
         "resumed_stages": _resumed_stages(run_dir),
@@ -185,74 +181,6 @@ def _gain(
             )
     first = next(iter(splits))
     return {**by_split[first], "split": first, "by_split": by_split}
-
-
-def _exports(
-    run_dir: Path, student: MeasuredStudent, splits: Mapping[str, Split]
-) -> dict[str, Any]:
-    """Ask every export about the first split."""
-    folder = run_dir / "export"
-    facts = {}
-    if (folder / "exports.json").is_file():
-        facts = read_json(folder / "exports.json")
-    name, split = next(iter(splits.items()))
-    results = {}
-    for form in exported_forms(folder):
-        most = _SLOW_ROWS if form.slow else None
-        columns = [column[:most] for column in split.rows.columns]
-        labels = split.rows.labels[:most]
-        known = labels >= 0
-        with progress(len(labels), f"measuring {form.name}", "rows") as bar:
-            logits = form.logits(columns, bar.update)
-        expected = student.logits[name][0][:most]
-        if form.centred:
-            expected = centred(expected)
-        # The export was proved on awkward texts, these are ordinary ones.
-        differences = [
-            float(np.max(np.abs(logits - expected))),
-            facts.get(form.name, {}).get("max_abs_logit_difference", 0.0),
-        ]
-        results[form.name] = {
-            "bytes": form.bytes,
-            "max_abs_logit_difference": max(differences),
-            "accuracy": (
-                accuracy(logits[known], labels[known]) if known.any() else None
-            ),
-            "rows": len(labels),
-            **_latency(run_dir, form.name, form.bytes),
-        }
-    return results
-
-
-def _latency(run_dir: Path, name: str, size: int) -> dict[str, float | None]:
-    """Return what the benchmark command measured, if it was this file."""
-    path = run_dir / "benchmark" / "benchmark.json"
-    found = {"ms_p50": None, "ms_p99": None}
-    if path.is_file():
-        measured = read_json(path)["contenders"].get(name)
-        if measured and measured["bytes"] == size:
-            found = measured["latency"]["20"]
-    return {f"latency_{key}": found[key] for key in ("ms_p50", "ms_p99")}
-
-
-def _calibration(
-    run_dir: Path, student: MeasuredStudent, splits: Mapping[str, Split]
-) -> dict[str, float | None]:
-    """Return the export's temperature, and its effect on the first split."""
-    temperature = stored_temperature(run_dir / "export")
-    name, split = next(iter(splits.items()))
-    errors = [None, None]
-    if temperature is not None and np.any(split.rows.labels >= 0):
-        logits = student.logits[name][0]
-        errors = [
-            expected_calibration_error(softmax(scaled), split.rows.labels)
-            for scaled in (logits, logits / temperature)
-        ]
-    return {
-        "temperature": temperature,
-        "ece_before": errors[0],
-        "ece_after": errors[1],
-    }
 
 
 def _seconds(run_dir: Path) -> dict[str, float]:

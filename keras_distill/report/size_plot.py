@@ -48,7 +48,7 @@ def plot_sizes(results: dict[str, Any], output_dir: Path) -> Path | None:
         color="#0072B2",
         marker="o",
         markersize=4,
-        label="int8, as --max-size-mb makes it",
+        label="int8 by --max-size-mb, estimated",
     )
     exports = {
         name: values

@@ -19,7 +19,9 @@ _PARTS = (1.0, 0.6, 0.35, 0.2, 0.12, 0.08)
 def measure_sizes(student_dir: Path, reported: Rows) -> list[dict[str, Any]]:
     """Measure the student that `--max-size-mb` gives, for several sizes.
 
-    The size of each is chosen on the selection split, as there.
+    The size of each is chosen on the selection split, as there. No file is
+    made: sizes are estimated, and of the weights only the word vectors are
+    rounded (see `Trial`).
 
     Args:
         student_dir: The student, in its run.

@@ -4,6 +4,7 @@ python -m keras_distill.timing.students RUN --texts FILE [--threads N]
 """
 
 import argparse
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def main() -> None:
     questions, answers = protocol_streams()
     threads = limit_threads(options.threads)
     import_tensorflow()
-    entries = list(student_entries(options.run))
+    entries = list(student_entries(options.run, options.texts.parent))
     serve(entries, threads, options.texts, questions, answers)
 
 
@@ -49,8 +50,13 @@ def form_names(export_dir: Path) -> list[str]:
     return sorted(names, key=lambda name: (name != "saved_model", name))
 
 
-def student_entries(run_dir: Path) -> Iterator[Entry]:
-    """Yield the student, its double of stock layers, and its exports."""
+def student_entries(run_dir: Path, scratch: Path) -> Iterator[Entry]:
+    """Yield the student, its double of stock layers, and its exports.
+
+    Args:
+        run_dir: The run folder.
+        scratch: Gets what has to be made to be opened.
+    """
     from keras_distill.export.bundle import load_exported
     from keras_distill.export.exporter import NOTES
 
@@ -63,8 +69,7 @@ def student_entries(run_dir: Path) -> Iterator[Entry]:
     yield Entry("keras", lambda threads: _keras(student, whole))
     yield Entry(
         "stock_lstm",
-        lambda threads: _stock(student, whole),
-        loads=False,
+        lambda threads: _stock(student, scratch / "stock_lstm", whole),
         note="a model of stock layers with the student's weights, traced once",
     )
     export = run_dir / "export"
@@ -112,23 +117,27 @@ def _keras(folder: Path, facts: Facts) -> Contender:
     return from_texts(answer, _file(path, facts))
 
 
-def _stock(folder: Path, facts: Facts) -> Contender:
+def _stock(folder: Path, place: Path, facts: Facts) -> Contender:
+    # Saved once; then it opens from a file as the student does.
+    if not place.is_dir():
+        _save_stock(folder, place)
+    return _keras(place, facts)
+
+
+def _save_stock(folder: Path, place: Path) -> None:
+    """Write a student's folder with the other model in it."""
     from keras_distill.export.weights import student_weights
+    from keras_distill.files import atomic_path
     from keras_distill.student.predictor import StudentPredictor
     from keras_distill.timing.stock import stock_student
 
     student = StudentPredictor.load(folder)
-    # The same text handling around the other model.
-    stock = StudentPredictor(
-        stock_student(student_weights(student.model)),
-        student.tokenizer,
-        student.labels,
-    )
-
-    def answer(columns: Columns) -> np.ndarray:
-        return stock.logits(*columns, batch_size=len(columns[0]))
-
-    return from_texts(answer, facts | {"bytes": None})
+    with atomic_path(place) as temporary:
+        temporary.mkdir()
+        for name in ("vocab.txt", "labels.txt", "text.json"):
+            shutil.copyfile(folder / name, temporary / name)
+        stock = stock_student(student_weights(student.model))
+        stock.save(temporary / "model.keras")
 
 
 def _served(folder: Path, facts: Facts) -> Contender:

@@ -52,7 +52,8 @@ def stratified(
         batches: As `sorted_batches` gives them.
         most_rows: Take about so many rows, at least one from each stratum.
         strata: Take at least from so many places; where whole batches would
-            be fewer, the first rows of more batches are taken.
+            be fewer, some rows of more batches are taken, from all over
+            each: the first ones are its shortest.
 
     Returns:
         Some batches, whole if `most_rows` allows; all of them if it allows
@@ -64,7 +65,13 @@ def stratified(
     count = min(len(batches), max(strata, most_rows // largest))
     size = min(largest, max(1, most_rows // count))
     places = (np.arange(count) + 0.5) * len(batches) / count
-    return [batches[int(place)][:size] for place in places]
+    return [_spread(batches[int(place)], size) for place in places]
+
+
+def _spread(batch: np.ndarray, size: int) -> np.ndarray:
+    size = min(size, len(batch))
+    places = (np.arange(size) + 0.5) * len(batch) / size
+    return batch[places.astype(int)]
 
 
 def texts_of_length(

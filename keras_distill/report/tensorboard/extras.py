@@ -27,6 +27,7 @@ from keras_distill.transfer_set.manifest import Manifest
 logger = logging.getLogger(__name__)
 
 RUN = "report"
+CARD_TAG = "1 model card"
 # Of a larger split the first rows are enough for a picture.
 _MOST_ROWS = 20_000
 
@@ -65,7 +66,7 @@ def write_extras(run_dir: Path, config: Config, split: str, card: str) -> None:
         statistics,
     )
     with rewritten(place, RUN):
-        tf.summary.text("1 model card", card)
+        tf.summary.text(CARD_TAG, card)
         tf.summary.text("2 configuration", texts.configuration(config))
         tf.summary.text(
             "3 worst disagreements",

@@ -16,6 +16,7 @@ from conftest import Run
 from keras_distill import evaluate, predict
 from keras_distill.config import STAGES, Config, config_from_dict, load_config
 from keras_distill.files import read_json
+from keras_distill.run import duration, stage_seconds
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import parse
 from keras_distill.transfer_set.shards import read_shard
@@ -277,6 +278,15 @@ def test_the_table_and_the_next_steps_are_printed(run):
     assert "Distillation changes accuracy on dev by" in output
     assert f"python -m keras_distill.predict {run.path}" in output
     assert "Traceback" not in run.result.stderr
+
+
+def test_the_time_printed_is_that_of_all_stages(run):
+    taken = stage_seconds(run.path)
+    seconds = {stage: taken[stage] for stage in STAGES}
+    words = " ".join(run.result.stdout.split())
+    for stage, number in seconds.items():
+        assert f"{stage} {duration(number)}" in words
+    assert f"together {duration(sum(seconds.values()))}." in words
 
 
 def test_the_papers_rows_stand_beside_a_glue_tasks(sst2_run, stars_run):

@@ -54,8 +54,12 @@ def run(options: argparse.Namespace) -> None:
     if "report" in stages:
         from keras_distill.files import read_json
         from keras_distill.report.table import results_table
+        from keras_distill.run import stage_seconds
 
-        print(results_table(read_json(run_dir / "results.json")))
+        results = read_json(run_dir / "results.json")
+        # The report cannot hold what it took to make it.
+        results["seconds"]["report"] = stage_seconds(run_dir)["report"]
+        print(results_table(results))
         print(next_steps(run_dir))
 
 

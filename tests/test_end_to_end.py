@@ -12,10 +12,12 @@ import tensorflow_text  # noqa: F401 - registers the tokenizer's ops
 import tiny_runs
 import yaml
 from conftest import Run
+from tensorboard_events import scalars
 
 from keras_distill import evaluate, predict
 from keras_distill.config import STAGES, Config, config_from_dict, load_config
 from keras_distill.files import read_json
+from keras_distill.run import duration, stage_seconds
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import parse
 from keras_distill.transfer_set.shards import read_shard
@@ -109,6 +111,46 @@ def test_there_are_logs_for_tensorboard(run):
     names = {p.parent.name for p in (run.path / "logs").rglob("events.*")}
     students = {"student-distilled", "student-labels-alone"}
     assert {"lr-0.003", "report", *students} <= names
+
+
+def documented_tags():
+    """The tags of students in docs/tensorboard.md, spelled out."""
+    page = (tiny_runs.ROOT / "docs" / "tensorboard.md").read_text("utf-8")
+    return set(re.findall(r"`((?:train|select|speed)/\w+)`", page))
+
+
+TEACHER_TAGS = {
+    *("teacher/loss", "teacher/learning_rate", "teacher/accuracy"),
+    *("teacher/f1", "teacher/mcc", "teacher/cross_entropy"),
+    *("teacher/examples_per_s", "teacher/seconds_per_epoch"),
+}
+
+
+@pytest.mark.parametrize(
+    "name, loss",
+    [
+        ("student-distilled", "train/loss"),
+        ("student-labels-alone", "train/loss"),
+        ("teacher/lr-0.003", "teacher/loss"),
+    ],
+)
+def test_the_curves_in_tensorboard_are_those_of_a_training(run, name, loss):
+    curves = scalars(run.path / "logs" / name)
+    teacher = name.startswith("teacher")
+    assert set(curves) == (TEACHER_TAGS if teacher else documented_tags())
+    for tag, curve in curves.items():
+        steps, values = zip(*curve, strict=True)
+        assert list(steps) == sorted(set(steps)), tag
+        assert np.isfinite(values).all(), tag
+        kind = tag.rpartition("/")[2]
+        if kind in ("accuracy", "f1", "agreement"):
+            assert 0 <= min(values) and max(values) <= 1, tag
+        if kind in ("examples_per_s", "seconds_per_epoch"):
+            assert min(values) > 0, tag
+    losses = [value for _, value in curves[loss]]
+    # Means: a point of the teacher's is the loss of four rows.
+    third = len(losses) // 3
+    assert np.mean(losses[-third:]) < np.mean(losses[:third])
 
 
 # The transfer set
@@ -277,6 +319,15 @@ def test_the_table_and_the_next_steps_are_printed(run):
     assert "Distillation changes accuracy on dev by" in output
     assert f"python -m keras_distill.predict {run.path}" in output
     assert "Traceback" not in run.result.stderr
+
+
+def test_the_time_printed_is_that_of_all_stages(run):
+    taken = stage_seconds(run.path)
+    seconds = {stage: taken[stage] for stage in STAGES}
+    words = " ".join(run.result.stdout.split())
+    for stage, number in seconds.items():
+        assert f"{stage} {duration(number)}" in words
+    assert f"together {duration(sum(seconds.values()))}." in words
 
 
 def test_the_papers_rows_stand_beside_a_glue_tasks(sst2_run, stars_run):

@@ -15,6 +15,7 @@ import pytest
 import tiny_runs
 
 from keras_distill.config import STAGES, config_from_dict
+from keras_distill.export.forms import exported_forms
 from keras_distill.files import read_json
 from keras_distill.pipeline import Pipeline
 from keras_distill.student import models  # noqa: F401 - registers layers
@@ -170,12 +171,16 @@ def test_ctrl_c_in_the_teachers_process_exits_130_with_one_hint(teacher):
     assert "Traceback" not in written
 
 
-# Labelling
+# Labelling and vocabulary
 
 
 @pytest.fixture(scope="module")
 def labelled(sst2_run, tmp_path_factory):
-    """Killed before the third shard has its name, and continued."""
+    """Killed before the third shard has its name, and continued.
+
+    The vocabulary's stage follows and is killed twice: before there are
+    words, and before the words have their vectors.
+    """
     path = sst2_run.copy(
         tmp_path_factory.mktemp("label") / "run", *PREFIX["label"]
     )
@@ -183,7 +188,15 @@ def labelled(sst2_run, tmp_path_factory):
     tiny_runs.killed("*/train-*.tfrecord", 3, "before", *command)
     (place,) = (path / ".work").glob("label-*")
     finished = {p.name: p.stat() for p in place.glob("train-*.tfrecord")}
-    return path, finished, goes_on(*command)
+    pattern = "*/vocabulary-*/vocab.txt"
+    result = tiny_runs.killed(pattern, 1, "before", *command)
+    pattern = "*/vocabulary-*/vectors.npy"
+    tiny_runs.killed(pattern, 1, "before", *command)
+    (place,) = (path / ".work").glob("vocabulary-*")
+    assert [p.name for p in place.glob("[!.]*")] == ["vocab.txt"]
+    assert not (path / "vocabulary").exists()
+    goes_on(*command, run=tiny_runs.run_here)
+    return path, finished, result
 
 
 def test_records_are_equal_byte_for_byte(labelled, sst2_run):
@@ -199,8 +212,9 @@ def test_records_are_equal_byte_for_byte(labelled, sst2_run):
 def test_the_vocabulary_is_equal_byte_for_byte(labelled, sst2_run):
     path, _, _ = labelled
     expected = contents(sst2_run.path / "vocabulary")
+    # Not a hidden file is left either.
     assert contents(path / "vocabulary") == expected
-    assert "vocab.txt" in expected
+    assert {"vocab.txt", "vectors.npy", "coverage.json"} == expected.keys()
 
 
 def test_a_finished_shard_is_not_labelled_again(labelled):
@@ -318,15 +332,59 @@ def test_a_killed_baseline_ends_as_an_uninterrupted_one(student, sst2_run):
     assert contents(folder).keys() == contents(whole).keys()
 
 
-# Report
+# Export and report
 
 
-def test_killed_before_the_report_is_whole_it_is_made_again(sst2_run, tmp_path):
-    path = sst2_run.copy(tmp_path / "run", *PREFIX["report"])
+@pytest.fixture(scope="module")
+def exported(sst2_run, tmp_path_factory):
+    """Killed when some forms have their names, and continued.
+
+    The report's stage follows and is killed before the model card is there.
+    """
+    path = sst2_run.copy(
+        tmp_path_factory.mktemp("export") / "run", *PREFIX["report"]
+    )
     command = sst2_run.again("--stages", "export,report", path=path)
-    tiny_runs.killed("*/run/README.md", 1, "before", *command)
+    # The stage's own file, not the converter's of the same name below it.
+    pattern = f"*/export-{'?' * 16}/student_int8.tflite"
+    tiny_runs.killed(pattern, 1, "before", *command)
+    (place,) = (path / ".work").glob("export-*")
+    assert (place / "saved_model").is_dir()
+    assert (place / "student.tflite").is_file()
+    assert not (place / "exports.json").exists()
+    result = tiny_runs.killed("*/run/README.md", 1, "before", *command)
+    assert "export: resumed" in result.stderr
     assert not (path / "report").exists()
-    result = goes_on(*command)
+    return path, goes_on(*command)
+
+
+def test_a_killed_export_leaves_the_same_files(exported, sst2_run):
+    names = contents(sst2_run.path / "export").keys()
+    assert contents(exported[0] / "export").keys() == names
+
+
+def test_a_killed_export_answers_as_an_uninterrupted_one(exported, sst2_run):
+    texts = ["the film was great", "it is a dull song !", ""]
+    answers = [
+        {
+            form.name: form.logits([texts], lambda rows: None)
+            for form in exported_forms(path / "export")
+        }
+        for path in (exported[0], sst2_run.path)
+    ]
+    assert answers[0].keys() == answers[1].keys()
+    assert {"saved_model", "student_int8.tflite"} <= answers[0].keys()
+    for name, logits in answers[0].items():
+        assert close(logits, answers[1][name]), name
+    notes = [
+        read_json(path / "export" / "calibration.json")
+        for path in (exported[0], sst2_run.path)
+    ]
+    assert notes[0] == notes[1]
+
+
+def test_killed_before_the_report_is_whole_it_is_made_again(exported, sst2_run):
+    path, result = exported
     assert "export: done before, skipped" in result.stderr
     again = read_json(path / "results.json")
     whole = read_json(sst2_run.path / "results.json")

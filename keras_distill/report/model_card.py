@@ -146,7 +146,7 @@ def _making(results: dict[str, Any], config: Config) -> str:
             ]
         )
     rows.append(["seed", str(results["seed"])])
-    time = f"{duration(sum(results['seconds'].values()))} in all"
+    time = f"{duration(sum(results['seconds'].values()))} without the report"
     if resumed := results["resumed_stages"]:
         time += f" (stopped and resumed: {', '.join(resumed)})"
     rows.append(["time", time])

@@ -43,7 +43,7 @@ KEYS = tuple(
     if field.name not in _FIXED
 )
 
-_VOCABULARY = "student.vocabulary_size"
+VOCABULARY = "student.vocabulary_size"
 
 
 def wide_space(config: Config, words: int) -> Space:
@@ -77,7 +77,7 @@ def wide_space(config: Config, words: int) -> Space:
         ]
     if not settings.word_pieces:
         sizes = [settings.vocabulary_size, words // 2, words // 4]
-        space[_VOCABULARY] = [size for size in sizes if size > 5]
+        space[VOCABULARY] = [size for size in sizes if size > 5]
     return space
 
 
@@ -210,7 +210,7 @@ def _typed(config: Config, key: str, value: Any) -> Any:
         raise UserError(f"{key} is null, expected a value")
     student = with_values(config, {key: value}).student
     typed = getattr(student, key.removeprefix("student."))
-    if key == _VOCABULARY:
+    if key == VOCABULARY:
         _check_vocabulary(typed, config)
     return typed
 
@@ -218,10 +218,10 @@ def _typed(config: Config, key: str, value: Any) -> Any:
 def _check_vocabulary(size: int, config: Config) -> None:
     if config.student.word_pieces:
         raise UserError(
-            f"{_VOCABULARY} cannot be searched with student.word_pieces"
+            f"{VOCABULARY} cannot be searched with student.word_pieces"
         )
     if size > config.student.vocabulary_size:
         raise UserError(
-            f"{_VOCABULARY} is {size}, expected at most the run's "
+            f"{VOCABULARY} is {size}, expected at most the run's "
             f"{config.student.vocabulary_size}"
         )

@@ -83,6 +83,19 @@ def trials(run):
     return json.loads((run / "tuning" / "trials.json").read_text())
 
 
+def without_times(records):
+    """Return trials without what differs from one run to the next."""
+    for one in records:
+        one.pop("seconds")
+        one["metrics"].pop("latency_ms")
+    return records
+
+
+def locks(run):
+    """Return the locks of trials that a search has left."""
+    return list((run / "tuning" / "work").glob("*.lock"))
+
+
 def free_port():
     import socket
 

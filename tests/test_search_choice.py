@@ -66,6 +66,11 @@ def test_the_smallest_within_some_points_is_named(within, name):
     assert smallest_trial(FOUR, ACCURACY, within)["id"] == name
 
 
+def test_points_are_hundredths_and_of_a_loss_they_are_nats():
+    assert ACCURACY.reach(0.5) == "0.5 points"
+    assert OBJECTIVES["loss"].reach(0.5) == "0.005 nats"
+
+
 def test_pareto_chooses_the_smallest_near_the_best():
     pareto = OBJECTIVES["pareto"]
     assert chosen_trial(FOUR, pareto, 0.5)["id"] == "b"

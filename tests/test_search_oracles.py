@@ -66,6 +66,34 @@ def test_the_same_seed_draws_the_same_trials(tmp_path, tuner):
     assert len({one["student.alpha"] for one in found[0]}) > 1
 
 
+@pytest.mark.parametrize(
+    ("dimensions", "most", "points"),
+    [(9, 20, 5), (9, 6, 3), (9, None, 27), (1, 20, 3)],
+)
+def test_a_bayesian_search_draws_a_quarter_of_its_trials_at_random(
+    tmp_path, monkeypatch, dimensions, most, points
+):
+    whole = {"min": 0.0, "max": 1.0}
+    space = {f"student.key_{i}": whole for i in range(dimensions)}
+    oracle = make_oracle(
+        "bayesian",
+        hyperparameters(space),
+        keras_tuner.Objective("accuracy", "max"),
+        seed=0,
+        epochs=9,
+    )
+    oracle._set_project_dir(str(tmp_path), "search")
+    oracle.most_trials = most
+    # What it begins to choose from when it draws no more.
+    monkeypatch.setattr(oracle, "_vectorize_trials", None)
+    drawn = 0
+    with pytest.raises(TypeError):
+        while True:
+            finish(oracle, oracle.create_trial("me"))
+            drawn += 1
+    assert drawn == points
+
+
 def test_a_trial_that_was_in_progress_is_handed_out_again(tmp_path):
     oracle = oracle_in(tmp_path)
     finish(oracle, oracle.create_trial("me"))

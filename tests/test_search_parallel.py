@@ -5,7 +5,15 @@ import time
 
 import pytest
 import search_runs
-from search_runs import make_run, start, trials, worker_variables, write_space
+from search_runs import (
+    locks,
+    make_run,
+    start,
+    trials,
+    without_times,
+    worker_variables,
+    write_space,
+)
 
 SECONDS = 240
 
@@ -58,13 +66,21 @@ def test_all_trials_are_done_though_a_worker_was_killed(tmp_path, processes):
     assert "training goes on after update" in survivor
 
 
-def test_local_workers_share_a_search(tmp_path, processes):
-    run = make_run(tmp_path / "run")
+def test_local_workers_share_a_search_that_its_seed_repeats(tmp_path):
     space = write_space(tmp_path, "student.lstm_units: [2, 3]")
-    result = search_runs.tune(
-        *("--run", run, "--space", space, "--search-only", "--workers", "2")
-    )
-    assert result.returncode == 0, result.stderr
-    assert [one["status"] for one in trials(run)] == ["completed"] * 2
-    logs = [(run / "tuning" / f"worker-{i}.log").read_text() for i in range(2)]
-    assert "asking the chief" in logs[0] and "asking the chief" in logs[1]
+    found = []
+    for name in ("first", "second"):
+        run = make_run(tmp_path / name)
+        # What is the default where there are two cores.
+        result = search_runs.tune(
+            *("--run", run, "--space", space, "--search-only"),
+            *("--workers", "2"),
+        )
+        assert result.returncode == 0, result.stderr
+        for i in range(2):
+            log = (run / "tuning" / f"worker-{i}.log").read_text()
+            assert "asking the chief" in log
+        assert locks(run) == []
+        found.append(without_times(trials(run)))
+    assert [one["status"] for one in found[0]] == ["completed"] * 2
+    assert found[0] == found[1]

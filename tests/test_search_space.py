@@ -113,7 +113,17 @@ def test_a_wrong_key_is_answered_with_the_valid_ones(tmp_path):
         ("student.alpha: {min: 0, max: 1, step: 0}", "step is 0"),
         ("student.alpha: {min: 0, max: 1, sampling: log}", "min above 0"),
         ("student.alpha: {min: .1, max: 1, sampling: x}", "linear or log"),
+        ("student.alpha: {min: 0, max: 1, step: .nan}", "step is nan"),
+        ("student.alpha: {min: 0, max: 1, step: .inf}", "step is inf"),
+        ("student.epochs: {min: 1, max: 3, step: 0.5}", "whole number"),
+        (
+            "student.alpha: {min: .1, max: 1, step: 1, sampling: log}",
+            "step is 1, expected a number above 1",
+        ),
+        ("student.alpha: {values: [0], min: 0}", "values and min"),
+        ("student.alpha: {values: [0], step: 1}", "values and step"),
         ("student.alpha: {values: [0], when: {a: 1}}", "stands before"),
+        ("student.alpha: {values: [0], when: null}", "when is None"),
         ("student.patience: [null]", "is null"),
         ("student.vocabulary_size: [2000]", "at most the run's 1000"),
         ("student.embeddings: [none]", "unknown key student.embeddings"),
@@ -124,6 +134,58 @@ def test_a_wrong_key_is_answered_with_the_valid_ones(tmp_path):
 def test_a_wrong_value_is_named(tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         load_space(write(tmp_path, text), CONFIG, 900)
+
+
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [
+        ("{student.loss: {a: 1}}", "student.loss is {'a': 1}, expected one"),
+        ("{student.loss: null}", "student.loss is null"),
+        ("{student.loss: []}", "no value of student.loss"),
+        ("{student.loss: kll}", "student.loss is 'kll', expected one of"),
+        ("{student.loss: [mse, kl]}", "student.loss is 'kl', which is not"),
+        ("{student.dropout: 0.1}", "student.dropout, expected a key with"),
+    ],
+)
+def test_a_condition_that_can_never_be_met_is_named(tmp_path, when, message):
+    text = f"""
+student.loss: [mse]
+student.dropout: {{min: 0.0, max: 0.5}}
+student.temperature: {{values: [1, 2], when: {when}}}
+"""
+    with pytest.raises(UserError, match="student.temperature: when: ") as error:
+        load_space(write(tmp_path, text), CONFIG, 900)
+    assert message in str(error.value)
+
+
+def test_the_values_of_a_condition_get_the_configuration_s_types():
+    when = {"student.alpha": 1}
+    space = check(
+        {
+            "student.alpha": [0, 1],
+            "student.dropout": {"values": [0.0, 0.1], "when": when},
+        }
+    )
+    (value,) = space["student.dropout"]["when"]["student.alpha"]
+    assert isinstance(value, float)
+
+
+def test_what_kerastuner_refuses_is_bad_input():
+    with pytest.raises(UserError, match="--space: .*greater than"):
+        hyperparameters({"student.alpha": {"min": 2.0, "max": 1.0}})
+
+
+def test_a_range_of_whole_numbers_has_them_all_in_a_grid():
+    points = grid({"student.lstm_units": {"min": 10, "max": 100}})
+    assert len(points) == 91
+
+
+def test_a_range_of_fractions_or_of_a_log_scale_has_ten_values_in_a_grid():
+    for dimension in (
+        {"student.alpha": {"min": 0.0, "max": 1.0}},
+        {"student.lstm_units": {"min": 10, "max": 900, "sampling": "log"}},
+    ):
+        assert len(grid(dimension)) == 10
 
 
 def test_a_vocabulary_with_word_pieces_is_not_searched():

@@ -7,7 +7,14 @@ import signal
 import pytest
 import search_runs
 import tiny_runs
-from search_runs import make_run, trials, tune_here, write_space
+from search_runs import (
+    locks,
+    make_run,
+    trials,
+    tune_here,
+    without_times,
+    write_space,
+)
 
 from keras_distill.search import trial
 from keras_distill.student import training
@@ -90,6 +97,9 @@ class TestWhatASearchLeaves:
         assert len(list((run / "tuning").rglob("model.keras"))) == 2
         assert not list((run / "tuning").rglob("checkpoint"))
 
+    def test_no_locks_stay(self, found):
+        assert locks(found[0]) == []
+
     def test_the_table_is_there_for_spreadsheets(self, found):
         with open(found[0] / "tuning" / "results.csv") as stream:
             rows = list(csv.DictReader(stream))
@@ -124,25 +134,25 @@ class TestWhatASearchLeaves:
         assert not (run / "tuning" / "best.json").exists()
         assert "lstm_units: 3" in (run / "config.yaml").read_text()
 
-    def test_the_same_command_again_has_nothing_to_train(
+    def test_the_same_command_again_trains_nothing_and_writes_the_report_anew(
         self, found, monkeypatch
     ):
         run, _ = found
         before = (run / "tuning" / "trials.json").read_bytes()
         monkeypatch.setattr(trial, "train_seeds", None)
+        made = [
+            run / "tuning" / name
+            for name in ("README.md", "results.csv", "pareto.png")
+        ]
+        for path in made:
+            path.unlink()
         space = run.parent / "space.yaml"
         result = tune_here(
             *("--run", run, "--space", space, "--executions", "2", *ALONE)
         )
         assert result.returncode == 0, result.stderr
         assert (run / "tuning" / "trials.json").read_bytes() == before
-
-
-def without_times(records):
-    for one in records:
-        one.pop("seconds")
-        one["metrics"].pop("latency_ms")
-    return records
+        assert all(path.is_file() for path in made)
 
 
 def test_a_search_is_repeatable_by_its_seed(tmp_path, cheap):
@@ -212,6 +222,7 @@ def test_a_search_that_was_killed_goes_on_where_it_was(tmp_path, cheap):
     ]
     assert units == [2, 3]
     assert (run / "tuning" / "work" / "0001").exists() is False
+    assert locks(run) == []
 
 
 def test_max_trials_ends_a_search_that_can_go_on(tmp_path, cheap):

@@ -1,10 +1,13 @@
 """Bad input to tune.py: one line, exit code 2, no traceback."""
 
+import errno
 import socket
 
 import pytest
 import search_runs
 from search_runs import make_run, tune_here, write_space
+
+from keras_distill.search import trial
 
 ALONE = ("--search-only", "--workers", "1")
 
@@ -73,6 +76,29 @@ def test_a_search_with_other_settings(tmp_path):
     assert tune_here(*call).returncode == 0
     line = refused(*call, "--executions", "2")
     assert "--executions was 1, now 2" in line and "--redo" in line
+
+
+def test_logs_that_cannot_be_written(tmp_path):
+    run = make_run(tmp_path / "run")
+    space = write_space(tmp_path, "student.lstm_units: [2]")
+    # Modes do not bind root; a file in the way does.
+    (run / "logs").write_text("in the way")
+    line = refused("--run", run, "--space", space, *ALONE)
+    assert f"cannot write {run / 'logs' / 'tuning'}" in line
+    assert not (run / "tuning").exists()
+
+
+def test_logs_that_cannot_be_written_any_more(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "run")
+    space = write_space(tmp_path, "student.lstm_units: [2, 3]")
+
+    def denied(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", "logs")
+
+    monkeypatch.setattr(trial.TrialWork, "_view", denied)
+    line = refused("--run", run, "--space", space, *ALONE)
+    assert line == "error: [Errno 13] Permission denied: 'logs'"
+    assert not (run / "tuning" / "trials.json").exists()
 
 
 def test_a_port_in_use(tmp_path, monkeypatch):

@@ -26,6 +26,17 @@ class Objective:
         """Return `max` or `min`, as KerasTuner calls it."""
         return "max" if self.larger else "min"
 
+    def reach(self, within: float) -> str:
+        """Return in words how far from the best is near: `0.5 points`.
+
+        Args:
+            within: Hundredths of the metric. A loss has no points, the
+                cross-entropy is in nats.
+        """
+        if self.larger:
+            return f"{within:g} points"
+        return f"{within / 100:g} nats"
+
     def score(self, record: Record) -> float:
         """Return a trial's value; larger is better."""
         value = record["metrics"].get(self.metric)

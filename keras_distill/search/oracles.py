@@ -18,6 +18,8 @@ TUNERS = ("grid", "random", "bayesian", "hyperband")
 _MOST_LOSSES = 3
 # KerasTuner gives up after three failures in a row; here it never does.
 _NEVER = 10**9
+# Of a Bayesian search.
+_RANDOM_PART, _LEAST_RANDOM = 4, 3
 
 
 class ResumableOracle(keras_tuner.Oracle):
@@ -135,7 +137,20 @@ class RandomOracle(ResumableOracle, oracles.RandomSearchOracle):
 
 
 class BayesianOracle(ResumableOracle, oracles.BayesianOptimizationOracle):
-    """Points where a Gaussian process expects much."""
+    """Points where a Gaussian process expects much.
+
+    It needs some points at random first. KerasTuner takes three for each
+    dimension, in the wide space more than there are trials; here they are
+    at most a quarter of them.
+    """
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Choose a trial's values; see `keras_tuner.Oracle`."""
+        points = 3 * len(self.get_space().space)
+        if self.most_trials is not None:
+            points = min(points, self.most_trials // _RANDOM_PART)
+        self.num_initial_points = max(points, _LEAST_RANDOM)
+        return super().populate_space(trial_id)
 
 
 class HyperbandOracle(ResumableOracle, oracles.HyperbandOracle):

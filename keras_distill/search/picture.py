@@ -100,9 +100,10 @@ def _draw(axes: "Axes", table: SearchTable, cost: str, factor: float) -> None:
         drawstyle="steps-post",
         label="Pareto front",
     )
+    reach = table.objective.reach(table.within)
     rings = (
         (table.chosen, _CHOSEN, "chosen", 15),
-        (table.smallest, _SMALLEST, f"smallest within {table.within:g}", 11),
+        (table.smallest, _SMALLEST, f"smallest within {reach}", 11),
     )
     for record, color, label, size in rings:
         axes.plot(

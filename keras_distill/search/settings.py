@@ -1,6 +1,8 @@
 """What a search was asked for, and whether it is the one that was begun."""
 
+import dataclasses
 import shutil
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,13 @@ from keras_distill.config import Config, config_from_dict, load_config
 from keras_distill.errors import UserError
 from keras_distill.files import read_json, read_lines, write_json
 from keras_distill.identity import file_identity
-from keras_distill.search.space import Space, load_space, with_values
+from keras_distill.search.space import (
+    VOCABULARY,
+    Space,
+    hyperparameters,
+    load_space,
+    with_values,
+)
 
 _NOTES = "search.json"
 
@@ -119,34 +127,93 @@ def begin(
     current = check_run(run_dir)
     Manifest.load(run_dir / "transfer_set")
     data = file_identity(run_dir / "transfer_set" / "manifest.json")
+    asked = {**request.notes(), "transfer set": data["sha256"]}
     path = folder / _NOTES
     # The notes come last when a search is begun: with them all is there.
-    if path.is_file() and not redo:
-        known = read_json(path)
-        asked = {**request.notes(), "transfer set": data["sha256"]}
-        _compare(folder, known["asked"], asked)
-        config = config_from_dict(load_config(folder / "config.yaml"))
-        return Settings(config, known["space"], request)
-    words = len(read_lines(run_dir / "vocabulary" / "vocab.txt"))
-    space = load_space(request.space, current, words)
-    settings = Settings(current, space, request)
-    if write:
-        asked = {**request.notes(), "transfer set": data["sha256"]}
+    goes_on = path.is_file() and not redo
+    if goes_on:
+        settings = _resumed(run_dir, folder, request, current, asked)
+    else:
+        words = _words(run_dir / "vocabulary")
+        space = load_space(request.space, current, words)
+        # What KerasTuner refuses is to be known before an older search is
+        # gone. `load_space` comes before the long import of TensorFlow.
+        hyperparameters(space)
+        settings = Settings(current, space, request)
+    if not write:
+        return settings
+    # Every trial writes there: one after the other would fail.
+    _make(run_dir / "logs" / "tuning")
+    if not goes_on:
         _forget(folder, run_dir)
         current.save(folder / "config.yaml")
-        if "student.vocabulary_size" in space:
+        if VOCABULARY in settings.space:
             # The winner's may be smaller than what other trials need.
             shutil.copytree(run_dir / "vocabulary", folder / "vocabulary")
-        write_json(path, {"asked": asked, "space": space})
+        write_json(path, {"asked": asked, "space": settings.space})
     return settings
 
 
-def _compare(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
-    shared = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    if shared:
-        key = shared[0]
+def _resumed(
+    run_dir: Path,
+    folder: Path,
+    request: Request,
+    current: Config,
+    asked: Mapping[str, Any],
+) -> Settings:
+    """Return the search that was begun, if what it was begun on is the same.
+
+    Args:
+        run_dir: The run folder.
+        folder: Its `tuning` folder.
+        request: What is asked for.
+        current: The run's configuration now.
+        asked: What is noted of the request and the transfer set now.
+
+    Raises:
+        UserError: Something has changed.
+    """
+    known = read_json(folder / _NOTES)
+    begun = config_from_dict(load_config(folder / "config.yaml"))
+    _compare(folder, "", known["asked"], asked)
+    # A winner's values are in the run's configuration since it was adopted.
+    searched = {*known["space"], "student.extra_seeds"}
+    if request.tuner == "hyperband":
+        searched.add("student.epochs")
+    _compare(
+        folder,
+        " of the run",
+        *(_deciding(config, searched) for config in (begun, current)),
+    )
+    kept = folder / "vocabulary"
+    words = _words(kept if kept.is_dir() else run_dir / "vocabulary")
+    space = load_space(request.space, begun, words)
+    _compare(folder, " of --space", known["space"], space)
+    # The number of seeds is the run's own affair, trials have theirs.
+    seeds = {"student.extra_seeds": current.student.extra_seeds}
+    return Settings(with_values(begun, seeds), known["space"], request)
+
+
+def _deciding(config: Config, searched: Collection[str]) -> dict[str, Any]:
+    """Return what trials have from the configuration, by dotted key."""
+    student = dataclasses.asdict(config.student)
+    values = {f"student.{name}": value for name, value in student.items()}
+    values["seed"] = config.seed
+    return {key: values[key] for key in values if key not in searched}
+
+
+def _words(vocabulary: Path) -> int:
+    return len(read_lines(vocabulary / "vocab.txt"))
+
+
+def _compare(
+    folder: Path, of: str, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> None:
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    if changed:
+        key = changed[0]
         raise UserError(
-            f"{folder} holds a search with other settings: {key} was "
+            f"{folder} holds a search with other settings: {key}{of} was "
             f"{old.get(key)!r}, now {new.get(key)!r}. Add --redo to forget "
             "it and search anew"
         )
@@ -157,7 +224,11 @@ def _forget(folder: Path, run_dir: Path) -> None:
     if folder.is_dir():
         shutil.rmtree(folder)
     shutil.rmtree(run_dir / "logs" / "tuning", ignore_errors=True)
+    _make(folder)
+
+
+def _make(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror}") from error

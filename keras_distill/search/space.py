@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,14 +15,13 @@ from keras_distill.config import (
     load_config,
 )
 from keras_distill.errors import UserError
+from keras_distill.search.dimension import Dimension, check_dimension
 from keras_distill.values import assign
 
 if TYPE_CHECKING:
     import keras_tuner
 
-# By configuration key: a list of values, or a mapping with `values`, or with
-# `min`, `max` and perhaps `step` and `sampling`; `when` names the values of
-# other keys without which this one does not matter.
+# By configuration key: a list of values or a mapping; see `dimension`.
 Space = dict[str, Any]
 
 PAPER: Space = {
@@ -43,9 +43,7 @@ KEYS = tuple(
     if field.name not in _FIXED
 )
 
-_FIELDS = {"values", "min", "max", "step", "sampling", "when"}
-_SAMPLINGS = ("linear", "log")
-_VOCABULARY = "student.vocabulary_size"
+VOCABULARY = "student.vocabulary_size"
 
 
 def wide_space(config: Config, words: int) -> Space:
@@ -79,7 +77,7 @@ def wide_space(config: Config, words: int) -> Space:
         ]
     if not settings.word_pieces:
         sizes = [settings.vocabulary_size, words // 2, words // 4]
-        space[_VOCABULARY] = [size for size in sizes if size > 5]
+        space[VOCABULARY] = [size for size in sizes if size > 5]
     return space
 
 
@@ -115,51 +113,56 @@ def check_space(space: Mapping[str, Any], config: Config, source: str) -> Space:
     Raises:
         UserError: A key or a value is not valid.
     """
+    valid = f"valid keys: {', '.join(KEYS)}"
     if not space:
-        raise UserError(f"{source} names no key; valid keys: {_listed(KEYS)}")
-    for key in space:
+        raise UserError(f"{source} names no key; {valid}")
+    typed = functools.partial(_typed, config)
+    checked: Space = {}
+    for key, given in space.items():
         if key not in KEYS:
-            raise UserError(
-                f"{source}: unknown key {key}; valid keys: {_listed(KEYS)}"
-            )
-    checked = {
-        key: _dimension(key, dimension, config, source)
-        for key, dimension in space.items()
-    }
-    seen: set[str] = set()
-    for key, dimension in checked.items():
-        others = dimension.get("when", {})
-        if late := [other for other in others if other not in seen]:
-            raise UserError(
-                f"{source}: {key}: `when` names {late[0]}, expected a key "
-                "that stands before it"
-            )
-        seen.add(key)
+            raise UserError(f"{source}: unknown key {key}; {valid}")
+        try:
+            checked[key] = check_dimension(key, given, typed, checked)
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from error
     return checked
 
 
 def hyperparameters(space: Space) -> "keras_tuner.HyperParameters":
-    """Return a checked space as KerasTuner takes it."""
+    """Return a checked space as KerasTuner takes it.
+
+    Raises:
+        UserError: KerasTuner refuses it.
+    """
     import keras_tuner
 
     hp = keras_tuner.HyperParameters()
     for key, dimension in space.items():
-        with contextlib.ExitStack() as scopes:
-            for other, values in dimension.get("when", {}).items():
-                scopes.enter_context(hp.conditional_scope(other, values))
-            if "values" in dimension:
-                hp.Choice(key, dimension["values"])
-                continue
-            low, high = dimension["min"], dimension["max"]
-            kind = hp.Int if isinstance(low, int) else hp.Float
-            kind(
-                key,
-                low,
-                high,
-                step=dimension.get("step"),
-                sampling=dimension.get("sampling", "linear"),
-            )
+        try:
+            _add(hp, key, dimension)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"--space: {key}: {error}") from error
     return hp
+
+
+def _add(
+    hp: "keras_tuner.HyperParameters", key: str, dimension: Dimension
+) -> None:
+    with contextlib.ExitStack() as scopes:
+        for other, values in dimension.get("when", {}).items():
+            scopes.enter_context(hp.conditional_scope(other, values))
+        if "values" in dimension:
+            hp.Choice(key, dimension["values"])
+            return
+        low, high = dimension["min"], dimension["max"]
+        kind = hp.Int if isinstance(low, int) else hp.Float
+        kind(
+            key,
+            low,
+            high,
+            step=dimension.get("step"),
+            sampling=dimension.get("sampling", "linear"),
+        )
 
 
 def combinations(
@@ -168,7 +171,8 @@ def combinations(
     """Give every point of a grid once, without what does not matter there.
 
     Args:
-        hp: The space; a range without a step counts as ten values.
+        hp: The space. Of a range without a step KerasTuner gives ten values,
+            but all of one of whole numbers that is not on a log scale.
     """
     seen = []
     names = [one.name for one in hp.space]
@@ -196,100 +200,28 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
     return config_from_dict(nested)
 
 
-def _dimension(
-    key: str, dimension: Any, config: Config, source: str
-) -> dict[str, Any]:
-    """Return one dimension as a mapping, checked."""
+def _typed(config: Config, key: str, value: Any) -> Any:
+    """Return a value of the type that the configuration has.
 
-    def typed(value: Any) -> Any:
-        if value is None:
-            raise UserError(f"{source}: {key} is null, expected a value")
-        try:
-            student = with_values(config, {key: value}).student
-        except UserError as error:
-            raise UserError(f"{source}: {error}") from error
-        typed = getattr(student, key.removeprefix("student."))
-        if key == _VOCABULARY:
-            _check_vocabulary(typed, config, source)
-        return typed
-
-    if isinstance(dimension, list):
-        dimension = {"values": dimension}
-    if not isinstance(dimension, dict):
-        raise UserError(
-            f"{source}: {key} is {dimension!r}, expected a list of values or "
-            "a mapping with min and max"
-        )
-    if unknown := [name for name in dimension if name not in _FIELDS]:
-        raise UserError(
-            f"{source}: {key}: unknown field {unknown[0]}, expected some of "
-            f"{_listed(sorted(_FIELDS))}"
-        )
-    result: dict[str, Any] = {}
-    if "when" in dimension:
-        result["when"] = _conditions(key, dimension["when"], source)
-    if "values" in dimension:
-        values = dimension["values"]
-        if not isinstance(values, list) or not values:
-            raise UserError(
-                f"{source}: {key}: values is {values!r}, expected a list "
-                "that is not empty"
-            )
-        return result | {"values": list(dict.fromkeys(map(typed, values)))}
-    if not {"min", "max"} <= set(dimension):
-        raise UserError(f"{source}: {key} has neither values nor min and max")
-    low, high = typed(dimension["min"]), typed(dimension["max"])
-    sampling = dimension.get("sampling", "linear")
-    if (
-        isinstance(low, (str, bool))
-        or low >= high
-        or low <= 0 < (sampling == "log")
-    ):
-        raise UserError(
-            f"{source}: {key} goes from {low} to {high}, expected numbers, "
-            "min below max" + (", min above 0" if sampling == "log" else "")
-        )
-    if sampling not in _SAMPLINGS:
-        raise UserError(
-            f"{source}: {key}: sampling is {sampling!r}, expected "
-            + " or ".join(_SAMPLINGS)
-        )
-    result |= {"min": low, "max": high, "sampling": sampling}
-    step = dimension.get("step")
-    if step is not None:
-        kinds = int if isinstance(low, int) else (int, float)
-        if isinstance(step, bool) or not isinstance(step, kinds) or step <= 0:
-            raise UserError(
-                f"{source}: {key}: step is {step!r}, expected a positive number"
-            )
-        result["step"] = step
-    return result
+    Raises:
+        UserError: It is not valid.
+    """
+    if value is None:
+        raise UserError(f"{key} is null, expected a value")
+    student = with_values(config, {key: value}).student
+    typed = getattr(student, key.removeprefix("student."))
+    if key == VOCABULARY:
+        _check_vocabulary(typed, config)
+    return typed
 
 
-def _conditions(key: str, when: Any, source: str) -> dict[str, list[Any]]:
-    if not isinstance(when, dict) or not when:
-        raise UserError(
-            f"{source}: {key}: when is {when!r}, expected a mapping of keys "
-            "to values"
-        )
-    return {
-        other: list(values) if isinstance(values, list) else [values]
-        for other, values in when.items()
-    }
-
-
-def _check_vocabulary(size: int, config: Config, source: str) -> None:
+def _check_vocabulary(size: int, config: Config) -> None:
     if config.student.word_pieces:
         raise UserError(
-            f"{source}: {_VOCABULARY} cannot be searched with "
-            "student.word_pieces"
+            f"{VOCABULARY} cannot be searched with student.word_pieces"
         )
     if size > config.student.vocabulary_size:
         raise UserError(
-            f"{source}: {_VOCABULARY} is {size}, expected at most the run's "
+            f"{VOCABULARY} is {size}, expected at most the run's "
             f"{config.student.vocabulary_size}"
         )
-
-
-def _listed(names: Any) -> str:
-    return ", ".join(names)

@@ -118,7 +118,8 @@ class SearchTable:
         return "\n".join([*aligned, "", *sentences])
 
     def _sentences(self) -> list[str]:
-        metric = self.objective.metric.replace("_", "-")
+        objective = self.objective
+        metric = objective.metric.replace("_", "-")
         best, smallest, chosen = self.best, self.smallest, self.chosen
         count = len(self.records) + len(self.failed)
         seconds = sum(one["seconds"] for one in self.records)
@@ -128,7 +129,7 @@ class SearchTable:
             f"measuring. Best {metric}: trial {best['id']} "
             f"({described(best['hyperparameters'])}), "
             f"{self._score(best)}.",
-            f"Smallest within {self.within:g} points of it: trial "
+            f"Smallest within {objective.reach(self.within)} of it: trial "
             f"{smallest['id']} ({described(smallest['hyperparameters'])}), "
             f"{self._score(smallest)}, {_megabytes(smallest)}.",
             f"Chosen: trial {chosen['id']}.",

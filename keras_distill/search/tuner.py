@@ -25,7 +25,11 @@ PROJECT = "search"
 tuner_config.DEBUG = False
 
 _HYPERBAND = "tuner/"
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# With a full disk, or a folder that cannot be written, all trials fail.
+_FATAL = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EACCES, errno.EROFS),
+}
 _SECONDS_BETWEEN_QUESTIONS = 0.5
 
 
@@ -77,10 +81,13 @@ class StudentTuner(base_tuner.BaseTuner):
         """
         name = trial.trial_id
         # A worker that was taken for lost may still be in this trial.
-        with locked(self._work.folder / "work" / f"{name}.lock"):
+        lock = self._work.folder / "work" / f"{name}.lock"
+        with locked(lock):
             record = self._records.get(name)
             if record is None:
                 record = self._run(name, trial_values(trial))
+            # Whoever waits for it, or makes it anew, finds the record.
+            lock.unlink(missing_ok=True)
         if record["status"] == FAILED:
             raise errors.FailedTrialError(record["error"])
         return {
@@ -97,7 +104,7 @@ class StudentTuner(base_tuner.BaseTuner):
             record, place = self._work.run(name, values)
         # Whatever it was: the other trials are still worth their time.
         except Exception as error:
-            if _is_full(error):
+            if _is_fatal(error):
                 raise errors.FatalTypeError(str(error)) from error
             seconds = time.monotonic() - started
             record = failed_record(name, values, seconds, _one_line(error))
@@ -184,9 +191,9 @@ def trial_values(trial: Trial) -> dict[str, Any]:
     return values
 
 
-def _is_full(error: BaseException | None) -> bool:
+def _is_fatal(error: BaseException | None) -> bool:
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(error, OSError) and error.errno in _FATAL:
             return True
         error = error.__cause__
     return False

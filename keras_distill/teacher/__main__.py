@@ -22,6 +22,7 @@ from keras_distill.errors import UserError
 from keras_distill.files import read_json
 from keras_distill.tasks import get_task
 from keras_distill.teacher.runtime import prepare_environment
+from keras_distill.teacher.source import prepare_hub
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     config = config_from_dict(load_config(options.config))
     precision = prepare_environment(config.teacher.precision)
+    if options.command == "finetune":
+        prepare_hub(config.teacher.checkpoint or config.teacher.name)
     # From here on tf.keras is tf_keras, in this process.
     from keras_distill.teacher.runtime import set_precision
 

@@ -1,7 +1,6 @@
-"""Finding, loading, checking and saving a teacher checkpoint."""
+"""Loading, checking and saving a teacher checkpoint."""
 
 import errno
-import importlib.util
 import json
 import logging
 from dataclasses import dataclass
@@ -25,15 +24,9 @@ from keras_distill.files import (
     write_json,
 )
 from keras_distill.tasks import QUICK_TEACHER
+from keras_distill.teacher.source import find_checkpoint
 
 logger = logging.getLogger(__name__)
-
-_WEIGHTS = (
-    "tf_model.h5",
-    "model.safetensors",
-    "tf_model.h5.index.json",
-    "model.safetensors.index.json",
-)
 
 # These count positions from the padding token's id + 1.
 _SHIFTED_POSITIONS = (
@@ -69,30 +62,6 @@ class Teacher:
             positions -= self.tokenizer.pad_token_id + 1
         limits = [max_length, self.tokenizer.model_max_length, positions]
         return min(limit for limit in limits if limit > 0)
-
-
-def find_checkpoint(name: str) -> str:
-    """Turn `--teacher` into what transformers can load.
-
-    Args:
-        name: A folder, the name of an installed package that carries a
-            model folder, or a name on the Hugging Face hub.
-
-    Returns:
-        A folder's path, or `name` itself for the hub.
-    """
-    if Path(name).is_dir():
-        _require_weights(Path(name))
-        return name
-    module = name.replace("-", "_")
-    if module.isidentifier():
-        spec = importlib.util.find_spec(module)
-        places = (spec.submodule_search_locations or []) if spec else []
-        for place in places:
-            for config in sorted(Path(place).rglob("config.json")):
-                if any((config.parent / w).is_file() for w in _WEIGHTS):
-                    return str(config.parent)
-    return name
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -254,20 +223,6 @@ def _load_model(
         raise _not_loaded(name, error) from error
     mismatched = [key[0] for key in info["mismatched_keys"]]
     return model, [*info["missing_keys"], *mismatched]
-
-
-def _require_weights(folder: Path) -> None:
-    found = sorted(path.name for path in folder.iterdir())
-    if "config.json" not in found:
-        raise UserError(
-            f"teacher folder {folder} has no config.json; "
-            f"found: {', '.join(found) or 'nothing'}"
-        )
-    if not any(weights in found for weights in _WEIGHTS):
-        raise UserError(
-            f"teacher folder {folder} has no weights, expected one of: "
-            + ", ".join(_WEIGHTS)
-        )
 
 
 def _lower_cases(normalizer: dict | None) -> bool:

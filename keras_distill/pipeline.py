@@ -12,6 +12,7 @@ from keras_distill.run import RunFolder, Stage
 from keras_distill.stages import StageWork
 from keras_distill.student.vector_file import check_head
 from keras_distill.tasks import Task, get_task
+from keras_distill.teacher.source import check_path
 
 # What the vocabulary stage depends on; the rest is the students'.
 _VOCABULARY_KEYS = (
@@ -130,6 +131,10 @@ class Pipeline:
         # speed and not the result.
         teacher.pop("tokens_per_batch")
         values["augmentation"].pop("workers")
+        if teacher["checkpoint"] is not None:
+            check_path("--teacher-checkpoint", teacher["checkpoint"])
+        else:
+            check_path("--teacher", teacher["name"])
         for key in ("name", "checkpoint"):
             teacher[key] = checkpoint_identity(teacher[key])
         vocabulary = {key: student.pop(key) for key in _VOCABULARY_KEYS}

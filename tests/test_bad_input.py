@@ -166,6 +166,14 @@ def test_a_bad_unlabelled_file_leaves_no_data_stage(train, tmp_path):
     [
         (("--train-file", "none.csv"), ["cannot read none.csv: No such file"]),
         (("--train-file", "."), ["cannot read .: Is a directory"]),
+        (
+            ("--train-file", "a.csv", "--teacher", "./bert"),
+            ["--teacher ./bert: no such folder"],
+        ),
+        (
+            ("--train-file", "a.csv", "--teacher-checkpoint", "/none/bert"),
+            ["--teacher-checkpoint /none/bert: no such folder"],
+        ),
         ((), ["data.train_file is missing"]),
         (("--train-file", "a.csv", "--data-dir", "."), ["data.data_dir"]),
         (

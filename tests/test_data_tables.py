@@ -65,6 +65,32 @@ def test_jsonl_takes_string_and_number_labels(table):
     assert [e.label for e in examples] == [1, 0]
 
 
+def test_a_whole_number_is_one_label_however_json_writes_it(table):
+    rows = '{"text": "a", "label": 1}\n{"text": "b", "label": 1.0}\n'
+    rows += '{"text": "c", "label": 1e1}\n{"text": "d", "label": -0.5}\n'
+    examples, labels = table("my.jsonl", rows)
+    assert labels == ["-0.5", "1", "10"]
+    assert [e.label for e in examples] == [1, 1, 2, 0]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("field", ["text", "label"])
+def test_a_json_number_that_is_not_finite_names_line_and_field(
+    table, number, field
+):
+    values = {"text": '"b"', "label": '"1"'} | {field: number}
+    row = ", ".join(f'"{name}": {value}' for name, value in values.items())
+    content = '{"text": "a", "label": 0}\n{' + row + "}\n"
+    message = error_of(table, "my.jsonl", content)
+    assert f"my.jsonl, line 2, field {field}: found " in message
+    assert "expected a string or a finite number" in message
+
+
+def test_a_json_number_in_a_field_that_is_not_read_does_no_harm(table):
+    rows = '{"text": "a", "label": 0, "score": NaN}\n'
+    assert len(table("my.jsonl", rows)[0]) == 1
+
+
 def test_gz_files_are_unpacked_on_the_way(table):
     content = gzip.compress(b"text,label\na,0\nb,1\n")
     assert len(table("my.csv.gz", content)[0]) == 2

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -221,7 +222,16 @@ def _json_records(
 def _json_field(path: Path, line: int, name: str, value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, (int, float)):
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            # Python's reader takes NaN and Infinity, which JSON has not.
+            raise UserError(
+                f"{path}, line {line}, field {name}: found {value}, "
+                "expected a string or a finite number"
+            )
+        # Writers turn whole numbers into 1.0 when a value is missing.
+        return str(int(value) if value.is_integer() else value)
+    if isinstance(value, int):
         return str(value)
     if not isinstance(value, str):
         raise UserError(

@@ -10,7 +10,7 @@ from keras_distill.data.corpus import corpus_files
 from keras_distill.identity import checkpoint_identity, file_identity
 from keras_distill.run import RunFolder, Stage
 from keras_distill.stages import StageWork
-from keras_distill.student.vector_file import check_head
+from keras_distill.student.vector_file import check_ends
 from keras_distill.tasks import Task, get_task
 from keras_distill.teacher.source import check_path
 
@@ -143,7 +143,7 @@ class Pipeline:
             path = Path(vocabulary["embeddings"])
             vocabulary["embeddings"] = file_identity(path)
             # They are read when the teacher's hours are over.
-            check_head(path, vocabulary["embedding_dim"])
+            check_ends(path, vocabulary["embedding_dim"])
         # More seeds add students and leave those alone that are there.
         student.pop("extra_seeds")
         return {

@@ -7,6 +7,7 @@ from typing import Any
 from keras_distill.cli import import_tensorflow
 from keras_distill.config import STAGES, Config
 from keras_distill.data.corpus import corpus_files
+from keras_distill.errors import UserError
 from keras_distill.identity import checkpoint_identity, file_identity
 from keras_distill.run import RunFolder, Stage
 from keras_distill.stages import StageWork
@@ -39,8 +40,8 @@ class Pipeline:
             run_dir: The run folder.
 
         Raises:
-            UserError: A file that the configuration names is missing, or
-                its word vectors do not fit.
+            UserError: The settings do not fit each other, a file that they
+                name is missing, or the word vectors do not fit.
         """
         self.config = config
         self.path = Path(run_dir)
@@ -139,6 +140,7 @@ class Pipeline:
             teacher[key] = checkpoint_identity(teacher[key])
         vocabulary = {key: student.pop(key) for key in _VOCABULARY_KEYS}
         vocabulary["cased"] = teacher.pop("cased")
+        _check_mode(vocabulary["embedding_mode"], vocabulary["embeddings"])
         if vocabulary["embeddings"] != "none":
             path = Path(vocabulary["embeddings"])
             vocabulary["embeddings"] = file_identity(path)
@@ -176,6 +178,18 @@ class Pipeline:
 
         files = find_glue_files(self.task.name, folder)
         return {split: file_identity(path) for split, path in files.items()}
+
+
+def _check_mode(mode: str, vectors: str) -> None:
+    """Refuse to call a random table something else.
+
+    Multichannel passes: it is the default, also where there are no vectors.
+    """
+    if vectors == "none" and mode in ("static", "non-static"):
+        raise UserError(
+            f"student.embedding_mode is {mode}, which needs word vectors: "
+            "expected --embeddings FILE too, or --embedding-mode random"
+        )
 
 
 def _with_tensorflow(work: Callable[[Path], None]) -> Callable[[Path], None]:

@@ -468,6 +468,21 @@ def test_bad_word_vectors_are_found_before_any_stage_is_done(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("mode", ["static", "non-static"])
+def test_a_mode_that_needs_word_vectors_is_refused_without_them(
+    train, tmp_path, mode
+):
+    (tmp_path / "train.csv").write_bytes(GOOD)
+    code, message = train(
+        *("--task", "custom", "--train-file", tmp_path / "train.csv", *CUSTOM),
+        *("--embedding-mode", mode),
+    )
+    assert code == 2
+    assert f"student.embedding_mode is {mode}" in message
+    assert "--embeddings FILE" in message
+    assert not (tmp_path / "run").exists()
+
+
 def test_bad_data_is_found_before_tensorflow_is_imported(tmp_path):
     (tmp_path / "bad.csv").write_text("text,label\nfine\n")
     result = subprocess.run(

@@ -179,7 +179,7 @@ def resolve(options: argparse.Namespace) -> Config:
         given = getattr(options, flag[2:].replace("-", "_"))
         if given is not None:
             assign(values, key, given)
-    if options.teacher_lr:
+    if options.teacher_lr is not None:
         rates = options.teacher_lr.split(",")
         assign(values, "teacher.learning_rates", rates)
     if options.cased:
@@ -206,7 +206,7 @@ def chosen_stages(options: argparse.Namespace) -> list[str]:
     Raises:
         UserError: `--stages` names one that does not exist.
     """
-    if not options.stages:
+    if options.stages is None:
         return list(STAGES)
     names = [name.strip() for name in options.stages.split(",")]
     unknown = [name for name in names if name not in STAGES]

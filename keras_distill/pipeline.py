@@ -7,6 +7,7 @@ from typing import Any
 from keras_distill.cli import import_tensorflow
 from keras_distill.config import STAGES, Config
 from keras_distill.data.corpus import corpus_files
+from keras_distill.data.settings import check_settings
 from keras_distill.errors import UserError
 from keras_distill.identity import checkpoint_identity, file_identity
 from keras_distill.run import RunFolder, Stage
@@ -161,15 +162,14 @@ class Pipeline:
         }
 
     def _data_settings(self, data: dict[str, Any]) -> dict[str, Any]:
+        check_settings(self.task, self.config.data)
         for key in ("train_file", "dev_file", "test_file"):
             if data[key] is not None:
                 data[key] = file_identity(Path(data[key]))
         data["unlabeled"] = [file_identity(Path(p)) for p in data["unlabeled"]]
         if self.task.name == "quick":
             data["corpus"] = [file_identity(path) for path in corpus_files()]
-        # The data stage says which tasks have no such folder.
-        glue = self.task.name not in ("quick", "custom")
-        if data["data_dir"] is not None and glue:
+        if data["data_dir"] is not None:
             data["data_dir"] = self._glue_identities(Path(data["data_dir"]))
         return {"task": self.config.task, "seed": self.config.seed} | data
 

@@ -223,6 +223,13 @@ def test_a_bad_glue_file_is_one_line(train, tmp_path, name, content, part):
     assert made(tmp_path / "run") == []
 
 
+def test_a_file_that_the_task_does_not_read_need_not_be_there(train, tmp_path):
+    code, message = train("--task", "sst2", "--train-file", "none.csv")
+    assert code == 2
+    assert "--task sst2 does not read it" in message
+    assert "--data-dir, yours by --task custom" in message
+
+
 def test_a_folder_without_glues_files_is_named(train, tmp_path):
     code, message = train("--task", "qqp", "--data-dir", tmp_path)
     assert code == 2

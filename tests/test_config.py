@@ -200,6 +200,8 @@ def test_set_reads_its_value_as_yaml():
         ("student.alpha=[", "not a YAML value"),
         ("student.alfa=1", "unknown configuration key student.alfa"),
         ("student=1", "section student is 1"),
+        ("student.embeddings=''", "student.embeddings is empty"),
+        ("data.labels=[a, '']", "data.labels is empty"),
         ("student.=1", "unknown configuration key student."),
         ("seed.x=1", "seed is .*expected a whole number"),
         ("student.alpha.x=1", "expected a number"),
@@ -363,6 +365,31 @@ def test_all_stages_run_unless_some_are_named():
     assert chosen_stages(options) == list(STAGES)
     options = parser("").parse_args(["--stages", "teacher, augment"])
     assert chosen_stages(options) == ["teacher", "augment"]
+
+
+def test_no_stage_at_all_is_not_every_stage():
+    options = parser("").parse_args(["--stages", ""])
+    with pytest.raises(UserError, match="no stage '', expected some of"):
+        chosen_stages(options)
+
+
+@pytest.mark.parametrize(
+    "flag, key",
+    [
+        ("--embeddings", "student.embeddings"),
+        ("--train-file", "data.train_file"),
+        ("--unlabeled", "data.unlabeled"),
+        ("--teacher", "teacher.name"),
+    ],
+)
+def test_an_empty_flag_is_refused(flag, key):
+    with pytest.raises(UserError, match=f"{key} is empty, expected text"):
+        resolved(flag, "")
+
+
+def test_no_rate_at_all_is_not_the_default():
+    with pytest.raises(UserError, match="learning_rates is '', .* a number"):
+        resolved("--teacher-lr", "")
 
 
 def test_a_stage_that_does_not_exist_lists_those_that_do():

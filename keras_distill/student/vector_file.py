@@ -91,7 +91,9 @@ def _check_tail(stream: BinaryIO, size: int, form: Form, path: Path) -> None:
         raise UserError(
             f"{path} is cut short: its last line ends without a newline"
         )
-    word, *numbers = _fields(tail.rstrip().rpartition(b"\n")[2], form.dim)
+    # Behind the lines that a header promises nothing is read.
+    text = tail[:-1] if form.count is None else tail.rstrip()
+    word, *numbers = _fields(text.rpartition(b"\n")[2], form.dim)
     if len(numbers) < form.dim:
         raise UserError(
             f"{path}: the last line has {len(numbers)} numbers, expected "

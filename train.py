@@ -27,13 +27,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from keras_distill.arguments import one_line_errors
 from keras_distill.cli import configure_logging, exit_code, import_tensorflow
 from keras_distill.options import chosen_stages, parser, resolve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, run, print; return the exit code."""
-    options = parser(__doc__).parse_args(arguments)
+    options = one_line_errors(parser(__doc__)).parse_args(arguments)
     configure_logging()
     return exit_code(lambda: run(options))
 

@@ -20,6 +20,7 @@ is in RUN/tuning: README.md, results.csv, pareto.png, trials.json.
 import sys
 from collections.abc import Sequence
 
+from keras_distill.arguments import one_line_errors
 from keras_distill.cli import configure_logging, exit_code
 from keras_distill.search.options import parser
 
@@ -27,7 +28,7 @@ from keras_distill.search.options import parser
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, search, print; return the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    options = parser(__doc__).parse_args(arguments)
+    options = one_line_errors(parser(__doc__)).parse_args(arguments)
     configure_logging()
 
     def run() -> None:

@@ -12,7 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_distill.arguments import count, positive
+from keras_distill.arguments import (
+    count,
+    one_line_errors,
+    positive,
+    whole,
+)
 from keras_distill.cli import configure_logging, exit_code
 from keras_distill.timing.settings import Settings
 
@@ -21,7 +26,7 @@ _DEFAULTS = Settings()
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, measure, return the exit code."""
-    options = _parser().parse_args(arguments)
+    options = one_line_errors(_parser()).parse_args(arguments)
     configure_logging()
     given = sys.argv[1:] if arguments is None else arguments
     # Benchmarks are made to be passed on; where a user's files lie is private.
@@ -136,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--seed",
-        type=int,
+        type=whole,
         default=_DEFAULTS.seed,
         help=f"chooses rows and texts (default: {_DEFAULTS.seed})",
     )

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_distill.arguments import one_line_errors
 from keras_distill.cli import configure_logging, exit_code, import_tensorflow
 from keras_distill.config import Config
 from keras_distill.data.examples import Example
@@ -24,7 +25,7 @@ _GLUE = ("sst2", "qqp", "mnli")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, evaluate, return the exit code."""
-    options = _parser().parse_args(arguments)
+    options = one_line_errors(_parser()).parse_args(arguments)
     configure_logging()
     return exit_code(lambda: run(options), resumes=False)
 
@@ -32,12 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> None:
     """Evaluate and write the table, and the JSON file when asked for."""
     from keras_distill.files import write_json
+    from keras_distill.finished import find_student
 
-    # Not only after minutes of work.
+    # Not only after minutes of work, or the long import.
     if options.json is not None and not options.json.parent.is_dir():
         raise UserError(
             f"--json {options.json}: {options.json.parent} is no folder"
         )
+    find_student(options.run)
+    if not options.data.exists():
+        raise UserError(f"cannot read {options.data}: No such file")
     import_tensorflow()
     result = evaluate(
         options.run,

@@ -1,8 +1,9 @@
 """The flags of train.py and how they become a configuration."""
 
 import argparse
-from pathlib import Path
+from typing import Any
 
+from keras_distill.arguments import number, path, whole
 from keras_distill.config import (
     STAGES,
     Config,
@@ -13,7 +14,7 @@ from keras_distill.errors import UserError
 from keras_distill.tasks import TASKS, get_task
 from keras_distill.values import assign, merge, override
 
-# Group, flag, configuration key, type, help.
+# Group, flag, configuration key, type, help (defaults are added to it).
 OPTIONS = (
     ("data", "--data-dir", "data.data_dir", str, "folder with GLUE's files"),
     ("data", "--train-file", "data.train_file", str, "CSV, TSV or JSONL"),
@@ -53,7 +54,7 @@ OPTIONS = (
         "teacher",
         "--teacher-epochs",
         "teacher.epochs",
-        int,
+        whole,
         "epochs at each learning rate",
     ),
     (
@@ -67,7 +68,7 @@ OPTIONS = (
         "transfer set",
         "--n-iter",
         "augmentation.n_iter",
-        int,
+        whole,
         "noised copies of each text, before duplicates are dropped",
     ),
     (
@@ -91,15 +92,15 @@ OPTIONS = (
         str,
         "static, non-static, multichannel or random",
     ),
-    ("student", "--alpha", "student.alpha", float, "weight of gold labels"),
+    ("student", "--alpha", "student.alpha", number, "weight of gold labels"),
     ("student", "--loss", "student.loss", str, "mse or kl"),
-    ("student", "--epochs", "student.epochs", int, "of the students"),
-    ("student", "--batch-size", "student.batch_size", int, "of the students"),
+    ("student", "--epochs", "student.epochs", whole, "of the students"),
+    ("student", "--batch-size", "student.batch_size", whole, "of the students"),
     (
         "student",
         "--extra-seeds",
         "student.extra_seeds",
-        int,
+        whole,
         "more students, for mean and spread",
     ),
 )
@@ -120,10 +121,10 @@ def parser(description: str) -> argparse.ArgumentParser:
     )
     result.add_argument(
         "--output-dir",
-        type=Path,
+        type=path,
         help="the run folder (default: saved_models/TASK)",
     )
-    result.add_argument("--config", type=Path, help="settings to start from")
+    result.add_argument("--config", type=path, help="settings to start from")
     result.add_argument(
         "--set",
         action="append",
@@ -131,7 +132,7 @@ def parser(description: str) -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="any configuration value, such as student.alpha=0.3",
     )
-    result.add_argument("--seed", type=int, help="default: 42")
+    result.add_argument("--seed", type=whole, help="default: 42")
     result.add_argument(
         "--stages", help="a part of the run: " + ", ".join(STAGES)
     )
@@ -150,7 +151,9 @@ def parser(description: str) -> argparse.ArgumentParser:
         if group not in groups:
             groups[group] = result.add_argument_group(group)
         metavar = key.rpartition(".")[2].upper()
-        groups[group].add_argument(flag, type=kind, metavar=metavar, help=text)
+        groups[group].add_argument(
+            flag, type=kind, metavar=metavar, help=text + _default(key)
+        )
     groups["data"].add_argument(
         "--unlabeled", nargs="+", metavar="FILE", help="text without labels"
     )
@@ -170,6 +173,22 @@ def parser(description: str) -> argparse.ArgumentParser:
     return result
 
 
+def _default(key: str) -> str:
+    """Say a value's default, and the tasks that have another one."""
+    section, name = key.split(".")
+    usual = getattr(getattr(Config(), section), name)
+    if usual is None:
+        return ""
+    tasks: dict[Any, list[str]] = {}
+    for task in TASKS.values():
+        value = task.defaults.get(section, {}).get(name, usual)
+        if value != usual:
+            tasks.setdefault(value, []).append(task.name)
+    others = [f"{', '.join(names)}: {v}" for v, names in tasks.items()]
+    shown = f"{usual:g}" if isinstance(usual, float) else usual
+    return f" (default: {'; '.join([str(shown), *others])})"
+
+
 def resolve(options: argparse.Namespace) -> Config:
     """Return the configuration: task, file, flags, --set, in that order."""
     file_values = load_config(options.config) if options.config else {}
@@ -179,7 +198,7 @@ def resolve(options: argparse.Namespace) -> Config:
         given = getattr(options, flag[2:].replace("-", "_"))
         if given is not None:
             assign(values, key, given)
-    if options.teacher_lr:
+    if options.teacher_lr is not None:
         rates = options.teacher_lr.split(",")
         assign(values, "teacher.learning_rates", rates)
     if options.cased:
@@ -206,7 +225,7 @@ def chosen_stages(options: argparse.Namespace) -> list[str]:
     Raises:
         UserError: `--stages` names one that does not exist.
     """
-    if not options.stages:
+    if options.stages is None:
         return list(STAGES)
     names = [name.strip() for name in options.stages.split(",")]
     unknown = [name for name in names if name not in STAGES]

@@ -7,11 +7,14 @@ from typing import Any
 from keras_distill.cli import import_tensorflow
 from keras_distill.config import STAGES, Config
 from keras_distill.data.corpus import corpus_files
+from keras_distill.data.settings import check_settings
+from keras_distill.errors import UserError
 from keras_distill.identity import checkpoint_identity, file_identity
 from keras_distill.run import RunFolder, Stage
 from keras_distill.stages import StageWork
-from keras_distill.student.vector_file import check_head
+from keras_distill.student.vector_file import check_ends
 from keras_distill.tasks import Task, get_task
+from keras_distill.teacher.source import check_path
 
 # What the vocabulary stage depends on; the rest is the students'.
 _VOCABULARY_KEYS = (
@@ -38,8 +41,8 @@ class Pipeline:
             run_dir: The run folder.
 
         Raises:
-            UserError: A file that the configuration names is missing, or
-                its word vectors do not fit.
+            UserError: The settings do not fit each other, a file that they
+                name is missing, or the word vectors do not fit.
         """
         self.config = config
         self.path = Path(run_dir)
@@ -130,15 +133,20 @@ class Pipeline:
         # speed and not the result.
         teacher.pop("tokens_per_batch")
         values["augmentation"].pop("workers")
+        if teacher["checkpoint"] is not None:
+            check_path("--teacher-checkpoint", teacher["checkpoint"])
+        else:
+            check_path("--teacher", teacher["name"])
         for key in ("name", "checkpoint"):
             teacher[key] = checkpoint_identity(teacher[key])
         vocabulary = {key: student.pop(key) for key in _VOCABULARY_KEYS}
         vocabulary["cased"] = teacher.pop("cased")
+        _check_mode(vocabulary["embedding_mode"], vocabulary["embeddings"])
         if vocabulary["embeddings"] != "none":
             path = Path(vocabulary["embeddings"])
             vocabulary["embeddings"] = file_identity(path)
             # They are read when the teacher's hours are over.
-            check_head(path, vocabulary["embedding_dim"])
+            check_ends(path, vocabulary["embedding_dim"])
         # More seeds add students and leave those alone that are there.
         student.pop("extra_seeds")
         return {
@@ -154,15 +162,14 @@ class Pipeline:
         }
 
     def _data_settings(self, data: dict[str, Any]) -> dict[str, Any]:
+        check_settings(self.task, self.config.data)
         for key in ("train_file", "dev_file", "test_file"):
             if data[key] is not None:
                 data[key] = file_identity(Path(data[key]))
         data["unlabeled"] = [file_identity(Path(p)) for p in data["unlabeled"]]
         if self.task.name == "quick":
             data["corpus"] = [file_identity(path) for path in corpus_files()]
-        # The data stage says which tasks have no such folder.
-        glue = self.task.name not in ("quick", "custom")
-        if data["data_dir"] is not None and glue:
+        if data["data_dir"] is not None:
             data["data_dir"] = self._glue_identities(Path(data["data_dir"]))
         return {"task": self.config.task, "seed": self.config.seed} | data
 
@@ -171,6 +178,18 @@ class Pipeline:
 
         files = find_glue_files(self.task.name, folder)
         return {split: file_identity(path) for split, path in files.items()}
+
+
+def _check_mode(mode: str, vectors: str) -> None:
+    """Refuse to call a random table something else.
+
+    Multichannel passes: it is the default, also where there are no vectors.
+    """
+    if vectors == "none" and mode in ("static", "non-static"):
+        raise UserError(
+            f"student.embedding_mode is {mode}, which needs word vectors: "
+            "expected --embeddings FILE too, or --embedding-mode random"
+        )
 
 
 def _with_tensorflow(work: Callable[[Path], None]) -> Callable[[Path], None]:

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from keras_distill.arguments import one_line_errors
 from keras_distill.cli import configure_logging, exit_code, import_tensorflow
 from keras_distill.errors import UserError
 
@@ -37,7 +38,7 @@ Texts = tuple[str, ...]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, predict, return the exit code."""
-    options = _parser().parse_args(arguments)
+    options = one_line_errors(_parser()).parse_args(arguments)
     configure_logging()
     try:
         return exit_code(lambda: run(options), resumes=False)
@@ -224,7 +225,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=Path, help="a run folder")
-    parser.add_argument("text", nargs="*", help="texts; none: standard input")
+    # Without a default argparse calls it required where the run is missing.
+    parser.add_argument(
+        "text", nargs="*", default=[], help="texts; none: standard input"
+    )
     parser.add_argument(
         "--text-b", nargs="+", metavar="TEXT", help="second texts of pairs"
     )

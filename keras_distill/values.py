@@ -132,6 +132,11 @@ def _scalar(value: Any, kind: type, name: str) -> Any:
         except (TypeError, ValueError):
             pass
     elif kind is str and isinstance(value, (str, int, float)):
+        if value == "":
+            # A shell's unset variable, and a path to the current folder.
+            raise UserError(
+                f"{name} is empty, expected text, or nothing for the default"
+            )
         if not isinstance(value, bool):
             return str(value)
     elif isinstance(value, kind) and (

@@ -23,8 +23,10 @@ def checkpoints(folder):
             "NO_PROXY": "127.0.0.1",
         }
         from keras_distill.teacher.runtime import prepare_environment
+        from keras_distill.teacher.source import prepare_hub
 
         prepare_environment("float32")
+        prepare_hub(REPOSITORY)
         return {
             **_found(folder),
             **_from_hub(folder, seen),
@@ -87,6 +89,7 @@ def _from_hub(folder, seen):
     return {
         "hub": {
             "requests": sorted(set(seen)),
+            "offline": os.environ["HF_HUB_OFFLINE"],
             "difference": max(
                 float(np.abs(a - b).max())
                 for a, b in zip(

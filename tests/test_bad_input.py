@@ -166,6 +166,14 @@ def test_a_bad_unlabelled_file_leaves_no_data_stage(train, tmp_path):
     [
         (("--train-file", "none.csv"), ["cannot read none.csv: No such file"]),
         (("--train-file", "."), ["cannot read .: Is a directory"]),
+        (
+            ("--train-file", "a.csv", "--teacher", "./bert"),
+            ["--teacher ./bert: no such folder"],
+        ),
+        (
+            ("--train-file", "a.csv", "--teacher-checkpoint", "/none/bert"),
+            ["--teacher-checkpoint /none/bert: no such folder"],
+        ),
         ((), ["data.train_file is missing"]),
         (("--train-file", "a.csv", "--data-dir", "."), ["data.data_dir"]),
         (
@@ -213,6 +221,13 @@ def test_a_bad_glue_file_is_one_line(train, tmp_path, name, content, part):
     assert code == 2
     assert part in message
     assert made(tmp_path / "run") == []
+
+
+def test_a_file_that_the_task_does_not_read_need_not_be_there(train, tmp_path):
+    code, message = train("--task", "sst2", "--train-file", "none.csv")
+    assert code == 2
+    assert "--task sst2 does not read it" in message
+    assert "--data-dir, yours by --task custom" in message
 
 
 def test_a_folder_without_glues_files_is_named(train, tmp_path):
@@ -457,6 +472,21 @@ def test_bad_word_vectors_are_found_before_any_stage_is_done(
     )
     assert code == 2
     assert str(tmp_path / "bad.vec") in message and part in message
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("mode", ["static", "non-static"])
+def test_a_mode_that_needs_word_vectors_is_refused_without_them(
+    train, tmp_path, mode
+):
+    (tmp_path / "train.csv").write_bytes(GOOD)
+    code, message = train(
+        *("--task", "custom", "--train-file", tmp_path / "train.csv", *CUSTOM),
+        *("--embedding-mode", mode),
+    )
+    assert code == 2
+    assert f"student.embedding_mode is {mode}" in message
+    assert "--embeddings FILE" in message
     assert not (tmp_path / "run").exists()
 
 

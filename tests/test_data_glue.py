@@ -111,7 +111,11 @@ def test_a_qqp_row_cut_by_a_line_break_is_joined(write, caplog):
         ("sst2", "text\tlabel\na\t0\n", "line 1: no column 'sentence'"),
         ("sst2", "sentence\tlabel\na\n", "line 2: column 'label' is missing"),
         ("sst2", "sentence\tlabel\na\t2\n", "column label: found '2'"),
-        ("sst2", b"sentence\tlabel\n\xe9\t1\n", "line 2: byte 1"),
+        (
+            "sst2",
+            b"sentence\tlabel\n\xe9\t1\n",
+            "line 2, column sentence: byte 1",
+        ),
         ("qqp", QQP + "1\t2\t3\ta\tb\n4\t5\t6\ta\tb\t0\n", "line 2: column"),
         ("qqp", QQP + "1\t2\t3\ta\tb\t0\n1\t5\t6\ta\tb\t0\n", "already used"),
         ("mnli", MNLI + mnli_row(0, "maybe"), "one of: contradiction"),

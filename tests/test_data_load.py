@@ -124,8 +124,33 @@ def test_labels_and_pair_are_told(files):
     splits = files()
     assert splits.labels == ["a", "b", "c"]
     assert splits.pair is False
-    splits = files(text_pair_column="label", text_column="text")
-    assert splits.pair is True
+
+
+def test_a_second_text_makes_pairs(tmp_path):
+    path = tmp_path / "pairs.csv"
+    rows = "".join(f"a {i},b {i},{i % 2}\n" for i in range(100))
+    path.write_text("text,more,label\n" + rows)
+    data = DataConfig(train_file=str(path), text_pair_column="more")
+    assert load_splits(Config("custom", data=data)).pair is True
+
+
+@pytest.mark.parametrize(
+    ("columns", "roles"),
+    [
+        ({"text_pair_column": "text"}, "'text' is named as text and second"),
+        ({"text_pair_column": "label"}, "'label' is named as second text and"),
+        ({"text_column": "label"}, "'label' is named as text and label"),
+        ({"label_column": "text"}, "'text' is named as text and label"),
+    ],
+)
+def test_a_column_cannot_be_two_things(files, columns, roles):
+    with pytest.raises(UserError, match=f"train.csv: column {roles}"):
+        files(**columns)
+
+
+def test_a_train_limit_that_loses_a_class_is_an_error(files):
+    with pytest.raises(UserError, match="train_limit is 1, .* the class 'a'"):
+        files(dev=True, train_limit=1)
 
 
 def test_a_dev_label_that_train_lacks_is_an_error(files, tmp_path):
@@ -167,6 +192,10 @@ def test_unlabelled_files_are_passed_on_and_must_exist(files, tmp_path):
         ("sst2", {"train_file": "x.csv"}, "data.train_file is 'x.csv'"),
         ("quick", {"data_dir": "y"}, "data.data_dir is 'y'"),
         ("custom", {"train_file": "x", "labels": ["a", "a"]}, "'a' twice"),
+        ("custom", {"train_file": "x", "labels": []}, r"\[\], .* at least two"),
+        ("sst2", {"labels": ["a"]}, "expected at least two"),
+        ("sst2", {"train_file": "x"}, "--data-dir, yours by --task custom"),
+        ("quick", {"train_file": "x"}, "your files come by --task custom"),
     ],
 )
 def test_settings_that_do_not_fit_the_task_are_refused(task, settings, reason):

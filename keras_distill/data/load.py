@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from keras_distill.data.download import download_glue, glue_cache_dir
 from keras_distill.data.examples import Example
 from keras_distill.data.glue import find_glue_files, label_column, read_glue
 from keras_distill.data.phrases import group_phrases
+from keras_distill.data.settings import check_settings
 from keras_distill.data.splits import hold_out
 from keras_distill.data.tables import read_table
 from keras_distill.errors import UserError
@@ -84,7 +84,7 @@ def load_splits(config: Config) -> Splits:
     """
     task = get_task(config.task)
     settings = config.data
-    _check_settings(task, settings)
+    check_settings(task, settings)
     unlabeled = [Path(name) for name in settings.unlabeled]
     if task.name == "quick":
         unlabeled.append(unlabeled_corpus())
@@ -101,7 +101,15 @@ def load_splits(config: Config) -> Splits:
     _warn_of_overlap(parts)
     train, select, dev, selected_on = _decide(parts, settings, config.seed)
     if settings.train_limit is not None:
+        every = {example.label for example in train}
         train = _sample(train, settings.train_limit, config.seed)
+        lost = every - {example.label for example in train}
+        if lost:
+            raise UserError(
+                f"data.train_limit is {settings.train_limit}, which leaves no "
+                f"training row of the class {parts.labels[min(lost)]!r}; "
+                "expected more"
+            )
     logger.info(
         "data: %d rows to train on, %d to choose on (%s), %d in dev%s",
         len(train),
@@ -121,41 +129,6 @@ def load_splits(config: Config) -> Splits:
         unlabeled=unlabeled,
         selected_on=selected_on,
     )
-
-
-def _check_settings(task: Task, settings: DataConfig) -> None:
-    if task.name == "custom":
-        unfit = ["data_dir"]
-        if settings.train_file is None:
-            raise UserError(
-                "--task custom: data.train_file is missing, expected a "
-                "CSV, TSV or JSON-lines file (--train-file)"
-            )
-    else:
-        unfit = [
-            "train_file",
-            "dev_file",
-            "test_file",
-            "text_pair_column",
-            "label_column",
-        ]
-        if task.name == "quick":
-            unfit.append("data_dir")
-    custom = "--task custom"
-    for name in unfit:
-        if getattr(settings, name) is not None:
-            raise UserError(
-                f"data.{name} is {getattr(settings, name)!r}, but --task "
-                f"{task.name} does not read it; expected it only with "
-                + ("--task sst2, qqp, mnli" if name == "data_dir" else custom)
-            )
-    if settings.labels is not None:
-        repeated = [n for n, k in Counter(settings.labels).items() if k > 1]
-        if repeated:
-            raise UserError(
-                f"data.labels names {repeated[0]!r} twice, expected "
-                "different class names"
-            )
 
 
 def _read_custom(settings: DataConfig) -> _Parts:

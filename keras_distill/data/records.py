@@ -2,12 +2,14 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from keras_distill.data.lines import (
     MAX_FIELD_CHARACTERS,
+    LineError,
     check_field,
     plain_suffix,
     read_lines,
@@ -82,8 +84,21 @@ def tsv_records(
     Raises:
         UserError: As `read_records`.
     """
-    rows = ((line, text.split("\t") if text else []) for line, text in lines)
+    rows = _tsv_rows(lines)
     yield from _table_records(path, rows, columns, optional)
+
+
+def _tsv_rows(
+    lines: Iterable[tuple[int, str]],
+) -> Iterator[tuple[int, list[str]]]:
+    header: list[str] = []
+    try:
+        for line, text in lines:
+            row = text.split("\t") if text else []
+            header = header or row
+            yield line, row
+    except LineError as error:
+        _raise_in_column(error, header, error.before.split("\t"))
 
 
 def _csv_records(
@@ -100,10 +115,16 @@ def _csv_rows(
 ) -> Iterator[tuple[int, list[str]]]:
     # Strict: a stray quote is an error, not a guess that merges rows.
     reader = csv.reader((text + "\n" for _, text in lines), strict=True)
+    header: list[str] = []
     while True:
         start = reader.line_num + 1
         try:
             row = next(reader, None)
+        except LineError as error:
+            # Further down in a row it may be inside a quoted field.
+            if error.line != start:
+                raise
+            _raise_in_column(error, header, _csv_fields(error.before))
         except csv.Error as error:
             if "field limit" in str(error):
                 reason = (
@@ -121,7 +142,25 @@ def _csv_rows(
             raise UserError(f"{path}, line {start}: {reason}") from error
         if row is None:
             return
+        header = header or row
         yield start, row
+
+
+def _csv_fields(text: str) -> list[str]:
+    """Return the fields of a part of a row, none where that is no CSV."""
+    try:
+        return next(csv.reader([text]), [])
+    except csv.Error:
+        return []
+
+
+def _raise_in_column(
+    error: LineError, header: list[str], before: list[str]
+) -> NoReturn:
+    """Name the column that a broken line breaks in, if that is known."""
+    if 0 < len(before) <= len(header):
+        raise error.in_column(header[len(before) - 1].strip()) from error
+    raise error
 
 
 def _table_records(
@@ -221,7 +260,16 @@ def _json_records(
 def _json_field(path: Path, line: int, name: str, value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, (int, float)):
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            # Python's reader takes NaN and Infinity, which JSON has not.
+            raise UserError(
+                f"{path}, line {line}, field {name}: found {value}, "
+                "expected a string or a finite number"
+            )
+        # Writers turn whole numbers into 1.0 when a value is missing.
+        return str(int(value) if value.is_integer() else value)
+    if isinstance(value, int):
         return str(value)
     if not isinstance(value, str):
         raise UserError(

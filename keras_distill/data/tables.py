@@ -44,11 +44,19 @@ def read_table(
             column.
     """
     path = Path(path)
-    columns = [
-        name
-        for name in (text_column, text_pair_column, label_column)
-        if name is not None
-    ]
+    roles = {
+        "text": text_column,
+        "second text": text_pair_column,
+        "label": label_column,
+    }
+    columns = [name for name in roles.values() if name is not None]
+    for name in columns:
+        named = [role for role, column in roles.items() if column == name]
+        if len(named) > 1:
+            raise UserError(
+                f"{path}: column {name!r} is named as {' and '.join(named)}, "
+                "expected a column for each"
+            )
     optional = [] if ID_COLUMN in columns else [ID_COLUMN]
     rows = []
     ids = UniqueIds(path)

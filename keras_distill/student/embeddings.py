@@ -80,13 +80,14 @@ def load_vectors(
     quality = np.zeros(len(vocabulary), np.int8)
     with opened(path) as stream:
         form = read_form(stream, path, dim)
-    for word, raw in _rows(path, form):
+    for number, (word, raw) in enumerate(_rows(path, form), 1):
         values = None
         for row in spellings.get(_fold(word), ()):
             rank = _rank(word, vocabulary[row])
             if rank > quality[row]:
                 if values is None:
-                    values = _numbers(raw, word, path)
+                    place = f"{path}, {form.place(number)}"
+                    values = _numbers(raw, word, place)
                 vectors[row] = values
                 quality[row] = rank
     found = [word for word, row in index.items() if quality[row]]
@@ -126,17 +127,17 @@ def _rows(path: Path, form: Form) -> Iterator[tuple[str, bytes | list]]:
                 bar.update(_WORDS_PER_UPDATE)
 
 
-def _numbers(raw: bytes | list[bytes], word: str, path: Path) -> np.ndarray:
+def _numbers(raw: bytes | list[bytes], word: str, place: str) -> np.ndarray:
     try:
         if isinstance(raw, bytes):
             values = np.frombuffer(raw, "<f4")
         else:
             values = np.array([float(x) for x in raw], np.float32)
     except ValueError as error:
-        raise UserError(f"{path}: the vector of {word!r}: {error}") from error
+        raise UserError(f"{place}: the vector of {word!r}: {error}") from error
     if not np.isfinite(values).all():
         raise UserError(
-            f"{path}: the vector of {word!r} holds a number that is not finite"
+            f"{place}: the vector of {word!r} holds a number that is not finite"
         )
     return values
 

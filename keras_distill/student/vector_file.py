@@ -1,11 +1,14 @@
-"""The layout of a word-vector file; its head can be checked in no time."""
+"""The layout of a word-vector file; its ends can be checked in no time."""
 
 import bz2
 import contextlib
 import gzip
+import itertools
 import lzma
+import math
+import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +18,10 @@ from keras_distill.errors import UserError
 _CHUNK = 2**20
 _MAX_WORD = 10_000
 _MAX_LINE = 2**20
+_TAIL = 2**20
+# The lines of larger files are not counted; a run's start hashes no larger
+# file whole either.
+_MAX_COUNTED = 512 * 2**20
 _PACKED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
@@ -32,12 +39,19 @@ class Form:
     count: int | None
     dim: int
 
+    def place(self, number: int) -> str:
+        """Say where a vector stands, by its number from 1."""
+        if self.binary:
+            return f"vector {number}"
+        return f"line {number + (self.count is not None)}"
 
-def check_head(path: Path, dim: int) -> None:
-    """Look whether a file begins as a vector file of that width does.
+
+def check_ends(path: Path, dim: int) -> None:
+    """Look whether a file begins and ends as a vector file of that width.
 
     For the start of a run, hours before the vectors are read: it takes
-    milliseconds, whatever the file's size, and imports nothing large.
+    milliseconds, or what it takes to count the lines of half a gigabyte, and
+    imports nothing large. Of a compressed file only the head is read.
 
     Args:
         path: The vector file, plain or compressed (.gz, .bz2, .xz).
@@ -45,21 +59,68 @@ def check_head(path: Path, dim: int) -> None:
 
     Raises:
         UserError: The file is missing, of another width or of no known
-            format, or its first vector is damaged, or a plain file is too
-            small for its vectors.
+            format, or its first vector is damaged, or a plain file's last
+            line is, or it is too small for its vectors.
     """
     path = Path(path)
-    with _head(path) as stream:
+    with _plainly_opened(path) as stream:
         form = read_form(stream, path, dim)
-    with _head(path) as stream:
-        next(rows(stream, form, path), None)
-    if not form.binary or path.suffix in _PACKED:
+    with _plainly_opened(path) as stream:
+        for word, raw in itertools.islice(rows(stream, form, path), 1):
+            if form.binary:
+                raw = struct.unpack(f"<{form.dim}f", raw)
+            _check_numbers(f"{path}, {form.place(1)}", word, raw)
+    if path.suffix in _PACKED:
         return
     size = path.stat().st_size
-    if size < form.count * (4 * form.dim + 1):
+    if not form.binary:
+        with _plainly_opened(path) as stream:
+            _check_tail(stream, size, form, path)
+    elif size < form.count * (4 * form.dim + 1):
         raise UserError(
             f"{path} is cut short: {size:,} bytes cannot hold the "
             f"{form.count:,} vectors that its first line promises"
+        )
+
+
+def _check_tail(stream: BinaryIO, size: int, form: Form, path: Path) -> None:
+    stream.seek(max(0, size - _TAIL))
+    tail = stream.read()
+    ended = tail.endswith(b"\n")
+    if form.count is None and not ended:
+        raise UserError(
+            f"{path} is cut short: its last line ends without a newline"
+        )
+    # Behind the lines that a header promises nothing is read.
+    text = tail[:-1] if form.count is None else tail.rstrip()
+    word, *numbers = _fields(text.rpartition(b"\n")[2], form.dim)
+    if len(numbers) < form.dim:
+        raise UserError(
+            f"{path}: the last line has {len(numbers)} numbers, expected "
+            f"{form.dim}: the file is cut short or damaged"
+        )
+    word = word.decode("utf-8", "replace")
+    _check_numbers(f"{path}, the last line", word, numbers)
+    if form.count is not None and size <= _MAX_COUNTED:
+        stream.seek(0)
+        chunks = iter(lambda: stream.read(_CHUNK), b"")
+        lines = sum(chunk.count(b"\n") for chunk in chunks) + (not ended)
+        if lines - 1 < form.count:
+            raise _cut_short(path, lines - 1, form)
+
+
+def _check_numbers(
+    place: str, word: str, numbers: Sequence[float | bytes]
+) -> None:
+    for number in numbers:
+        with contextlib.suppress(ValueError):
+            if math.isfinite(float(number)):
+                continue
+        if isinstance(number, bytes):
+            number = number.decode("utf-8", "replace")
+        raise UserError(
+            f"{place}: the vector of {word!r} holds {number!r}, expected "
+            "finite numbers"
         )
 
 
@@ -80,7 +141,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _head(path: Path) -> Iterator[BinaryIO]:
+def _plainly_opened(path: Path) -> Iterator[BinaryIO]:
     """Open a vector file without gensim, whose import takes a second."""
     with (
         _one_line_errors(path),
@@ -118,7 +179,7 @@ def read_form(stream: BinaryIO, path: Path, dim: int) -> Form:
     fields = first.split()
     if len(fields) == 2 and all(field.isdigit() for field in fields):
         count, width = map(int, fields)
-        parts = second.rstrip().rsplit(b" ", width)
+        parts = _fields(second, width)
         binary = not (len(parts) == width + 1 and _are_numbers(parts[1:]))
         form = Form(binary, count, width)
     elif len(fields) > 2 and _are_numbers(fields[1:]):
@@ -196,29 +257,33 @@ def _read_text(
     if form.count is not None:
         stream.readline(_MAX_LINE)
     number = 0
-    skipped = 1 if form.count is None else 2
     while form.count is None or number < form.count:
         line = stream.readline(_MAX_LINE)
         if not line:
             break
-        # From the right: a few words of GloVe 840B hold spaces.
-        parts = line.rstrip().rsplit(b" ", form.dim)
+        parts = _fields(line, form.dim)
         if len(parts) <= form.dim:
             raise UserError(
-                f"{path}: line {number + skipped} has {len(parts) - 1} "
+                f"{path}: {form.place(number + 1)} has {len(parts) - 1} "
                 f"numbers, expected {form.dim}: the file is cut short or "
                 "damaged"
             )
         if form.count is None and not line.endswith(b"\n"):
             # Nothing else tells that the last number lost its end.
             raise UserError(
-                f"{path}: line {number + skipped} ends without a newline: "
+                f"{path}: {form.place(number + 1)} ends without a newline: "
                 "the file is cut short"
             )
         yield parts[0].decode("utf-8", "replace"), parts[1:]
         number += 1
     if form.count is not None and number < form.count:
         raise _cut_short(path, number, form)
+
+
+def _fields(line: bytes, dim: int) -> list[bytes]:
+    """Split a line into its word and its numbers, `dim` where it is whole."""
+    # From the right: a few words of GloVe 840B hold spaces.
+    return line.rstrip().rsplit(b" ", dim)
 
 
 def _cut_short(path: Path, number: int, form: Form) -> UserError:

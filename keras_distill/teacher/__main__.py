@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from keras_distill.arguments import one_line_errors
 from keras_distill.child import exit_with_parent
 from keras_distill.cli import configure_logging, exit_code, quiet_native
 from keras_distill.config import Config, config_from_dict, load_config
@@ -22,13 +23,14 @@ from keras_distill.errors import UserError
 from keras_distill.files import read_json
 from keras_distill.tasks import get_task
 from keras_distill.teacher.runtime import prepare_environment
+from keras_distill.teacher.source import prepare_hub
 
 logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
-    options = _parser().parse_args(arguments)
+    options = one_line_errors(_parser()).parse_args(arguments)
     configure_logging()
     child = exit_with_parent()
     return exit_code(lambda: _run(options), child)
@@ -37,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     config = config_from_dict(load_config(options.config))
     precision = prepare_environment(config.teacher.precision)
+    if options.command == "finetune":
+        prepare_hub(config.teacher.checkpoint or config.teacher.name)
     # From here on tf.keras is tf_keras, in this process.
     from keras_distill.teacher.runtime import set_precision
 
@@ -165,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     finetune = commands.add_parser("finetune", help="fine-tune the teacher")
     label = commands.add_parser("label", help="label planned shards")
-    for command in (finetune, label):
+    for command in map(one_line_errors, (finetune, label)):
         command.add_argument(
             "--config", type=Path, required=True, help="the run's config.yaml"
         )

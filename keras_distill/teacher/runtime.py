@@ -27,6 +27,10 @@ def prepare_environment(precision: str) -> str:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    # Each try again would be lines of a library's exceptions; what cannot be
+    # had in the end is one line.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     prefix = "TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_"
     os.environ.setdefault(f"{prefix}INFERLIST_REMOVE", _KEEP_FLOAT32)
     os.environ.setdefault(f"{prefix}DENYLIST_ADD", "Erf,Erfc,Exp")

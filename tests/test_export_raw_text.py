@@ -2,6 +2,8 @@
 
 import json
 import random
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,6 +126,23 @@ def test_a_graph_reads_as_the_student_what_the_proof_asks_for(lower_case):
     alike = read_alike(texts, student)
     assert 100 < sum(alike) < 400
     assert (in_graph == expected).all(axis=1).tolist() == alike
+
+
+def test_the_page_lists_texts_that_are_read_otherwise():
+    page = Path(__file__).parent.parent / "docs" / "litert.md"
+    _, _, section = page.read_text("utf-8").partition("\n## Raw text")
+    table = re.search(r"^\| Text \|.*?\n\n", section, re.M | re.S)[0]
+    listed = [
+        code.strip()
+        for row in table.splitlines()[2:]
+        for _, code in re.findall(
+            r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", row.split(" | ")[0]
+        )
+    ]
+    assert {"can not", "do n't", "``", "''", "\\/", "[MASK]"} < set(listed)
+    tokenizer = StudentTokenizer(EVERY_WORD, True, 20)
+    alike = read_alike(listed, tokenizer)
+    assert [t for t, same in zip(listed, alike, strict=True) if same] == []
 
 
 def test_a_file_that_misreads_curly_quotes_is_refused(monkeypatch, tmp_path):

@@ -47,7 +47,6 @@ TEXT_OPS = {
 }
 # 1 over it is no number that float16 has.
 TEMPERATURE = 1.37
-MODES = ["static", "non-static", "multichannel", "random"]
 TEXTS = [
     "",
     " \n ",
@@ -154,30 +153,6 @@ def test_every_file_gives_the_answers_of_keras(made, form, batch_size):
     )
     np.testing.assert_allclose(
         probabilities, softmax(logits / TEMPERATURE), atol=1e-5
-    )
-
-
-@pytest.mark.parametrize("pair", [False, True])
-@pytest.mark.parametrize("mode", MODES)
-def test_every_student_has_the_logits_of_keras(mode, pair):
-    model = tiny_model(pair, mode, classes=3, dropout=0.3)
-    exported = exported_from_model(model)
-    run = opened(tflite.convert_float32(exported))
-    rng = np.random.default_rng(1)
-    batch = {}
-    for name, length in zip(("ids_a", "ids_b"), (9, 6), strict=True):
-        ids = rng.integers(1, len(VOCABULARY), (7, length), "int32")
-        ids[np.arange(length) >= rng.integers(1, length + 1, (7, 1))] = 0
-        batch[name] = ids
-    batch = batch if pair else {"ids_a": batch["ids_a"]}
-    expected = model(batch, training=False)
-    assert np.ptp(expected) > 0.1
-    np.testing.assert_allclose(run(**batch)["logits"], expected, atol=1e-4)
-
-
-def exported_from_model(model):
-    return Exported(
-        student_weights(model), VOCABULARY, ["a", "b", "c"], True, 20
     )
 
 

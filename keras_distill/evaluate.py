@@ -164,7 +164,11 @@ def _read(
     pair: bool,
     columns: tuple[str | None, str | None, str | None],
 ) -> list[Example]:
-    """Read a labelled file as the run's own data was read."""
+    """Read a labelled file, its texts as they are.
+
+    Every form reads them in its own way, as it does in an app. The Penn
+    Treebank's spelling is part of GLUE's format and undone with it.
+    """
     from keras_distill.data.load import LABEL_COLUMN, TEXT_COLUMN
     from keras_distill.data.unlabeled import TEXT_PAIR_COLUMN
 
@@ -193,6 +197,7 @@ def _read(
         second if pair else None,
         label or own.label_column or LABEL_COLUMN,
         labels,
+        normalized=False,
     )
     return examples
 

@@ -50,6 +50,13 @@ def test_csv_is_read_by_header_with_quotes_and_line_breaks(table):
     ]
 
 
+def test_texts_can_stay_as_they_are(table):
+    rows = "text,second,label\n do n't ,it\u2019s,a\n"
+    options = {"text_pair_column": "second", "normalized": False}
+    ((row,), _) = table("my.csv", rows, **options)
+    assert (row.text_a, row.text_b) == (" do n't ", "it\u2019s")
+
+
 def test_tsv_is_read_without_quoting(table):
     examples, _ = table("my.tsv", 'text\tlabel\n"a "quote\t1\n"\t0\n')
     assert [e.text_a for e in examples] == ['"a "quote', '"']

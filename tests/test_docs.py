@@ -18,7 +18,10 @@ import tiny_students
 from chromium import Chromium, find_chromium
 from golden import make
 
+from keras_distill.export.bundle import load_exported
 from keras_distill.export.exporter import export_student
+from keras_distill.export.packing import packed
+from keras_distill.export.tflite import convert_text
 from keras_distill.student.predictor import StudentPredictor
 
 ROOT = Path(__file__).parent.parent
@@ -67,7 +70,7 @@ class TestLiteRt:
                 make.HERE / f"{model}.tflite", folder / "student.tflite"
             )
         monkeypatch.chdir(tmp_path)
-        single, pair = snippets("litert.md", "python")
+        single, pair, _ = snippets("litert.md", "python")
         names = {}
 
         exec(single, names)
@@ -90,6 +93,27 @@ class TestLiteRt:
             np.testing.assert_allclose(
                 answer["logits"][0], case["logits"], atol=1e-5
             )
+
+    def test_the_python_answers_for_raw_text(self, tmp_path, monkeypatch):
+        pytest.importorskip("ai_edge_litert")
+        run = tiny_students.make_run(tmp_path / "saved_models" / "quick")
+        exported = load_exported(run / "student")
+        (run / "export").mkdir()
+        (run / "export" / "student_text.tflite").write_bytes(
+            packed(exported, convert_text(exported), takes_text=True)
+        )
+        monkeypatch.chdir(tmp_path)
+        _, _, raw = snippets("litert.md", "python")
+        names = {}
+
+        exec(raw, names)
+
+        student = StudentPredictor.load(run / "student")
+        np.testing.assert_allclose(
+            names["answer"]["logits"],
+            student.logits(["Don\u2019t miss it.", "Dull."]),
+            atol=1e-5,
+        )
 
     @pytest.mark.skipif(
         not LITERT_JS.is_dir(),

@@ -22,6 +22,7 @@ def read_table(
     text_pair_column: str | None,
     label_column: str | None,
     labels: Sequence[str] | None,
+    normalized: bool = True,
 ) -> tuple[list[Example], list[str]]:
     """Read examples from a CSV, TSV or JSON-lines file.
 
@@ -35,6 +36,7 @@ def read_table(
         label_column: The column of the label; None reads unlabelled rows.
         labels: The class names in logit order; None takes those found,
             sorted (numbers by value).
+        normalized: Whether texts are normalised, or stay as they are.
 
     Returns:
         The examples in file order, and the class names in logit order.
@@ -60,14 +62,15 @@ def read_table(
     optional = [] if ID_COLUMN in columns else [ID_COLUMN]
     rows = []
     ids = UniqueIds(path)
+    spelled = normalize if normalized else str
     for line, fields in read_records(path, columns, optional):
         rows.append(
             (
                 line,
-                normalize(fields[text_column]),
+                spelled(fields[text_column]),
                 None
                 if text_pair_column is None
-                else normalize(fields[text_pair_column]),
+                else spelled(fields[text_pair_column]),
                 None if label_column is None else fields[label_column].strip(),
                 ids.take(line, len(rows), fields.get(ID_COLUMN)),
             )

@@ -239,7 +239,7 @@ def prove(form: str, path: Path, exported: Exported, proof: Proof) -> float:
     name = f"{form}.tflite"
     lite = LiteStudent(path)
     if lite.takes_text:
-        proof = proof.as_typed()
+        proof = proof.as_typed(lite.tokenizer)
     logits, probabilities = lite.answers(proof.columns)
     difference = check_logits(proof.logits, logits, tolerance, name)
     check_probabilities(logits, probabilities, exported.temperature, name)

@@ -75,7 +75,8 @@ class LiteStudent:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Answer for texts, in batches of like length.
 
-        Text is normalised in Python: these graphs leave that to the app.
+        Word ids are those of normalised text, as an app has to make them. A
+        graph of raw text gets it as it stands.
 
         Args:
             columns: One list of texts, for pairs two.
@@ -95,18 +96,16 @@ class LiteStudent:
                 f"expected {'one text' if self.pair else 'pairs'}: another "
                 "run's?"
             )
-        texts = [[normalize(text) for text in column] for column in columns]
-        ids = [self.tokenizer(tf.constant(column)) for column in texts]
+        ids = [self._ids(column) for column in columns]
         longest = np.max([part.row_lengths() for part in ids], axis=0)
         order = np.argsort(longest, kind="stable")
         found = {"logits": [], "probabilities": []}
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             if self.takes_text:
-                inputs = {
-                    name: np.array([column[row].encode() for row in rows])
-                    for name, column in zip(TEXTS, texts, strict=False)
-                }
+                inputs = self.inputs(
+                    [[column[row] for row in rows] for column in columns]
+                )
             else:
                 inputs = {
                     name: tf.gather(part, rows).to_tensor(PAD_ID).numpy()
@@ -128,15 +127,15 @@ class LiteStudent:
         Args:
             columns: One list of texts, for pairs two.
         """
-        texts = [[normalize(text) for text in column] for column in columns]
         if self.takes_text:
+            # Objects: an array of bytes forgets zeros at the end of a text.
             return {
-                name: np.array([text.encode() for text in column])
-                for name, column in zip(TEXTS, texts, strict=False)
+                name: np.array([text.encode() for text in column], object)
+                for name, column in zip(TEXTS, columns, strict=False)
             }
         return {
-            name: self.tokenizer(tf.constant(column)).to_tensor(PAD_ID).numpy()
-            for name, column in zip(IDS, texts, strict=False)
+            name: self._ids(column).to_tensor(PAD_ID).numpy()
+            for name, column in zip(IDS, columns, strict=False)
         }
 
     def ask(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -149,6 +148,10 @@ class LiteStudent:
             `logits` and `probabilities`, float32 [texts, classes].
         """
         return self._run(**inputs)
+
+    def _ids(self, texts: Sequence[str]) -> tf.RaggedTensor:
+        normalized = [normalize(text) for text in texts]
+        return self.tokenizer(tf.constant(normalized, tf.string))
 
     def _open(self, threads: int) -> Callable[..., dict[str, np.ndarray]]:
         with warnings.catch_warnings(), quiet_native():

@@ -8,11 +8,9 @@ basic split and the vocabulary; a text without a word is one [UNK], and a
 text has at most `max_length` ids.
 
 `convert_text` takes raw text, `text` (and `text_b`), string [batch]. It needs
-the ops of tensorflow-text, which an app has to link. TFLite has no regular
-expressions, so text is not normalised there: Penn-Treebank spelling ("do
-n't", "-lrb-", "``", "can not"), `[MASK]`, and "gon na" and its like get
-other ids than in the SavedModel. Text as people type it gets the same. Send
-other text through `data.normalize.normalize` first.
+the ops of tensorflow-text, which an app has to link. It reads curly quotes as
+straight ones; what it reads otherwise than the SavedModel is in
+docs/litert.md, and `data.normalize.normalize` in the app undoes that.
 
 All forms are stateless: nothing is carried from one call to the next.
 """
@@ -26,7 +24,7 @@ import tensorflow as tf
 
 from keras_distill.export.bundle import Exported
 from keras_distill.export.lite_graph import LiteGraph
-from keras_distill.student.text import StudentTokenizer
+from keras_distill.export.raw_text import RawTextTokenizer
 
 SIGNATURE = "serving_default"
 IDS = ("ids_a", "ids_b")
@@ -67,16 +65,13 @@ def convert_int8(exported: Exported) -> bytes:
 
 def convert_text(exported: Exported) -> bytes:
     """Convert to a model of raw text, exactly."""
-    tokenizer = StudentTokenizer(
-        exported.vocabulary,
-        exported.lower_case,
-        exported.max_length,
-        protect_mask=False,
+    tokenizer = RawTextTokenizer(
+        exported.vocabulary, exported.lower_case, exported.max_length
     )
     graph = LiteGraph(exported.weights)
 
     def answer(*texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _answers(graph, exported, map(tokenizer.dense, texts))
+        return _answers(graph, exported, map(tokenizer, texts))
 
     def allow(converter: tf.lite.TFLiteConverter) -> None:
         converter.allow_custom_ops = True

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_distill.data.normalize import normalize
+from keras_distill.export.raw_text import read_alike
 from keras_distill.student.predictor import StudentPredictor, softmax
-from keras_distill.student.text import MASK, SPECIALS
+from keras_distill.student.text import SPECIALS, StudentTokenizer
 
 # How far logits may be apart, relative to the largest one where that is
 # above 1. Another kernel adds up in another order.
@@ -21,9 +21,9 @@ INT8 = 1e-1
 _PROBABILITIES = 1e-5
 
 # Texts that two implementations easily take for different ones: nothing,
-# only a space, one word, pictures, accents, Treebank spelling, masks, an
-# address, scripts without spaces and from right to left, odd spaces, more
-# words than a student reads.
+# only a space, one word, pictures, accents, Treebank spelling, the quotes of
+# phones and of typewriters, masks, an address, scripts without spaces and
+# from right to left, odd spaces, more words than a student reads.
 _AWKWARD = (
     "",
     " ",
@@ -31,6 +31,8 @@ _AWKWARD = (
     "😀 👍🏽 !!!",
     "Café NAÏVE Ünder",
     "it 's n't bad -lrb- can not say why -rrb- `` x ''",
+    "don\u2019t say \u201cwhy\u201d, it\u2019s a \u2018good\u2019 film!",
+    "it`s `good`",
     "a [MASK] film [mask]",
     "https://example.org/a_b?c=1&d=%20 scored 7.5/10 in 1999",
     "好电影 ok",
@@ -59,19 +61,18 @@ class Proof:
             [column[:rows] for column in self.columns], self.logits[:rows]
         )
 
-    def as_typed(self) -> "Proof":
-        """Return what forms can answer that do not rewrite text.
+    def as_typed(self, tokenizer: StudentTokenizer) -> "Proof":
+        """Return the rows that a form can answer which cannot rewrite text.
 
-        Texts are normalised beforehand, those with a `[MASK]` left out.
+        Texts stay as they are.
+
+        Args:
+            tokenizer: The student's.
         """
-        columns = [list(map(normalize, column)) for column in self.columns]
-        rows = [
-            row
-            for row, texts in enumerate(zip(*columns, strict=True))
-            if not any(MASK in text for text in texts)
-        ]
+        alike = [read_alike(column, tokenizer) for column in self.columns]
+        rows = np.flatnonzero(np.all(alike, axis=0))
         return Proof(
-            [[column[row] for row in rows] for column in columns],
+            [[column[row] for row in rows] for column in self.columns],
             self.logits[rows],
         )
 

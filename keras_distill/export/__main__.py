@@ -11,13 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_distill.arguments import count, positive
+from keras_distill.arguments import count, one_line_errors, positive
 from keras_distill.cli import configure_logging, exit_code, import_tensorflow
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, export, return the exit code."""
-    options = _parser().parse_args(arguments)
+    options = one_line_errors(_parser()).parse_args(arguments)
     configure_logging()
     return exit_code(lambda: run(options), resumes=False)
 

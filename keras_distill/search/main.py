@@ -48,6 +48,7 @@ def tune(options: argparse.Namespace, arguments: Sequence[str]) -> str | None:
         load_space(options.space, config, words=0)
     import_tensorflow()
     from keras_distill.search.adopt import adopt, check_adoptable
+    from keras_distill.search.chief import role_here
     from keras_distill.search.search import Limits, Search
     from keras_distill.search.table import SearchTable
 
@@ -60,7 +61,9 @@ def tune(options: argparse.Namespace, arguments: Sequence[str]) -> str | None:
     )
     if limits.trials is None and tuner in ("random", "bayesian"):
         limits = replace(limits, trials=_MOST_TRIALS)
-    if not options.search_only:
+    role = role_here()
+    # A worker leaves the winner to its chief, and may lack the files.
+    if not options.search_only and (role is None or role.is_chief):
         check_adoptable(options.run)
     search = Search(options.run, request, limits, options.redo)
     if not search.run(arguments):

@@ -31,6 +31,7 @@ from keras_distill.search.records import (
 )
 from keras_distill.search.settings import Request, Settings, begin
 from keras_distill.search.space import combinations, hyperparameters
+from keras_distill.search.stub import ChiefStub
 from keras_distill.search.trial import TrialWork
 from keras_distill.search.tuner import (
     Pulse,
@@ -156,7 +157,9 @@ class Search:
             self.limits.lost_after / _LOOKS_BEFORE_LOST,
         )
         with pulse, _reported():
-            self._tuner().search()
+            tuner = self._tuner()
+            tuner.oracle.stub = ChiefStub(tuner.oracle.stub, role.address)
+            tuner.search()
 
     def _be_chief(self, tuner: StudentTuner, role: Role) -> None:
         show = self._progress()

@@ -88,6 +88,8 @@ def test_a_worker_without_a_chief_says_what_it_waits_for(worker, monkeypatch):
     result = tune_here("--run", run, "--space", space, "--search-only")
     assert result.returncode == 2
     assert result.stderr.count(f"waiting for the chief at {address}") == 1
+    # The chief that begins clears the folder.
+    assert not (run / "tuning" / "pulses").exists()
     assert result.stderr.splitlines()[-1] == (
         f"error: the chief at {address} is gone; start it and this command "
         "again"

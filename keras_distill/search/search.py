@@ -165,10 +165,14 @@ class Search:
             self.folder / "pulses" / role.name,
             self.limits.lost_after / _LOOKS_BEFORE_LOST,
         )
-        with pulse, _reported():
+        with _reported():
             tuner = self._tuner()
             tuner.oracle.stub = ChiefStub(tuner.oracle.stub, role.address)
-            tuner.search()
+            # A chief that begins clears the folder, signs of life with it:
+            # those of a worker that was there first would be lost.
+            tuner.oracle.get_space()
+            with pulse:
+                tuner.search()
 
     def _be_chief(self, tuner: StudentTuner, role: Role) -> None:
         show = self._progress()

@@ -5,16 +5,18 @@ Four students as in Tang et al. 2019 (LSTM units 150, 300 x hidden units 200,
 run some minutes on two CPU cores:
     python tune.py --run saved_models/quick
 
-More than the shape, 30 students of 2 epochs each, at most 3 hours, the
-smallest within a point of the best wins:
+More than the shape, 30 students of 2 epochs each, 3 hours of search at most,
+the smallest within a point of the best wins:
     python tune.py --run saved_models/sst2 --space wide --max-trials 30 \
         --epochs 2 --max-minutes 180 --objective pareto --within 1
 
 Your own space (docs/tuning.md), three seeds a student, the mean decides:
     python tune.py --run saved_models/sst2 --space my.yaml --executions 3
 
-Stop it at any moment; the same command goes on where it was. What was found
-is in RUN/tuning: README.md, results.csv, pareto.png, trials.json.
+Stop it at any moment; the same command goes on where it was, and the minutes
+of all sessions count. They are the search's alone: to retrain a winner of short
+trials, its further seeds, the undistilled student and the export come on top.
+RUN/tuning has what was found: README.md, results.csv, pareto.png, trials.json.
 """
 
 import sys

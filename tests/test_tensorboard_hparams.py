@@ -45,6 +45,8 @@ def session(run, trial):
 def test_the_experiment_names_parameters_and_their_choices(run):
     infos = {info.name: info for info in experiment(run).hparam_infos}
     units = infos["student.lstm_units"]
+    # Longer names would overlap above the axes of the page.
+    assert units.display_name == "lstm_units"
     assert units.type == api_pb2.DATA_TYPE_FLOAT64
     assert list(units.domain_discrete) == [4, 150, 300]
     rate = infos["student.learning_rate"]

@@ -124,7 +124,7 @@ def test_trials_can_be_sorted_by_a_metric(address):
 def test_the_hparams_page_lists_every_trial(browser, address):
     page = opened(browser, address, "hparams")
     names = [trial["id"] for trial in trials()]
-    until_seen(page, "student.lstm_units", "student.hidden_units", *names)
+    until_seen(page, "lstm_units", "hidden_units", *names)
     until_seen(page, "accuracy", "0.83000")
 
 

@@ -185,8 +185,10 @@ def test_the_projector_has_words_vectors_and_columns(run, statistics):
     vectors = vectors.reshape(rows, width)
     with open(place / item.metadata_path, newline="") as stream:
         table = list(csv.reader(stream, delimiter="\t"))
-    margin = "teacher margin: positive - negative"
-    assert table[0] == ["word", "frequency", margin]
+    assert table[0] == [
+        *("word", "frequency", "teacher margin: positive - negative"),
+        *("teacher logit: negative", "teacher logit: positive"),
+    ]
     assert len(table) - 1 == rows == len(WORDS) - 5
     counts = [int(row[1]) for row in table[1:]]
     assert counts == sorted(counts, reverse=True)
@@ -196,7 +198,9 @@ def test_the_projector_has_words_vectors_and_columns(run, statistics):
         np.testing.assert_array_equal(trainable_vectors(model)[number], vector)
         assert int(row[1]) == statistics[0].frequency[number]
         negative, positive = statistics[0].mean_logits[number]
-        assert float(row[2]) == pytest.approx(positive - negative, abs=6e-4)
+        assert [float(cell) for cell in row[2:]] == pytest.approx(
+            [positive - negative, negative, positive], abs=6e-4
+        )
 
 
 def made_up(classes=3):

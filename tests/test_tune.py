@@ -15,8 +15,10 @@ from search_runs import (
     without_times,
     write_space,
 )
+from tensorboard_events import scalars
 
-from keras_distill.search import trial
+from keras_distill.search import main, trial
+from keras_distill.search.search import Search
 from keras_distill.student import training
 from keras_distill.student.predictor import StudentPredictor
 
@@ -243,6 +245,64 @@ def test_no_trial_begins_that_would_end_too_late(tmp_path, monkeypatch, cheap):
     )
     assert result.returncode == 0, result.stderr
     assert len(trials(run)) == 1
+
+
+def test_the_minutes_of_all_sessions_count(tmp_path, cheap):
+    run, space = make_run(tmp_path / "run"), write_space(tmp_path, SHAPES)
+    command = ("--run", run, "--space", space, *ALONE)
+    result = tune_here(*command, "--max-trials", "1")
+    assert result.returncode == 0, result.stderr
+    spent = run / "tuning" / "seconds"
+    assert 0 < float(spent.read_text()) < 600
+    spent.write_text("600\n")
+    result = tune_here(*command, "--max-minutes", "10")
+    assert result.returncode == 0, result.stderr
+    assert len(trials(run)) == 1
+    result = tune_here(*command, "--max-minutes", "60")
+    assert result.returncode == 0, result.stderr
+    assert len(trials(run)) == 2
+
+
+def test_another_search_begins_with_no_minutes_spent(tmp_path, cheap):
+    run, space = make_run(tmp_path / "run"), write_space(tmp_path, SHAPES)
+    command = ("--run", run, "--space", space, *ALONE)
+    tune_here(*command, "--max-trials", "1")
+    (run / "tuning" / "seconds").write_text("600\n")
+    result = tune_here(*command, "--redo", "--max-minutes", "10")
+    assert result.returncode == 0, result.stderr
+    assert len(trials(run)) == 2
+
+
+def test_the_table_is_written_with_each_trial(tmp_path, monkeypatch, cheap):
+    run, space = make_run(tmp_path / "run"), write_space(tmp_path, SHAPES)
+    monkeypatch.setattr(main, "write_report", None)
+    with pytest.raises(TypeError):
+        tune_here("--run", run, "--space", space, *ALONE)
+    page = (run / "tuning" / "README.md").read_text()
+    assert len(re.findall(r"^\| 000\d\*? \|", page, re.M)) == 2
+    assert "`python tune.py --run" in page and "pareto.png" not in page
+    lines = (run / "tuning" / "results.csv").read_text().splitlines()
+    assert len(lines) == 3
+
+
+def test_a_student_that_is_taken_over_has_its_curve(
+    tmp_path, monkeypatch, cheap
+):
+    run = make_run(tmp_path / "run")
+    space = write_space(tmp_path, "student.lstm_units: [3]")
+    command = ("--run", run, "--space", space, *ALONE)
+    result = tune_here(*command)
+    assert result.returncode == 0, result.stderr
+    finished = tmp_path / "finished"
+    (run / "tuning" / "students" / "0000").rename(finished)
+    monkeypatch.setattr(Search, "_finished", lambda *_: finished)
+    result = tune_here(*command, "--redo")
+    assert result.returncode == 0, result.stderr
+    assert trials(run)[0]["reused"]
+    curves = scalars(run / "logs" / "tuning" / "0000" / "student-distilled")
+    lines = (finished / "history.csv").read_text().splitlines()[1:]
+    steps = [step for step, _ in curves["select/accuracy"]]
+    assert steps == [int(line.split(",")[0]) for line in lines]
 
 
 def test_hyperband_tries_short_trials_and_longer_ones_of_the_best(

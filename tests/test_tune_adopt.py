@@ -1,5 +1,6 @@
 """The winner of a search becomes the student of its run."""
 
+import csv
 import json
 import shutil
 
@@ -8,6 +9,7 @@ import pytest
 import search_runs
 import tiny_runs
 from search_runs import trials, tune_here, write_space
+from tensorboard_events import scalars
 
 from keras_distill.config import config_from_dict, load_config
 from keras_distill.search import trial
@@ -49,6 +51,18 @@ def results(run):
     return json.loads((run / "results.json").read_text())
 
 
+def assert_same_curve(logs, student):
+    """Assert that TensorBoard shows a student's own history."""
+    with open(student / "history.csv", newline="") as stream:
+        history = list(csv.DictReader(stream))
+    curves = scalars(logs)
+    for tag, column in (("select/kl", "kl"), ("train/loss", "loss")):
+        steps, values = zip(*curves[tag], strict=True)
+        assert list(steps) == [int(row["updates"]) for row in history]
+        expected = [float(row[column]) for row in history]
+        assert list(values) == pytest.approx(expected)
+
+
 def test_the_winner_s_values_are_in_the_configuration(adopted, sst2_run):
     ours, theirs = (
         config_from_dict(load_config(run / "config.yaml")).to_dict()
@@ -71,6 +85,17 @@ def test_the_run_s_student_is_the_trial_s_with_its_seed(adopted):
     assert training["seed"] == winner["seeds"][0] == 42
     assert training["best"]["accuracy"] == winner["metrics"]["accuracy"]
     assert len((run / "student" / "vocab.txt").read_text().split()) == 12
+
+
+def test_tensorboard_has_the_curves_of_the_winner_and_its_baseline(adopted):
+    run, _ = adopted
+    for stage, name in (
+        ("student", "student-distilled"),
+        ("baseline", "student-labels-alone"),
+    ):
+        for seed in ("", "seed-43"):
+            logs = run / "logs" / "-".join(filter(None, [name, seed]))
+            assert_same_curve(logs, run / stage / seed)
 
 
 def test_the_student_was_not_trained_twice(adopted):
@@ -164,6 +189,8 @@ def test_a_short_trial_s_winner_is_trained_with_all_epochs(
     assert training["updates"] == 8 * training["updates_per_epoch"]
     assert results(run)["baseline"] is None
     assert not (run / "baseline").exists()
+    assert_same_curve(run / "logs" / "student-distilled", run / "student")
+    assert not list((run / "logs").glob("student-labels-alone*"))
 
 
 def test_a_run_that_has_the_winner_already_is_not_trained_again(
@@ -178,4 +205,6 @@ def test_a_run_that_has_the_winner_already_is_not_trained_again(
     assert result.returncode == 0, result.stderr
     assert "on the selection split, loss" not in result.stderr
     assert trials(run)[0]["reused"]
+    logs = run / "logs" / "tuning" / "0000" / "student-distilled"
+    assert_same_curve(logs, run / "student")
     assert results(run)["tuning"]["trials"] == 1

@@ -8,12 +8,15 @@ from typing import Any
 
 from keras_distill.config import Config
 from keras_distill.errors import UserError
+from keras_distill.events import forget_runs
 from keras_distill.files import read_json, write_json
 from keras_distill.finished import seed_folders
 from keras_distill.pipeline import Pipeline
 from keras_distill.search.records import Record, Records, tuning_facts
 from keras_distill.search.settings import Settings, check_run
 from keras_distill.search.space import with_values
+from keras_distill.student.scalars import RUNS
+from keras_distill.student.seeds import write_curves
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +46,23 @@ def winner_config(
     """Return the run's configuration with a trial's values.
 
     Args:
-        settings: The search; a shortened trial's length is not taken over.
+        settings: The search; a shortened trial's length is not taken over,
+            nor the one that Hyperband gave it.
         values: The trial's, by dotted configuration key.
         baseline: Whether the student without a teacher is to be compared.
     """
-    keep = {"baseline": settings.config.baseline and baseline}
-    return with_values(settings.config, {**values, **keep})
+    taken = {**values, "baseline": settings.config.baseline and baseline}
+    if settings.request.tuner == "hyperband":
+        taken.pop("student.epochs", None)
+    return with_values(settings.config, taken)
+
+
+def _is_whole(
+    settings: Settings, values: Mapping[str, Any], config: Config
+) -> bool:
+    """Say whether a trial was trained for as long as the run's student is."""
+    trained = with_values(settings.trial_config, values).student.epochs
+    return settings.request.updates is None and trained == config.student.epochs
 
 
 def adopt(
@@ -83,12 +97,9 @@ def adopt(
     config = winner_config(settings, values, baseline)
     pipeline = Pipeline(config, run_dir)
     kept = records.student(winner["id"])
-    shortened = settings.request.updates is not None or (
-        settings.request.epochs is not None and "student.epochs" not in values
-    )
     if pipeline.folder.is_done("student"):
         logger.info("the winner is the run's student already")
-    elif kept.is_dir() and not shortened:
+    elif kept.is_dir() and _is_whole(settings, values, config):
         _hand_over(pipeline, kept, winner["seconds"])
     else:
         logger.info("the winner is trained anew, with all epochs")
@@ -101,6 +112,7 @@ def adopt(
     )
     if not config.baseline:
         shutil.rmtree(run_dir / "baseline", ignore_errors=True)
+        forget_runs(run_dir / "logs", f"{RUNS['baseline']}*", set())
     pipeline.run(STAGES, redo=True)
     _note(run_dir, records)
     return config
@@ -114,6 +126,9 @@ def _hand_over(pipeline: Pipeline, kept: Path, seconds: float) -> None:
     for folder in kept.glob("seed-*"):
         if folder not in wanted:
             shutil.rmtree(folder)
+    # Its stage trains nothing and so writes none: TensorBoard would go on
+    # showing the old student.
+    write_curves(pipeline.config, pipeline.path / "logs", kept)
     place.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(place, ignore_errors=True)
     note = place.with_name(f"seconds-{place.name}")

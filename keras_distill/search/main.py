@@ -48,6 +48,8 @@ def tune(options: argparse.Namespace, arguments: Sequence[str]) -> str | None:
         load_space(options.space, config, words=0)
     import_tensorflow()
     from keras_distill.search.adopt import adopt, check_adoptable
+    from keras_distill.search.chief import role_here
+    from keras_distill.search.records import completed
     from keras_distill.search.search import Limits, Search
     from keras_distill.search.table import SearchTable
 
@@ -60,17 +62,27 @@ def tune(options: argparse.Namespace, arguments: Sequence[str]) -> str | None:
     )
     if limits.trials is None and tuner in ("random", "bayesian"):
         limits = replace(limits, trials=_MOST_TRIALS)
-    if not options.search_only:
+    role = role_here()
+    # A worker leaves the winner to its chief, and may lack the files.
+    if not options.search_only and (role is None or role.is_chief):
         check_adoptable(options.run)
     search = Search(options.run, request, limits, options.redo)
-    if not search.run(arguments):
+
+    def found() -> SearchTable:
+        return SearchTable(
+            search.records.all(),
+            search.objective,
+            options.within,
+            selection_rows(options.run),
+        )
+
+    def write_so_far() -> None:
+        if completed(search.records.all()):
+            write_table(search.folder, found(), arguments)
+
+    if not search.run(arguments, write_so_far):
         return None
-    table = SearchTable(
-        search.records.all(),
-        search.objective,
-        options.within,
-        selection_rows(options.run),
-    )
+    table = found()
     write_report(options.run, search.folder, table, arguments)
     if not options.search_only:
         adopt(
@@ -98,7 +110,7 @@ def write_report(
     table: "SearchTable",
     arguments: Sequence[str],
 ) -> None:
-    """Write results.csv, pareto.png, README.md and TensorBoard's HParams.
+    """Write all that shows a search: `write_table` with pareto.png, HParams.
 
     Args:
         run_dir: The run folder.
@@ -110,8 +122,24 @@ def write_report(
     from keras_distill.search.picture import plot_search
 
     write_hparams(run_dir)
-    table.write_csv(folder / "results.csv")
     picture = plot_search(table, folder)
+    write_table(folder, table, arguments, picture and picture.name)
+
+
+def write_table(
+    folder: Path,
+    table: "SearchTable",
+    arguments: Sequence[str],
+    picture: str | None = None,
+) -> None:
+    """Write results.csv and README.md.
+
+    Args:
+        folder: The run's `tuning` folder.
+        table: The search.
+        arguments: The flags of the command.
+        picture: Its name in the folder; None while a search goes on.
+    """
+    table.write_csv(folder / "results.csv")
     command = f"python tune.py {shlex.join(arguments)}"
-    page = table.markdown(picture and picture.name, command)
-    write_text(folder / "README.md", page)
+    write_text(folder / "README.md", table.markdown(picture, command))

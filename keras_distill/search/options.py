@@ -71,8 +71,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         "--max-minutes",
         type=positive,
         metavar="M",
-        help="begin no trial that would probably end later (the first one "
-        "always runs; the winner's export is not counted)",
+        help="begin no trial that would probably end later, all sessions "
+        "together (the first one always runs; retraining the winner, its "
+        "further seeds, the undistilled student and the export come on top)",
     )
     budget.add_argument(
         "--epochs",

@@ -4,7 +4,7 @@ import csv
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from keras_distill.run import duration
@@ -25,6 +25,7 @@ class SearchProgress:
         objective: What they are compared by.
         total: Number of trials; None when unknown.
         epochs: Of a trial; None when they are of other lengths.
+        on_ended: Called when trials have ended.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class SearchProgress:
         objective: Objective,
         total: int | None,
         epochs: int | None,
+        on_ended: Callable[[], object],
     ) -> None:
         self._records = records
         self._objective = objective
         self._total = total
         self._epochs = epochs
+        self._on_ended = on_ended
         ended = records.all()
         self._shown = {record["id"] for record in ended}
         self._started = self._last = time.monotonic()
@@ -46,11 +49,13 @@ class SearchProgress:
     def look(self) -> None:
         """Log what has ended since the last look, or what runs."""
         ended = self._records.all()
-        for record in ended:
-            if record["id"] not in self._shown:
-                self._shown.add(record["id"])
-                self._last = time.monotonic()
-                logger.info("%s", self._line(record, ended))
+        new = [one for one in ended if one["id"] not in self._shown]
+        for record in new:
+            self._shown.add(record["id"])
+            self._last = time.monotonic()
+            logger.info("%s", self._line(record, ended))
+        if new:
+            self._on_ended()
         if time.monotonic() - self._last > _SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
             if running := self._running(ended):

@@ -3,8 +3,7 @@
 import contextlib
 import logging
 import os
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from keras_distill.search.records import (
 )
 from keras_distill.search.settings import Request, Settings, begin
 from keras_distill.search.space import combinations, hyperparameters
+from keras_distill.search.stub import ChiefStub
 from keras_distill.search.trial import TrialWork
 from keras_distill.search.tuner import (
     Pulse,
@@ -38,6 +38,7 @@ from keras_distill.search.tuner import (
     failed_record,
     trial_values,
 )
+from keras_distill.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +54,9 @@ class Limits:
 
     Attributes:
         trials: At most so many; None for no limit.
-        minutes: No trial begins that would probably end later; None for no
-            limit. The first trial always runs.
+        minutes: No trial begins that would probably end later, the minutes
+            of earlier sessions included; None for no limit. The first trial
+            always runs.
         workers: Processes; None chooses.
         lost_after: Seconds of silence after which a worker is given up.
         within: Points within which the smaller student may be preferred.
@@ -90,15 +92,21 @@ class Search:
         self.limits = limits
         self._request = request
         self._redo = redo
-        self._started = time.monotonic()
+        self._watch: Stopwatch | None = None
+        self._on_ended: Callable[[], object] = lambda: None
         self.settings: Settings | None = None
 
-    def run(self, worker_command: Sequence[str]) -> bool:
+    def run(
+        self,
+        worker_command: Sequence[str],
+        on_ended: Callable[[], object] = lambda: None,
+    ) -> bool:
         """Search until the space or the budget is used up.
 
         Args:
             worker_command: Arguments of `python -m keras_distill.search`
                 that make a worker of this very search.
+            on_ended: Called when trials have ended, not by a worker.
 
         Returns:
             Whether the search's end is this process's to draw: not a
@@ -115,8 +123,10 @@ class Search:
             self.settings = begin(
                 self.run_dir, self.folder, self._request, self._redo
             )
+            self._on_ended = on_ended
+            self._watch = Stopwatch(self.folder / "seconds")
             tuner = self._tuner()
-            with _reported():
+            with self._watch, _reported():
                 if role is not None:
                     self._be_chief(tuner, role)
                 elif (workers := self._workers()) > 1:
@@ -155,8 +165,14 @@ class Search:
             self.folder / "pulses" / role.name,
             self.limits.lost_after / _LOOKS_BEFORE_LOST,
         )
-        with pulse, _reported():
-            self._tuner().search()
+        with _reported():
+            tuner = self._tuner()
+            tuner.oracle.stub = ChiefStub(tuner.oracle.stub, role.address)
+            # A chief that begins clears the folder, signs of life with it:
+            # those of a worker that was there first would be lost.
+            tuner.oracle.get_space()
+            with pulse:
+                tuner.search()
 
     def _be_chief(self, tuner: StudentTuner, role: Role) -> None:
         show = self._progress()
@@ -232,6 +248,7 @@ class Search:
             self.objective,
             total,
             epochs if fixed and self._request.tuner != "hyperband" else None,
+            self._on_ended,
         )
 
     def _workers(self) -> int:
@@ -247,8 +264,8 @@ class Search:
         if self.limits.minutes is None:
             return True
         done = seconds_of_training(self.records.all())
-        spent = time.monotonic() - self._started
-        return not done or spent + max(done) <= 60 * self.limits.minutes
+        most = 60 * self.limits.minutes
+        return not done or self._watch.seconds + max(done) <= most
 
     def _why_nothing(self) -> str:
         failed: list[Record] = self.records.all()

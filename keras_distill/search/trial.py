@@ -22,7 +22,7 @@ from keras_distill.search.records import COMPLETED, Record
 from keras_distill.search.space import with_values
 from keras_distill.stopwatch import Stopwatch
 from keras_distill.student import vocabulary
-from keras_distill.student.seeds import train_seeds
+from keras_distill.student.seeds import train_seeds, write_curves
 from keras_distill.transfer_set.manifest import Manifest
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class TrialWork:
         work = self.folder / "work" / trial
         place = work / "student"
         with Stopwatch(work / "seconds") as watch:
-            reused = self._reuse(config, place)
+            reused = self._reuse(config, trial, place)
             train_seeds(
                 config,
                 self._view(config, trial),
@@ -125,7 +125,7 @@ class TrialWork:
         """Remove what a trial needed while it ran."""
         shutil.rmtree(self.folder / "work" / trial, ignore_errors=True)
 
-    def _reuse(self, config: Config, place: Path) -> bool:
+    def _reuse(self, config: Config, trial: str, place: Path) -> bool:
         """Take the students over that the run has already; say if so."""
         if self.finished is None or place.exists():
             return False
@@ -135,6 +135,7 @@ class TrialWork:
         )
         if ours != theirs:
             return False
+        write_curves(config, self._logs(trial), self.finished)
         for seed, target in seed_folders(config, place).items():
             main = seed == config.seed
             source = self.finished if main else self.finished / target.name
@@ -159,7 +160,7 @@ class TrialWork:
         shutil.rmtree(view, ignore_errors=True)
         view.mkdir(parents=True)
         run = self.run_dir.resolve()
-        logs = run / "logs" / "tuning" / trial
+        logs = self._logs(trial).resolve()
         logs.mkdir(parents=True, exist_ok=True)
         os.symlink(logs, view / "logs")
         os.symlink(run / "transfer_set", view / "transfer_set")
@@ -176,6 +177,9 @@ class TrialWork:
             cut = np.ascontiguousarray(np.load(vectors, mmap_mode="r")[:size])
             write_array(view / "vocabulary" / "vectors.npy", cut)
         return view
+
+    def _logs(self, trial: str) -> Path:
+        return self.run_dir / "logs" / "tuning" / trial
 
     @property
     def words_folder(self) -> Path:

@@ -1,14 +1,17 @@
 """Trains the students of a run: one for each seed."""
 
+import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from keras_distill.config import Config
-from keras_distill.files import write_json, write_text
+from keras_distill.files import read_json, write_json, write_text
 from keras_distill.finished import seed_folders
 from keras_distill.student import vocabulary
-from keras_distill.student.scalars import RUNS
+from keras_distill.student.optimizers import build_optimizer
+from keras_distill.student.scalars import RUNS, ScalarLog
 from keras_distill.student.training import train_student
 from keras_distill.tasks import get_task
 from keras_distill.transfer_set.manifest import Manifest
@@ -51,11 +54,10 @@ def train_seeds(
     vectors_file = run_dir / "vocabulary" / "vectors.npy"
     vectors = np.load(vectors_file) if vectors_file.exists() else None
     words = vocabulary.load(run_dir / "vocabulary" / "vocab.txt")
-    name = RUNS["baseline" if labelled_only else "student"]
+    stage = "baseline" if labelled_only else "student"
     for seed, output in seed_folders(config, place).items():
         if (output / "training.json").is_file():
             continue
-        main = seed == config.seed
         result = train_student(
             config.student,
             vocabulary=words,
@@ -71,9 +73,7 @@ def train_seeds(
             labelled_only=labelled_only,
             max_updates=max_updates,
             updates_per_evaluation=updates_per_evaluation,
-            log_dir=run_dir
-            / "logs"
-            / (name if main else f"{name}-seed-{seed}"),
+            log_dir=_curve(config, run_dir / "logs", stage, seed),
             fingerprint=fingerprint,
         )
         vocabulary.save(output / "vocab.txt", words)
@@ -100,3 +100,38 @@ def train_seeds(
                 "best": result.best,
             },
         )
+
+
+def write_curves(config: Config, logs: Path, place: Path) -> None:
+    """Write the curves of distilled students that were trained elsewhere.
+
+    Args:
+        config: Their configuration.
+        logs: The folder that TensorBoard is to find them in.
+        place: Where the students lie; seeds without one are left out.
+    """
+    rate = float(build_optimizer(config.student).learning_rate)
+    for seed, folder in seed_folders(config, place).items():
+        if not (folder / "training.json").is_file():
+            continue
+        rows = read_json(folder / "training.json")["rows"]
+        history = _read_history(folder / "history.csv")
+        with ScalarLog(
+            _curve(config, logs, "student", seed), history, rate, rows
+        ):
+            pass
+
+
+def _curve(config: Config, logs: Path, stage: str, seed: int) -> Path:
+    name = RUNS[stage]
+    return logs / (name if seed == config.seed else f"{name}-seed-{seed}")
+
+
+def _read_history(path: Path) -> list[dict[str, Any]]:
+    """Return the evaluations that a training wrote."""
+    with open(path, encoding="utf-8", newline="") as stream:
+        return [
+            {name: float(cell) if cell else None for name, cell in row.items()}
+            | {"updates": int(row["updates"])}
+            for row in csv.DictReader(stream)
+        ]

@@ -56,7 +56,11 @@ def write_hparams(run_dir: Path) -> None:
     with rewritten(place, _EXPERIMENT):
         _write_proto(
             hp.hparams_config_pb(
-                [hp.HParam(*item) for item in parameters.items()],
+                [
+                    # The page has no room for the section above its axes.
+                    hp.HParam(name, domain, name.rpartition(".")[2])
+                    for name, domain in parameters.items()
+                ],
                 [
                     hp.Metric(f"{_PREFIX}/{name}", display_name=name)
                     for name in _metric_names(trials)

@@ -97,19 +97,12 @@ def _metadata(
     statistics: Statistics,
 ) -> Iterable[str]:
     logits = statistics.mean_logits[words]
+    columns = {}
     if len(labels) == 2:
-        columns = {
-            f"teacher margin: {labels[1]} - {labels[0]}": (
-                logits[:, 1] - logits[:, 0]
-            )
-        }
-    else:
-        columns = {
-            f"teacher logit: {label}": column
-            for label, column in zip(
-                labels[:_MOST_CLASSES], logits.T, strict=False
-            )
-        }
+        margin = f"teacher margin: {labels[1]} - {labels[0]}"
+        columns[margin] = logits[:, 1] - logits[:, 0]
+    for label, column in zip(labels[:_MOST_CLASSES], logits.T, strict=False):
+        columns[f"teacher logit: {label}"] = column
     yield "\t".join(["word", "frequency", *map(_cell, columns)])
     for place, word in enumerate(words):
         yield "\t".join(

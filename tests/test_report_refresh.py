@@ -17,9 +17,9 @@ from keras_distill.files import read_json, write_json, write_text
 from keras_distill.metrics import accuracy
 from keras_distill.report import students
 from keras_distill.report.refresh import refresh_exports
-from keras_distill.report.rows import read_rows
 from keras_distill.report.writer import write_report
 from keras_distill.stages import StageWork
+from keras_distill.transfer_set.rows import read_rows
 
 INT8, OTHER = "student_int8.tflite", "student_fp16.tflite"
 # No accuracy on 30 rows.

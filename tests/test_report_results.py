@@ -22,10 +22,10 @@ from keras_distill.export.forms import Form
 from keras_distill.files import read_json, write_json
 from keras_distill.report import exports, students
 from keras_distill.report.results import collect_results
-from keras_distill.report.rows import read_rows
 from keras_distill.student.dataset import evaluation_dataset
 from keras_distill.student.prediction import predict
 from keras_distill.student.predictor import StudentPredictor
+from keras_distill.transfer_set.rows import read_rows
 
 SEEDS = 2
 

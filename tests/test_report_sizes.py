@@ -71,7 +71,7 @@ def run(tmp_path_factory):
 
 
 def dev_rows(folder):
-    from keras_distill.report.rows import read_rows
+    from keras_distill.transfer_set.rows import read_rows
 
     manifest = Manifest.load(folder / "transfer_set")
     files = manifest.files(folder / "transfer_set", "dev")

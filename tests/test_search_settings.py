@@ -5,8 +5,8 @@ from search_runs import make_run, write_space
 
 from keras_distill.config import config_from_dict, load_config
 from keras_distill.errors import UserError
-from keras_distill.search.settings import Request, begin
-from keras_distill.search.space import with_values
+from keras_distill.search.settings import Request, begin, space_config
+from keras_distill.search.space import load_space, with_values
 
 
 @pytest.fixture
@@ -126,3 +126,12 @@ def test_what_kerastuner_refuses_leaves_the_older_search(run, monkeypatch):
     with pytest.raises(UserError, match="greater than"):
         begin_on(run, redo=True)
     assert (run / "tuning" / "search.json").read_bytes() == before
+
+
+def test_a_space_that_goes_on_may_be_wider_than_the_winner_s_vocabulary(run):
+    begin_on(run, "student.vocabulary_size: [9, 7]")
+    change(run, {"student.vocabulary_size": 7})
+    path = str(run.parent / "space.yaml")
+    load_space(path, space_config(run, redo=False), words=0)
+    with pytest.raises(UserError, match="at most the run's"):
+        load_space(path, space_config(run, redo=True), words=0)

@@ -4,7 +4,7 @@ from tensorboard_events import events, scalars
 from tensorboard_runs import trials, write_trials
 
 from keras_distill.errors import UserError
-from keras_distill.report.tensorboard.hparams import write_hparams
+from keras_distill.search.hparams import write_hparams
 
 
 @pytest.fixture(scope="module")

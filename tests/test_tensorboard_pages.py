@@ -16,7 +16,7 @@ from tensorboard_runs import (
 )
 
 from keras_distill.report.tensorboard.extras import write_extras
-from keras_distill.report.tensorboard.hparams import write_hparams
+from keras_distill.search.hparams import write_hparams
 
 needs_browser = pytest.mark.skipif(
     find_chromium() is None, reason="no Chromium: apt-get install chromium"

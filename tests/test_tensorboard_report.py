@@ -12,7 +12,6 @@ from tensorboard_runs import CARD, write_whole_run
 from tiny_students import VOCABULARY, tiny_model
 
 from keras_distill.errors import UserError
-from keras_distill.report.rows import Rows, read_rows
 from keras_distill.report.tensorboard import (
     quality_charts,
     texts,
@@ -29,6 +28,7 @@ from keras_distill.report.tensorboard.statistics import (
 )
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.transfer_set.manifest import Manifest
+from keras_distill.transfer_set.rows import Rows, read_rows
 
 PICTURES = {
     *("confusion/student", "confusion/teacher", "calibration/reliability"),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from keras_distill.report import wording
+from keras_distill import wording
 from keras_distill.report.paper import CONDITIONS, PAPER, SOURCE
 
 

@@ -14,8 +14,8 @@ from keras_distill.export.mediapipe_interpreter import centred
 from keras_distill.files import read_json
 from keras_distill.metrics import accuracy
 from keras_distill.progress import progress
-from keras_distill.report.rows import Rows
 from keras_distill.student.predictor import softmax
+from keras_distill.transfer_set.rows import Rows
 
 
 def measure_exports(

@@ -3,8 +3,8 @@
 import textwrap
 from typing import Any
 
+from keras_distill import wording
 from keras_distill.config import Config
-from keras_distill.report import wording
 from keras_distill.report.card_tables import (
     code,
     cost_section,

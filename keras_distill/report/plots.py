@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_distill.errors import UserError
-from keras_distill.files import atomic_path, read_json
-from keras_distill.report.wording import MODELS
+from keras_distill.figures import save
+from keras_distill.files import read_json
+from keras_distill.wording import MODELS
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +20,6 @@ METRIC = "accuracy"
 
 # Told apart without seeing red and green; Okabe and Ito's palette.
 _COLORS = {"student": "#0072B2", "baseline": "#D55E00"}
-_DPI = 150
 
 
 def plot_learning_curves(run_dir: Path, output_dir: Path) -> Path | None:
@@ -76,16 +76,6 @@ def plot_learning_curves(run_dir: Path, output_dir: Path) -> Path | None:
     # Beside the axes no line can run through it.
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return save(figure, Path(output_dir) / FILE_NAME)
-
-
-def save(figure: "Figure", path: Path) -> Path:
-    """Write a figure as PNG, atomically, and return its path."""
-    with atomic_path(path) as temporary:
-        # Without the version of matplotlib equal runs give equal bytes.
-        figure.savefig(
-            temporary, format="png", dpi=_DPI, metadata={"Software": None}
-        )
-    return path
 
 
 def learning_curves(student_dir: Path) -> list[list[tuple[int, float]]]:

@@ -19,7 +19,6 @@ from keras_distill.report.exports import (
     measure_exports,
 )
 from keras_distill.report.gain import paired_gain
-from keras_distill.report.rows import read_rows
 from keras_distill.report.sizes import measure_sizes
 from keras_distill.report.splits import Split, read_splits
 from keras_distill.report.students import MeasuredStudent
@@ -27,6 +26,7 @@ from keras_distill.run import stage_seconds
 from keras_distill.search.records import tuning_facts
 from keras_distill.tasks import get_task
 from keras_distill.transfer_set.manifest import Manifest
+from keras_distill.transfer_set.rows import read_rows
 
 SCHEMA_VERSION = 1
 

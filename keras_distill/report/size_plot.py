@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from keras_distill.report.plots import save
+from keras_distill.figures import save
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from keras_distill.export.fit import make_compressor
 from keras_distill.export.run_data import selection_rows
 from keras_distill.export.trial import Trial
 from keras_distill.progress import progress
-from keras_distill.report.rows import Rows
+from keras_distill.transfer_set.rows import Rows
 
 # Budgets, as parts of the whole student's int8 file.
 _PARTS = (1.0, 0.6, 0.35, 0.2, 0.12, 0.08)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_distill.errors import UserError
-from keras_distill.report.rows import Rows, read_rows
 from keras_distill.transfer_set.manifest import Manifest
+from keras_distill.transfer_set.rows import Rows, read_rows
 
 # The first of these that a run has is the one to look at first.
 _ORDER = ("test", "dev", "dev_mismatched", "select")

@@ -12,11 +12,11 @@ from keras_distill.errors import UserError
 from keras_distill.files import read_json
 from keras_distill.metrics import classification_metrics
 from keras_distill.progress import progress
-from keras_distill.report.rows import Rows
 from keras_distill.report.splits import Split
 from keras_distill.student.models import parameters_without_embeddings
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.transfer_set.manifest import Manifest
+from keras_distill.transfer_set.rows import Rows
 
 _SPREAD = ("accuracy", "f1", "mcc", "agreement")
 _TIMED_BATCH = 512

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from keras_distill.report import wording
+from keras_distill import wording
 from keras_distill.report.paper import CONDITIONS, PAPER, SOURCE
 from keras_distill.run import duration
 

@@ -17,10 +17,10 @@ from keras_distill.export.bundle import exported_from
 from keras_distill.export.convert import convert_all
 from keras_distill.export.packing import packed
 from keras_distill.export.tflite import IDS, SIGNATURE
-from keras_distill.report.rows import Rows
 from keras_distill.student.models import parameters_without_embeddings
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import PAD_ID
+from keras_distill.transfer_set.rows import Rows
 
 logger = logging.getLogger(__name__)
 

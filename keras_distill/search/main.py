@@ -29,7 +29,7 @@ def tune(options: argparse.Namespace, arguments: Sequence[str]) -> str | None:
     Raises:
         UserError: Bad input.
     """
-    from keras_distill.search.settings import Request, check_run
+    from keras_distill.search.settings import Request, space_config
 
     tuner = options.tuner or ("random" if options.space == "wide" else "grid")
     request = Request(
@@ -41,7 +41,7 @@ def tune(options: argparse.Namespace, arguments: Sequence[str]) -> str | None:
         options.updates,
     )
     # Bad input is to be found before the long import.
-    config = check_run(options.run)
+    config = space_config(options.run, options.redo)
     if options.space not in ("paper", "wide"):
         from keras_distill.search.space import load_space
 
@@ -118,7 +118,7 @@ def write_report(
         table: The search.
         arguments: The flags of the command.
     """
-    from keras_distill.report.tensorboard.hparams import write_hparams
+    from keras_distill.search.hparams import write_hparams
     from keras_distill.search.picture import plot_search
 
     write_hparams(run_dir)

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_distill.report.plots import save
+from keras_distill.figures import save
 from keras_distill.search.choice import pareto_front
 from keras_distill.search.records import Record
 from keras_distill.search.table import SearchTable

@@ -103,6 +103,22 @@ def check_run(run_dir: Path) -> Config:
     return config
 
 
+def space_config(run_dir: Path, redo: bool) -> Config:
+    """Return the configuration that a space has to fit.
+
+    That of the search which goes on: a winner with a smaller vocabulary may
+    be the run's by now.
+
+    Raises:
+        UserError: As `check_run` raises it.
+    """
+    current = check_run(run_dir)
+    folder = run_dir / "tuning"
+    if redo or not (folder / _NOTES).is_file():
+        return current
+    return config_from_dict(load_config(folder / "config.yaml"))
+
+
 def begin(
     run_dir: Path,
     folder: Path,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_distill import wording
 from keras_distill.files import write_text
-from keras_distill.report import wording
 from keras_distill.run import duration
 from keras_distill.search.choice import (
     Objective,

@@ -16,7 +16,6 @@ import numpy as np
 from keras_distill.config import Config
 from keras_distill.files import fingerprint, read_json, write_bytes
 from keras_distill.finished import seed_folders
-from keras_distill.report.rows import read_rows
 from keras_distill.search.cost import measure_cost
 from keras_distill.search.records import COMPLETED, Record
 from keras_distill.search.space import with_values
@@ -24,6 +23,7 @@ from keras_distill.stopwatch import Stopwatch
 from keras_distill.student import vocabulary
 from keras_distill.student.seeds import train_seeds, write_curves
 from keras_distill.transfer_set.manifest import Manifest
+from keras_distill.transfer_set.rows import read_rows
 
 logger = logging.getLogger(__name__)
 

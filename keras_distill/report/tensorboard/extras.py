@@ -11,7 +11,6 @@ from keras_distill.config import Config
 from keras_distill.events import rewritten
 from keras_distill.export.calibrated import stored_temperature
 from keras_distill.files import read_json
-from keras_distill.report.rows import Rows, read_rows
 from keras_distill.report.tensorboard import quality_charts as quality
 from keras_distill.report.tensorboard import texts, transfer_charts
 from keras_distill.report.tensorboard.pictures import write_picture
@@ -23,6 +22,7 @@ from keras_distill.report.tensorboard.statistics import (
 from keras_distill.student.prediction import forward_function
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.transfer_set.manifest import Manifest
+from keras_distill.transfer_set.rows import Rows, read_rows
 
 logger = logging.getLogger(__name__)
 

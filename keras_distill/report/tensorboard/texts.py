@@ -7,9 +7,9 @@ import yaml
 
 from keras_distill.config import Config
 from keras_distill.report.card_tables import markdown_table
-from keras_distill.report.rows import Rows
 from keras_distill.report.tensorboard.pictures import shortened
 from keras_distill.student.predictor import softmax
+from keras_distill.transfer_set.rows import Rows
 
 _MOST_ROWS = 25
 _MOST_CHARACTERS = 400

@@ -21,12 +21,17 @@ def main() -> int:
     """Run, print, write."""
     options = parser(__doc__)
     options.add_argument(
+        "--keep", type=Path, help="make the run here, where none is yet"
+    )
+    options.add_argument(
         "arguments", nargs="*", help="for train.py, after -- (none: as it is)"
     )
     options = options.parse_args()
     result = machine("tensorflow", "keras", "transformers")
     with tempfile.TemporaryDirectory() as place:
-        run = Path(place) / "quick"
+        run = options.keep or Path(place) / "quick"
+        if run.exists():
+            raise SystemExit(f"{run} is there already: nothing to time")
         took = run_sampled(
             ["train.py", *options.arguments, "--output-dir", str(run)]
         )

@@ -1,5 +1,6 @@
 """The memory of a command and of all processes that it starts."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,8 +10,8 @@ from pathlib import Path
 
 from measuring import ROOT
 
-# More often costs a part of the core that is measured; a process' own peak
-# is known exactly anyway.
+# More often costs a part of the core that is measured; Linux keeps the peak of
+# each process that is alive at a look.
 _SECONDS_BETWEEN_LOOKS = 0.3
 
 
@@ -46,7 +47,9 @@ def run_sampled(
 
     def look() -> None:
         while not stopped.wait(_SECONDS_BETWEEN_LOOKS):
-            peak[0] = max(peak[0], tree_memory(process.pid))
+            peak[0] = max(
+                peak[0], tree_memory(process.pid), own_peak(process.pid)
+            )
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
@@ -57,15 +60,22 @@ def run_sampled(
         errors.close()
     if status:
         raise SystemExit(f"{' '.join(arguments[:3])} failed: status {status}")
-    # Kibibytes on Linux, bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
-    # Of one process only, but it misses no short peak.
-    largest = usage.ru_maxrss * unit
+    # On Linux this one begins with the memory of the process that started it.
+    largest = usage.ru_maxrss if sys.platform == "darwin" else 0
     return {
         "seconds": round(time.perf_counter() - started, 2),
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
         "peak_memory_mib": round(max(peak[0], largest) / 2**20),
     }
+
+
+def own_peak(process: int) -> int:
+    """Return the most bytes that a process itself has had; 0 if unknown."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def tree_memory(root: int) -> int:

@@ -59,7 +59,7 @@ def main() -> int:
     for name, row in result["commands"].items():
         print(
             f"{name:22} {row['seconds']:6.2f} s   CPU "
-            f"{row['cpu_seconds']:6.2f} s   {row['peak_memory_mib']:,} MiB   "
+            f"{row['cpu_seconds']:6.2f} s   "
             f"to reach: {row['limit_seconds']:g} s"
         )
     write(result, options.output)
@@ -85,7 +85,7 @@ def measure_all(
     return {
         name: {
             key: round(statistics.median(row[key] for row in found[name]), 2)
-            for key in found[name][0]
+            for key in ("seconds", "cpu_seconds")
         }
         | {"limit_seconds": limit}
         for name, _, limit in commands

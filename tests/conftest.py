@@ -8,6 +8,13 @@ import pytest
 import tiny_runs
 
 
+# Fixtures of a module run commands, too, before those of its tests.
+@pytest.fixture(autouse=True, scope="module")
+def same_logging_after_a_module():
+    with tiny_runs.same_logging():
+        yield
+
+
 @pytest.fixture(autouse=True)
 def same_logging_afterwards():
     with tiny_runs.same_logging():

@@ -185,7 +185,8 @@ def run_here(script, *arguments):
 def same_logging():
     """Undo what a command line sets up, so that caplog works elsewhere."""
     logger = logging.getLogger("keras_distill")
-    handlers, level, propagate = logger.handlers, logger.level, logger.propagate
+    handlers, level = list(logger.handlers), logger.level
+    propagate = logger.propagate
     try:
         yield
     finally:

@@ -46,10 +46,13 @@ def run_sampled(
     peak, stopped = [0], threading.Event()
 
     def look() -> None:
-        while not stopped.wait(_SECONDS_BETWEEN_LOOKS):
+        # A command may be over before the second look.
+        pause = _SECONDS_BETWEEN_LOOKS / 10
+        while not stopped.wait(pause):
             peak[0] = max(
                 peak[0], tree_memory(process.pid), own_peak(process.pid)
             )
+            pause = _SECONDS_BETWEEN_LOOKS
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()

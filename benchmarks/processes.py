@@ -72,8 +72,12 @@ def run_sampled(
     }
 
 
-def own_peak(process: int) -> int:
-    """Return the most bytes that a process itself has had; 0 if unknown."""
+def own_peak(process: int | str) -> int:
+    """Return the most bytes that a process itself has had; 0 if unknown.
+
+    Args:
+        process: Its id, or `self`.
+    """
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{process}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

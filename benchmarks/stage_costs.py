@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from processes import own_peak
 from synthetic import CLASSES, sentences, word_list, write_teacher
 
 from keras_distill.data.examples import Example
@@ -96,12 +97,9 @@ def forget_peak() -> None:
 
 def peak_memory() -> int:
     """Return the peak resident memory of this process in bytes."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    # Without /proc it is macOS, which counts in bytes.
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return own_peak("self") or usage.ru_maxrss
 
 
 def start(stage: str, settings: dict[str, Any]) -> Prepare:

@@ -29,7 +29,14 @@ def make_run(folder, **student):
     """Write what a search reads: transfer set, vocabulary, settings."""
     report_runs.write_run(folder)
     vocabulary.save(folder / "vocabulary" / "vocab.txt", report_runs.WORDS)
-    config = {"task": "custom", "seed": 7, "student": STUDENT | student}
+    train_file = folder / "train.csv"
+    train_file.write_text("text,label\n")
+    config = {
+        "task": "custom",
+        "seed": 7,
+        "data": {"train_file": str(train_file)},
+        "student": STUDENT | student,
+    }
     config_from_dict(config).save(folder / "config.yaml")
     return folder
 

@@ -37,7 +37,9 @@ def draw(result: dict[str, Any], folder: Path) -> list[Path]:
         }
         if not stages:
             continue
-        figure, panes = plt.subplots(1, 2, figsize=(8, 3.2))
+        figure, panes = plt.subplots(
+            1, 2, figsize=(8, 3.8), layout="constrained"
+        )
         for number, (stage, row) in enumerate(stages.items()):
             style = {"marker": "o", "markersize": 3, "color": f"C{number}"}
             panes[0].plot(
@@ -61,10 +63,16 @@ def draw(result: dict[str, Any], folder: Path) -> list[Path]:
                 pane.xaxis.set_minor_formatter(NullFormatter())
         panes[0].set_yscale("log")
         panes[0].set_ylabel("CPU seconds")
-        panes[0].legend(title="stage, exponent", fontsize=7, title_fontsize=7)
+        figure.legend(
+            *panes[0].get_legend_handles_labels(),
+            title="stage, exponent of CPU seconds",
+            loc="outside lower center",
+            ncols=len(stages),
+            fontsize=8,
+            title_fontsize=8,
+        )
         panes[1].set_ylabel("peak memory, MiB")
         panes[1].set_ylim(bottom=0)
-        figure.tight_layout()
         path = folder / f"scaling-{axis}.png"
         figure.savefig(path, dpi=90)
         plt.close(figure)

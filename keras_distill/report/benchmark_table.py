@@ -146,7 +146,7 @@ def _notes(result: dict[str, Any]) -> list[str]:
         f"{kind}, the same for all, sorted by length into the same batches "
         f"of {settings['batch_size']}. A sample takes as many rows from each "
         "part of the range of lengths; where a batch is smaller, it is "
-        "the first rows of such a batch. Median of "
+        "rows from all over such a batch. Median of "
         f"{repeats}, the models taking turns.",
         "Per processor second: of the time that processors spent on it, which "
         "other work on the machine changes little.",

@@ -1,12 +1,10 @@
 """The tables in docs/ are those of the measured JSON."""
 
-import json
 import shutil
-import subprocess
 import sys
 
 import pytest
-from tiny_runs import ROOT, SMALL, environment, write_stars
+from tiny_runs import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
 
@@ -80,30 +78,3 @@ def test_hours_are_given_to_two_figures():
     text = projection_gpu(dict.fromkeys(("sst2", "qqp", "mnli"), task))
     assert "| BERT-large labels | < 0.01 to 0.12 |" in text
     assert "| student, 2 passes | 1,200 to 2,300 |" in text
-
-
-def test_the_quick_start_is_timed_stage_by_stage(tmp_path, tiny_bert):
-    stars = write_stars(tmp_path / "stars")
-    output = tmp_path / "out.json"
-    done = subprocess.run(
-        [
-            *(sys.executable, BENCHMARKS / "quickstart.py"),
-            *("--output", output, "--", "--task", "custom"),
-            *("--train-file", stars / "reviews.csv", "--no-baseline"),
-            *("--text-column", "review", "--label-column", "stars"),
-            *("--teacher", tiny_bert, "--embeddings", "none", *SMALL),
-        ],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    result = json.loads(output.read_text())
-    assert {"teacher", "label", "student", "everything else"} <= set(
-        result["seconds"]
-    )
-    assert sum(result["seconds"].values()) == pytest.approx(
-        result["total"]["seconds"], abs=0.5
-    )
-    assert "everything else" in done.stdout

@@ -1,4 +1,4 @@
-"""The benchmarks of memory, start-up and growth, run at a tiny size.
+"""The benchmarks of memory, stages, start-up and growth, at a tiny size.
 
 No time and no memory is asserted: what they measure depends on the machine.
 """
@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from tiny_runs import ROOT, environment
+from tiny_runs import ROOT, SMALL, environment, write_stars
 
 BENCHMARKS = ROOT / "benchmarks"
 
@@ -81,6 +81,24 @@ def test_startup_times_help_and_a_finished_run(tmp_path):
     assert result["commands"]["train.py --help"]["limit_seconds"] == 2
     assert result["commands"]["a finished run again"]["cpu_seconds"] > 0
     assert "a finished run again" in table
+
+
+def test_the_quick_start_is_timed_stage_by_stage(tmp_path, tiny_bert):
+    stars = write_stars(tmp_path / "stars")
+    result, table = benchmark(
+        "quickstart",
+        tmp_path / "quickstart.json",
+        *("--", "--task", "custom", "--no-baseline", "--teacher", tiny_bert),
+        *("--train-file", stars / "reviews.csv", "--embeddings", "none"),
+        *("--text-column", "review", "--label-column", "stars", *SMALL),
+    )
+    assert {"teacher", "label", "student", "everything else"} <= set(
+        result["seconds"]
+    )
+    assert sum(result["seconds"].values()) == pytest.approx(
+        result["total"]["seconds"], abs=0.5
+    )
+    assert "everything else" in table
 
 
 def test_scaling_measures_every_stage_and_draws_every_axis(tmp_path):

@@ -27,9 +27,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_distill.arguments import one_line_errors
-from keras_distill.cli import configure_logging, exit_code, import_tensorflow
-from keras_distill.options import chosen_stages, parser, resolve
+from keras_distill.cli import (
+    configure_logging,
+    exit_code,
+    import_tensorflow,
+    one_line_errors,
+)
+from keras_distill.config import chosen_stages, parser, resolve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -22,8 +22,7 @@ RUN/tuning has what was found: README.md, results.csv, pareto.png, trials.json.
 import sys
 from collections.abc import Sequence
 
-from keras_distill.arguments import one_line_errors
-from keras_distill.cli import configure_logging, exit_code
+from keras_distill.cli import configure_logging, exit_code, one_line_errors
 from keras_distill.search.options import parser
 
 

@@ -26,19 +26,17 @@ from typing import Any
 from measuring import machine, parser, table, write
 from plain_augmentation import write_plainly
 
-from keras_distill.augmentation.generate import augment_file
-from keras_distill.augmentation.tagged import TaggedPart
-from keras_distill.augmentation.tagger import load_tagger
-from keras_distill.augmentation.tagging import (
+from keras_distill.augmentation.generate import (
+    augment_file,
     tag_parts,
     tagged_path,
 )
+from keras_distill.augmentation.tagged import TaggedPart, load_tagger
 from keras_distill.config import AugmentationConfig
-from keras_distill.data.corpus import read_corpus
-from keras_distill.data.examples import Example
+from keras_distill.data.examples import Example, write_examples
 from keras_distill.data.glue import read_glue
 from keras_distill.data.normalize import normalize
-from keras_distill.data.splits_io import write_examples
+from keras_distill.data.splits import read_corpus
 from keras_distill.files import read_json
 
 

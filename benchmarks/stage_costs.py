@@ -130,7 +130,7 @@ def augmentation(point: Point, folder: Path) -> Callable[[], object]:
     """Tagging and generating, from the examples to the compressed files."""
     from keras_distill.augmentation.generate import augment_file
     from keras_distill.config import AugmentationConfig
-    from keras_distill.data.splits_io import write_examples
+    from keras_distill.data.examples import write_examples
 
     folder.mkdir()
     inputs = folder / "examples.jsonl.gz"
@@ -165,7 +165,7 @@ def start_labelling(settings: dict[str, Any]) -> Prepare:
     predictor = Predictor(teacher, 128, 8192)
 
     def labelling(point: Point, folder: Path) -> Callable[[], object]:
-        from keras_distill.data.splits_io import write_examples
+        from keras_distill.data.examples import write_examples
 
         folder.mkdir()
         inputs = folder / "examples.jsonl.gz"
@@ -185,7 +185,7 @@ def start_labelling(settings: dict[str, Any]) -> Prepare:
 
 def vocabulary(point: Point, folder: Path) -> Callable[[], object]:
     """Counting and choosing the words."""
-    from keras_distill.student.vocabulary import build_vocabulary
+    from keras_distill.student.text import build_vocabulary
 
     texts = texts_of(point)
     return lambda: build_vocabulary(texts, True, point["vocabulary"] + 5, 1)
@@ -194,8 +194,7 @@ def vocabulary(point: Point, folder: Path) -> Callable[[], object]:
 def training(point: Point, folder: Path) -> Callable[[], object]:
     """One pass over the rows, reading and evaluating (50 rows) included."""
     from keras_distill.student.training import train_student
-    from keras_distill.transfer_set.record import ORIGINAL, encode
-    from keras_distill.transfer_set.shards import write_shard
+    from keras_distill.transfer_set.record import ORIGINAL, encode, write_shard
 
     folder.mkdir()
     paths = [folder / "train.tfrecord", folder / "select.tfrecord"]
@@ -252,14 +251,14 @@ def export(point: Point, folder: Path) -> Callable[[], object]:
 def write_student(point: Point, folder: Path) -> None:
     """Write an untrained student's folder."""
     from keras_distill.files import write_json, write_text
-    from keras_distill.student import vocabulary as words_file
+    from keras_distill.student import text as words_file
     from keras_distill.student.models import build_student
 
     folder.mkdir()
     words = student_words(point)
     model = build_student(student_config(point), len(words), 2, False, None)
     model.save(folder / "model.keras")
-    words_file.save(folder / "vocab.txt", words)
+    words_file.save_vocabulary(folder / "vocab.txt", words)
     write_text(folder / "labels.txt", "".join(f"{c}\n" for c in CLASSES))
     write_json(
         folder / "text.json",

@@ -201,8 +201,7 @@ def reading(
     from keras_distill.data.examples import Example
     from keras_distill.student.dataset import training_dataset
     from keras_distill.student.text import StudentTokenizer
-    from keras_distill.transfer_set.record import AUGMENTED, encode
-    from keras_distill.transfer_set.shards import write_shard
+    from keras_distill.transfer_set.record import AUGMENTED, encode, write_shard
 
     path = folder / "train-00000-of-00001.tfrecord"
     records = (

@@ -31,8 +31,8 @@ def read_texts(data_dir: Path | None, rows: int, seed: int = 0) -> list[str]:
 
     The embedded corpus is repeated where it does not suffice.
     """
-    from keras_distill.data.corpus import read_corpus
     from keras_distill.data.glue import read_glue
+    from keras_distill.data.splits import read_corpus
 
     if data_dir is None:
         texts = [example.text_a for example in read_corpus("train")]
@@ -46,7 +46,7 @@ def read_texts(data_dir: Path | None, rows: int, seed: int = 0) -> list[str]:
 
 def vocabulary_of(texts: Sequence[str], words: int = WORDS) -> list[str]:
     """Return a vocabulary of exactly that size: real words, then fillers."""
-    from keras_distill.student.vocabulary import build_vocabulary
+    from keras_distill.student.text import build_vocabulary
 
     vocabulary = build_vocabulary(texts, True, words, 1)
     fillers = (f"filler{number}" for number in itertools.count())

@@ -20,7 +20,7 @@ from typing import Any
 from keras_distill.cli import configure_logging, exit_code
 from keras_distill.errors import UserError
 from keras_distill.files import atomic_path, read_json, read_lines, write_json
-from keras_distill.finished import find_config, find_student
+from keras_distill.run import find_config, find_student
 
 logger = logging.getLogger("keras_distill.demo")
 

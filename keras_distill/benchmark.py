@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_distill.arguments import (
+from keras_distill.cli import (
+    configure_logging,
     count,
+    exit_code,
     one_line_errors,
     positive,
     whole,
 )
-from keras_distill.cli import configure_logging, exit_code
 from keras_distill.timing.settings import Settings
 
 _DEFAULTS = Settings()

@@ -12,8 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_distill.arguments import one_line_errors
-from keras_distill.cli import configure_logging, exit_code, import_tensorflow
+from keras_distill.cli import (
+    configure_logging,
+    exit_code,
+    import_tensorflow,
+    one_line_errors,
+)
 from keras_distill.config import Config
 from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
@@ -33,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> None:
     """Evaluate and write the table, and the JSON file when asked for."""
     from keras_distill.files import write_json
-    from keras_distill.finished import find_student
+    from keras_distill.run import find_student
 
     # Not only after minutes of work, or the long import.
     if options.json is not None and not options.json.parent.is_dir():
@@ -84,11 +88,10 @@ def evaluate(
     """
     import numpy as np
 
-    from keras_distill.export.forms import exported_forms, keras_form
-    from keras_distill.export.mediapipe_interpreter import centred
-    from keras_distill.finished import find_config, find_student
+    from keras_distill.export.opened import centred, exported_forms, keras_form
     from keras_distill.metrics import classification_metrics
     from keras_distill.progress import progress
+    from keras_distill.run import find_config, find_student
     from keras_distill.student.predictor import StudentPredictor
 
     run_dir, data = Path(run_dir), Path(data)
@@ -169,8 +172,8 @@ def _read(
     Every form reads them in its own way, as it does in an app. The Penn
     Treebank's spelling is part of GLUE's format and undone with it.
     """
-    from keras_distill.data.load import LABEL_COLUMN, TEXT_COLUMN
-    from keras_distill.data.unlabeled import TEXT_PAIR_COLUMN
+    from keras_distill.data.splits import LABEL_COLUMN, TEXT_COLUMN
+    from keras_distill.data.tables import TEXT_PAIR_COLUMN
 
     text, text_pair, label = columns
     if text_pair is not None and not pair:

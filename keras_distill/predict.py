@@ -1,31 +1,110 @@
-"""Asks a run's student: python -m keras_distill.predict RUN [TEXT...].
-
-python -m keras_distill.predict RUN "a gripping film" "a bore"
-python -m keras_distill.predict RUN "How old is he?" --text-b "What's his age?"
-python -m keras_distill.predict RUN < texts.txt > answers.jsonl
-python -m keras_distill.predict RUN --glue-test glue --submission out
-
-Without texts they are read from standard input, one a line; of pairs both
-on one line with a tab between them. --jsonl reads objects with the fields
-text (and text_b) instead. Each text gives one line of JSON: the text, the
-label, and the probability of each class.
-"""
+"""Answer texts with a run's student, one JSON object a line."""
 
 import argparse
 import itertools
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from keras_distill.arguments import one_line_errors
-from keras_distill.cli import configure_logging, exit_code, import_tensorflow
+from keras_distill.cli import (
+    configure_logging,
+    exit_code,
+    import_tensorflow,
+    one_line_errors,
+)
+from keras_distill.data.glue import find_glue_files, read_glue, write_submission
 from keras_distill.errors import UserError
+from keras_distill.progress import progress
 
 if TYPE_CHECKING:
     from keras_distill.student.predictor import StudentPredictor
+
+logger = logging.getLogger(__name__)
+
+# Task, test file, name in a submission.
+_PARTS = {
+    "sst2": {"test": "SST-2"},
+    "qqp": {"test": "QQP"},
+    "mnli": {"test": "MNLI-m", "test_mismatched": "MNLI-mm"},
+}
+
+
+def write_submissions(
+    student: "StudentPredictor", task: str, source: Path, output_dir: Path
+) -> list[Path]:
+    """Predict GLUE test files and write what the server takes.
+
+    Args:
+        student: The student.
+        task: The task it was trained on.
+        source: A folder of GLUE files, or one test file.
+        output_dir: Gets `SST-2.tsv`, `QQP.tsv`, or `MNLI-m.tsv` and
+            `MNLI-mm.tsv`.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: The task has no GLUE files, or a file is missing or does
+            not fit.
+    """
+    if task not in _PARTS:
+        raise UserError(
+            f"--glue-test: the run's task is {task}, expected one of: "
+            + ", ".join(_PARTS)
+        )
+    written = []
+    for part, path in _test_files(task, Path(source)).items():
+        target = Path(output_dir) / f"{part}.tsv"
+        _write(student, task, part, path, target)
+        written.append(target)
+    return written
+
+
+def _write(
+    student: "StudentPredictor", task: str, part: str, path: Path, target: Path
+) -> None:
+    examples = read_glue(task, path)
+    for example in examples:
+        if not example.id.isdecimal():
+            raise UserError(
+                f"{path}: row id {example.id!r}, expected GLUE's test file, "
+                "whose index column numbers the rows"
+            )
+    texts_b = [e.text_b for e in examples] if student.pair else None
+    with progress(len(examples), part, "rows") as bar:
+        logits = student.logits(
+            [e.text_a for e in examples], texts_b, on_rows=bar.update
+        )
+    write_submission(
+        part,
+        [e.id for e in examples],
+        [student.labels[place] for place in logits.argmax(axis=-1)],
+        target,
+    )
+    logger.info("%s: %d rows", target, len(examples))
+
+
+def _test_files(task: str, source: Path) -> dict[str, Path]:
+    parts = _PARTS[task]
+    if not source.is_dir():
+        mismatched = "mismatched" in source.name and "test_mismatched" in parts
+        return {parts["test_mismatched" if mismatched else "test"]: source}
+    found = find_glue_files(task, source)
+    files = {
+        part: found[split] for split, part in parts.items() if split in found
+    }
+    if not files:
+        raise UserError(
+            f"{source} holds no test file for {task}, found: "
+            + ", ".join(path.name for path in found.values())
+        )
+    return files
+
 
 FIELDS = ("text", "text_b")
 
@@ -55,12 +134,12 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: The run, the texts or the flags do not fit each other.
     """
-    from keras_distill.finished import find_config, find_student
+    from keras_distill.run import find_config, find_student
 
     _check_flags(options)
     folder = find_student(options.run)
     import_tensorflow()
-    from keras_distill.export.calibrated import stored_temperature
+    from keras_distill.export.selection import stored_temperature
     from keras_distill.student.predictor import StudentPredictor
 
     student = StudentPredictor.load(folder)
@@ -70,7 +149,7 @@ def run(options: argparse.Namespace) -> None:
         temperature = stored_temperature(options.run / "export")
     temperature = temperature or 1.0
     if options.glue_test is not None:
-        from keras_distill.submission import write_submissions
+        pass
 
         config = find_config(folder)
         if config is None:
@@ -138,7 +217,7 @@ def read_texts(
     Raises:
         UserError: A line is too long, not UTF-8, or not what was expected.
     """
-    from keras_distill.data.lines import stream_lines
+    from keras_distill.data.examples import stream_lines
 
     for number, line in stream_lines(name, stream):
         place = f"{name}, line {number}"

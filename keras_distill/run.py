@@ -1,25 +1,92 @@
-"""The run folder: stages that are complete, skipped, resumed or redone."""
+"""The run folder: stages, fingerprints, seconds, finding things in it."""
 
 import contextlib
 import fcntl
 import logging
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from keras_distill.config import Config, config_from_dict, load_config
 from keras_distill.errors import UserError
 from keras_distill.files import (
     fingerprint,
     read_json,
     remove_hidden,
     write_json,
+    write_text,
 )
-from keras_distill.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
+
+# A killed session counts up to its last note: at most so much is missing.
+SECONDS_BETWEEN_NOTES = 10.0
+
+
+class Stopwatch:
+    """Sums the seconds of all sessions that worked on one thing.
+
+    While it runs, a thread notes the sum in a small file now and then, which
+    the next session goes on from. An exception, Ctrl-C among them, is noted
+    to the moment; a kill loses at most `SECONDS_BETWEEN_NOTES`.
+    """
+
+    def __init__(self, path: Path, spent: float | None = None) -> None:
+        """Read what earlier sessions noted; the watch does not run yet.
+
+        Args:
+            path: The file with the sum, of this watch alone.
+            spent: The sum to go on from, in place of the file's.
+        """
+        self._path = Path(path)
+        self._spent = self._noted() if spent is None else spent
+        self._started: float | None = None
+        self._ended: float | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._take_notes, daemon=True)
+
+    @property
+    def seconds(self) -> float:
+        """All sessions' seconds, until now or until the watch was stopped."""
+        if self._started is None:
+            return self._spent
+        end = self._ended or time.perf_counter()
+        return self._spent + end - self._started
+
+    def __enter__(self) -> "Stopwatch":
+        """Start the watch."""
+        self._started = time.perf_counter()
+        self._note()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Take the last note; nothing more is written afterwards."""
+        self._stopped.set()
+        self._thread.join()
+        self._ended = time.perf_counter()
+        self._note()
+
+    def _take_notes(self) -> None:
+        while not self._stopped.wait(SECONDS_BETWEEN_NOTES):
+            self._note()
+
+    def _note(self) -> None:
+        # A full disk is for the work itself to complain about.
+        with contextlib.suppress(OSError, UserError):
+            write_text(self._path, f"{self.seconds:.1f}\n")
+
+    def _noted(self) -> float:
+        try:
+            return float(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return 0.0
+
 
 # Raised when an artefact changes its form, so that older ones are not mixed
 # with newer ones.
@@ -264,3 +331,61 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     for key, item in value.items():
         flat |= _flat(item, f"{prefix}.{key}" if prefix else str(key))
     return flat
+
+
+def find_student(run_dir: Path | str) -> Path:
+    """Return a run's student folder.
+
+    Args:
+        run_dir: A run folder, or a folder that holds `model.keras` itself,
+            such as a run's `baseline` or `student/seed-43`.
+
+    Raises:
+        UserError: There is no student.
+    """
+    run_dir = Path(run_dir)
+    for folder in (run_dir / "student", run_dir):
+        if (folder / "model.keras").is_file():
+            return folder
+    raise UserError(
+        f"{run_dir} holds no student (student/model.keras), expected the "
+        "folder of a finished run of train.py"
+    )
+
+
+def seed_folders(config: Config, stage: Path) -> dict[int, Path]:
+    """Return where the student of each seed lies.
+
+    Args:
+        config: The run's configuration.
+        stage: The run's `student` or `baseline` folder, finished or not.
+
+    Returns:
+        The folders by seed, the main seed first: `stage` itself.
+    """
+    return {
+        seed: stage if seed == config.seed else stage / f"seed-{seed}"
+        for seed in config.seeds
+    }
+
+
+def find_config(student_dir: Path | str) -> Config | None:
+    """Return the configuration of the run that a student is part of.
+
+    Args:
+        student_dir: As `find_student` gives it.
+
+    Returns:
+        The configuration, or None when the student was moved out of its
+        run.
+
+    Raises:
+        UserError: The run's `config.yaml` is damaged.
+    """
+    folder = Path(student_dir).absolute()
+    # RUN/student, RUN/baseline, or RUN/student/seed-43.
+    for parent in list(folder.parents)[:2]:
+        path = parent / "config.yaml"
+        if path.is_file():
+            return config_from_dict(load_config(path))
+    return None

@@ -10,7 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_distill.data.normalize import normalize
-from keras_distill.student import vocabulary
+from keras_distill.student import text as vocabulary
 from keras_distill.student.text import SPECIALS, StudentTokenizer
 
 # Spellings that are rewritten, and what stands between.
@@ -62,7 +62,7 @@ def write_random_vectors(folder, characters, texts, seed=0):
         | set("abcdefghijklmnopqrstuvwxyz")
     )
     words = [*SPECIALS, *simple, *(f"##{part}" for part in simple)]
-    vocabulary.save(folder / "vocab.txt", words)
+    vocabulary.save_vocabulary(folder / "vocab.txt", words)
     lines = []
     for lower_case in (True, False):
         tokenizer = StudentTokenizer(words, lower_case, 40)

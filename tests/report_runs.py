@@ -16,8 +16,9 @@ from keras_distill.transfer_set.record import (
     ORIGINAL,
     SOURCE_NAMES,
     encode,
+    shard_name,
+    write_shard,
 )
-from keras_distill.transfer_set.shards import shard_name, write_shard
 
 LABELS = ["negative", "positive"]
 WORDS = [*SPECIALS, *"the film was good bad very not a bore".split()]

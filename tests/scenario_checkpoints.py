@@ -103,9 +103,8 @@ def _from_hub(folder, seen):
 
 
 def _texts(folder):
-    from keras_distill.teacher.batches import encode
     from keras_distill.teacher.checkpoint import Teacher
-    from keras_distill.teacher.predict import Predictor
+    from keras_distill.teacher.predict import Predictor, encode
 
     bert = tiny.tokenizer(folder / "texts")
     roberta = tiny.roberta_tokenizer(folder / "roberta")

@@ -92,8 +92,7 @@ def _files(place):
 def _records(place, inputs, names):
     """Compare the records with the rows that were planned for them."""
     from keras_distill.transfer_set.plan import read_input
-    from keras_distill.transfer_set.record import parse
-    from keras_distill.transfer_set.shards import read_shard
+    from keras_distill.transfer_set.record import parse, read_shard
 
     planned, found = [], []
     for path, name in zip(inputs, names, strict=True):
@@ -116,8 +115,7 @@ def _single_rows(folder):
     """Logits of rows in large batches, in small ones, and alone."""
     from keras_distill.teacher.checkpoint import load_fine_tuned
     from keras_distill.teacher.predict import Predictor
-    from keras_distill.transfer_set.record import parse
-    from keras_distill.transfer_set.shards import read_shard
+    from keras_distill.transfer_set.record import parse, read_shard
 
     teacher = load_fine_tuned(str(folder / "second"), tiny.LABELS)
     rows = tiny.examples(24, seed=1)

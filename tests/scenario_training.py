@@ -17,7 +17,7 @@ def training(folder):
     prepare_environment("float32")
     import tensorflow as tf
 
-    from keras_distill.teacher.trainer import learning_rate
+    from keras_distill.teacher.finetune import learning_rate
 
     cpu = tf.config.list_physical_devices("CPU")[0]
     device = tf.config.LogicalDeviceConfiguration()
@@ -36,8 +36,8 @@ def _updates(tf, folder):
     """Losses and weights after two updates, in several ways."""
     import tf_keras
 
-    from keras_distill.teacher.batches import encode
-    from keras_distill.teacher.trainer import Trainer
+    from keras_distill.teacher.finetune import Trainer
+    from keras_distill.teacher.predict import encode
 
     rows = tiny.examples(7)
     labels = np.asarray([e.label for e in rows], np.int32)

@@ -10,7 +10,7 @@ import report_runs
 import tiny_runs
 
 from keras_distill.config import config_from_dict
-from keras_distill.student import vocabulary
+from keras_distill.student import text as vocabulary
 
 STUDENT = {
     "lstm_units": 3,
@@ -28,7 +28,9 @@ student.hidden_units: [2, 4]
 def make_run(folder, **student):
     """Write what a search reads: transfer set, vocabulary, settings."""
     report_runs.write_run(folder)
-    vocabulary.save(folder / "vocabulary" / "vocab.txt", report_runs.WORDS)
+    vocabulary.save_vocabulary(
+        folder / "vocabulary" / "vocab.txt", report_runs.WORDS
+    )
     train_file = folder / "train.csv"
     train_file.write_text("text,label\n")
     config = {

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_distill.config import config_from_dict
-from keras_distill.data.examples import Example
-from keras_distill.data.splits_io import write_examples
+from keras_distill.data.examples import Example, write_examples
 from keras_distill.files import write_json
 
 GOOD = ["fine", "good", "great", "lovely", "superb", "warm"]

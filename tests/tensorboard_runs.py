@@ -4,8 +4,7 @@ from report_runs import WORDS, write_run
 
 from keras_distill.augmentation.generate import augment_file
 from keras_distill.config import AugmentationConfig
-from keras_distill.data.examples import Example
-from keras_distill.data.splits_io import write_examples
+from keras_distill.data.examples import Example, write_examples
 from keras_distill.files import write_json
 from keras_distill.student.scalars import ScalarLog
 

@@ -5,7 +5,7 @@ import pytest
 import tiny_runs
 
 from keras_distill import benchmark, evaluate, predict
-from keras_distill.arguments import (
+from keras_distill.cli import (
     count,
     not_negative,
     number,

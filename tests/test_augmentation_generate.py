@@ -12,13 +12,16 @@ import nltk
 import pytest
 from tiny_tagger import install
 
-from keras_distill.augmentation import generate, tagging
-from keras_distill.augmentation.generate import augment_file, read_augmented
-from keras_distill.augmentation.tagger import load_tagger
-from keras_distill.augmentation.workers import map_ordered
+from keras_distill.augmentation import generate
+from keras_distill.augmentation import generate as tagging
+from keras_distill.augmentation.generate import (
+    augment_file,
+    map_ordered,
+    read_augmented,
+)
+from keras_distill.augmentation.tagged import load_tagger
 from keras_distill.config import AugmentationConfig
-from keras_distill.data.examples import Example
-from keras_distill.data.splits_io import write_examples
+from keras_distill.data.examples import Example, write_examples
 from keras_distill.errors import UserError
 from keras_distill.files import read_json
 

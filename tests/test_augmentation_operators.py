@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_distill.augmentation.frequencies import FrequencyTable
-from keras_distill.augmentation.operators import crop, mask_and_replace
-from keras_distill.augmentation.tagged import Sentences
+from keras_distill.augmentation.tagged import FrequencyTable, Sentences
+from keras_distill.augmentation.variants import crop, mask_and_replace
 
 COUNTS = Counter(
     {

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_distill.augmentation.spelling import Speller
-from keras_distill.augmentation.tagged import tag_examples
-from keras_distill.augmentation.tagger import load_tagger
+from keras_distill.augmentation.tagged import load_tagger, tag_examples
 from keras_distill.data.examples import Example
 from keras_distill.data.normalize import normalize
 

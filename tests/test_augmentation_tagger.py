@@ -4,8 +4,8 @@ import nltk
 import pytest
 from tiny_tagger import install
 
-from keras_distill.augmentation import tagger
-from keras_distill.augmentation.tagger import load_tagger
+from keras_distill.augmentation import tagged as tagger
+from keras_distill.augmentation.tagged import load_tagger
 from keras_distill.errors import UserError
 
 

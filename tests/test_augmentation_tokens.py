@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_distill.augmentation.tokens import rejoin, split, surface
+from keras_distill.augmentation.tagged import rejoin, split, surface
 from keras_distill.data.normalize import normalize
 
 

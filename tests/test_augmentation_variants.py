@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_distill.augmentation.frequencies import FrequencyTable
-from keras_distill.augmentation.tagged import tag_examples
-from keras_distill.augmentation.tagger import load_tagger
+from keras_distill.augmentation.tagged import (
+    FrequencyTable,
+    load_tagger,
+    tag_examples,
+)
 from keras_distill.augmentation.variants import Augmenter
 from keras_distill.config import AugmentationConfig
 from keras_distill.data.examples import Example

@@ -16,8 +16,9 @@ import pytest
 import tiny_runs
 from test_data_download import Server
 
-from keras_distill.data import fetch, load
-from keras_distill.data.download import ARCHIVES, Archive, download_glue
+from keras_distill.data import glue as fetch
+from keras_distill.data import splits as load
+from keras_distill.data.glue import ARCHIVES, Archive, download_glue
 
 ROOT = Path(__file__).parent.parent
 

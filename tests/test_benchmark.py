@@ -7,12 +7,10 @@ import tiny_runs
 from tiny_students import make_run, random_texts, tiny_model
 
 from keras_distill import benchmark
-from keras_distill.data.examples import Example
-from keras_distill.data.splits_io import write_examples
-from keras_distill.export.bundle import exported_from
+from keras_distill.data.examples import Example, write_examples
 from keras_distill.export.exporter import export_student
 from keras_distill.export.saved_model import SavedStudent
-from keras_distill.export.weights import student_weights
+from keras_distill.export.student import exported_from, student_weights
 from keras_distill.files import write_json
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.timing.stock import stock_student

@@ -4,13 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from keras_distill.calibration import (
+from keras_distill.metrics import (
     MAX_TEMPERATURE,
     MIN_TEMPERATURE,
+    cross_entropy,
     expected_calibration_error,
     fit_temperature,
 )
-from keras_distill.metrics import cross_entropy
 
 LOGITS = hnp.arrays(
     np.float64,

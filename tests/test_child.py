@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from keras_distill.child import run_child
 from keras_distill.errors import ReportedError, UserError
+from keras_distill.process import run_child
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,7 +27,7 @@ def module(tmp_path, monkeypatch):
 
 def test_a_child_gets_its_arguments_and_the_package(module, tmp_path):
     name = module(
-        "import sys, keras_distill.child\n"
+        "import sys, keras_distill.process\n"
         "open(sys.argv[1], 'w').write(' '.join(sys.argv[2:]))\n"
     )
     run_child(name, [str(tmp_path / "said"), "--a", "b c"])
@@ -164,7 +164,7 @@ def test_ctrl_c_ends_the_child_first(family):
 
 
 def test_a_process_of_its_own_does_not_wait_for_a_parent():
-    code = "from keras_distill.child import exit_with_parent as e\n"
+    code = "from keras_distill.process import exit_with_parent as e\n"
     code += "import time; assert not e(); time.sleep(0.2); print('alive')"
     result = subprocess.run(
         [sys.executable, "-c", code],

@@ -9,8 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from keras_distill.config import Config, config_from_dict, load_config
-from keras_distill.options import chosen_stages, parser, resolve
+from keras_distill.config import (
+    Config,
+    chosen_stages,
+    config_from_dict,
+    load_config,
+    parser,
+    resolve,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [

@@ -7,15 +7,20 @@ from hypothesis import strategies as st
 
 from keras_distill.config import (
     STAGES,
+    TASKS,
     Config,
     StudentConfig,
+    assign,
+    chosen_stages,
     config_from_dict,
+    get_task,
     load_config,
+    merge,
+    override,
+    parser,
+    resolve,
 )
 from keras_distill.errors import UserError
-from keras_distill.options import chosen_stages, parser, resolve
-from keras_distill.tasks import TASKS, get_task
-from keras_distill.values import assign, merge, override
 
 
 def resolved(*arguments):

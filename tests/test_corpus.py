@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from keras_distill.data.corpus import read_corpus, unlabeled_corpus
+from keras_distill.data.splits import read_corpus, unlabeled_corpus
 
 SPLITS = ("train", "dev", "test")
 

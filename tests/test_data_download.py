@@ -10,8 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from keras_distill.data import download, fetch, unzip
-from keras_distill.data.download import ARCHIVES, Archive, download_glue
+from keras_distill.data import glue as download
+from keras_distill.data import glue as fetch
+from keras_distill.data import glue as unzip
+from keras_distill.data.glue import ARCHIVES, Archive, download_glue
 from keras_distill.errors import UserError
 
 TRAIN = "sentence\tlabel\nfun\t1\n"

@@ -1,10 +1,6 @@
 import pytest
 
-from keras_distill.data.glue import (
-    find_glue_files,
-    read_glue,
-    write_submission,
-)
+from keras_distill.data.glue import find_glue_files, read_glue, write_submission
 from keras_distill.errors import UserError
 
 MNLI = (

@@ -3,9 +3,9 @@ from collections import Counter
 import pytest
 
 from keras_distill.config import Config, DataConfig
-from keras_distill.data import corpus, load
-from keras_distill.data.corpus import read_corpus
-from keras_distill.data.load import load_splits
+from keras_distill.data import splits as corpus
+from keras_distill.data import splits as load
+from keras_distill.data.splits import load_splits, read_corpus
 from keras_distill.errors import UserError
 
 

@@ -1,6 +1,5 @@
 from keras_distill.data.examples import Example
-from keras_distill.data.phrases import group_phrases
-from keras_distill.data.splits import hold_out
+from keras_distill.data.splits import group_phrases, hold_out
 
 SENTENCE = "a slow film that finds its heart in the final hour"
 

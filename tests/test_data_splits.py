@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_distill.data.examples import Example
+from keras_distill.data.examples import Example, read_examples, write_examples
 from keras_distill.data.splits import hold_out
-from keras_distill.data.splits_io import read_examples, write_examples
 from keras_distill.errors import UserError
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from keras_distill.data.unlabeled import read_unlabeled
+from keras_distill.data.tables import read_unlabeled
 from keras_distill.errors import UserError
 
 

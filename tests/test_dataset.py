@@ -7,13 +7,15 @@ import tensorflow as tf
 from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
 from keras_distill.student import dataset as module
-from keras_distill.student.dataset import (
-    evaluation_dataset,
-    training_dataset,
-)
+from keras_distill.student.dataset import evaluation_dataset, training_dataset
 from keras_distill.student.text import SPECIALS, StudentTokenizer
-from keras_distill.transfer_set.record import AUGMENTED, ORIGINAL, encode
-from keras_distill.transfer_set.shards import shard_name, write_shard
+from keras_distill.transfer_set.record import (
+    AUGMENTED,
+    ORIGINAL,
+    encode,
+    shard_name,
+    write_shard,
+)
 
 WORDS = [f"w{i}" for i in range(200)]
 TOKENIZER = StudentTokenizer([*SPECIALS, *WORDS], lower_case=True)

@@ -9,12 +9,12 @@ from demo_page import opened, scores, settled, state, tab, text_of, type_text
 from tiny_students import make_run
 
 from demo import build, serve
-from keras_distill.export.bundle import load_exported
 from keras_distill.export.mediapipe import (
     convert_float32,
     convert_int8,
     packed_bundle,
 )
+from keras_distill.export.student import load_exported
 from keras_distill.files import write_json
 from keras_distill.student.predictor import StudentPredictor, softmax
 

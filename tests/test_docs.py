@@ -18,9 +18,9 @@ import tiny_students
 from chromium import Chromium, find_chromium
 from golden import make
 
-from keras_distill.export.bundle import load_exported
 from keras_distill.export.exporter import export_student
-from keras_distill.export.packing import packed
+from keras_distill.export.metadata import packed
+from keras_distill.export.student import load_exported
 from keras_distill.export.tflite import convert_text
 from keras_distill.student.predictor import StudentPredictor
 

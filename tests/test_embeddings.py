@@ -8,8 +8,8 @@ import pytest
 from gensim.models import KeyedVectors
 
 from keras_distill.errors import UserError
-from keras_distill.student.embeddings import load_vectors, random_vectors
 from keras_distill.student.text import SPECIALS
+from keras_distill.student.vectors import load_vectors, random_vectors
 
 DIM = 6
 FILE_WORDS = ["the", "Paris", "PARIS", "good", "Film", "film", "café", "U.S."]

@@ -19,8 +19,7 @@ from keras_distill.config import STAGES, Config, config_from_dict, load_config
 from keras_distill.files import read_json
 from keras_distill.run import duration, stage_seconds
 from keras_distill.transfer_set.manifest import Manifest
-from keras_distill.transfer_set.record import parse
-from keras_distill.transfer_set.shards import read_shard
+from keras_distill.transfer_set.record import parse, read_shard
 
 RUNS = ["sst2_run", "qqp_run", "stars_run"]
 CLASSES = {

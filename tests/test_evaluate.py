@@ -7,8 +7,8 @@ import tensorflow as tf
 from tiny_students import make_run, make_student, random_texts
 
 from keras_distill import evaluate, metrics
-from keras_distill.export.bundle import exported_from
 from keras_distill.export.saved_model import SavedStudent
+from keras_distill.export.student import exported_from
 from keras_distill.student.predictor import StudentPredictor
 
 TEXTS = random_texts(30)

@@ -21,17 +21,18 @@ from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
 from keras_distill.export import __main__ as command
 from keras_distill.export import saved_model
-from keras_distill.export.bundle import exported_from
-from keras_distill.export.graph import StudentGraph
-from keras_distill.export.saved_model import SavedStudent, export_saved_model
+from keras_distill.export.saved_model import (
+    SavedStudent,
+    StudentGraph,
+    export_saved_model,
+)
 from keras_distill.export.spelling import normalize_for_ids
+from keras_distill.export.student import exported_from, student_weights
 from keras_distill.export.verify import make_proof
-from keras_distill.export.weights import student_weights
 from keras_distill.student.dataset import evaluation_dataset
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import StudentTokenizer
-from keras_distill.transfer_set.record import ORIGINAL, encode
-from keras_distill.transfer_set.shards import write_shard
+from keras_distill.transfer_set.record import ORIGINAL, encode, write_shard
 
 MODES = ["static", "non-static", "multichannel", "random"]
 LABELS = {False: ("bad", "good"), True: ("não", "oui", "はい")}

@@ -8,14 +8,17 @@ import pytest
 from tiny_students import make_run, random_texts
 
 from keras_distill import predict
-from keras_distill.calibration import fit_temperature
-from keras_distill.data.examples import Example
-from keras_distill.data.splits_io import write_examples
+from keras_distill.data.examples import Example, write_examples
 from keras_distill.export import __main__ as command
 from keras_distill.export import exporter
-from keras_distill.export.calibrated import calibrate, stored_temperature
-from keras_distill.export.run_data import selection_rows, word_counts
+from keras_distill.export.selection import (
+    calibrate,
+    selection_rows,
+    stored_temperature,
+    word_counts,
+)
 from keras_distill.files import read_json, write_json
+from keras_distill.metrics import fit_temperature
 from keras_distill.student.predictor import StudentPredictor, softmax
 
 TEXTS = random_texts(60)
@@ -72,7 +75,7 @@ def test_rows_without_labels_are_left_out_of_the_selection(tmp_path):
 
 
 def test_many_rows_are_thinned_from_end_to_end(tmp_path, monkeypatch):
-    from keras_distill.export import run_data
+    from keras_distill.export import selection as run_data
 
     monkeypatch.setattr(run_data, "_MOST_ROWS", 25)
     run = with_data(make_run(tmp_path / "run"))

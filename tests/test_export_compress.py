@@ -10,27 +10,27 @@ from hypothesis import strategies as st
 from tiny_students import make_student, random_texts
 
 from keras_distill.config import StudentConfig
-from keras_distill.data.examples import Example
-from keras_distill.data.splits_io import write_examples
+from keras_distill.data.examples import Example, write_examples
 from keras_distill.errors import UserError
 from keras_distill.export import __main__ as command
 from keras_distill.export import convert, exporter, tflite
-from keras_distill.export.bundle import Exported, load_exported
-from keras_distill.export.compress import (
+from keras_distill.export.metadata import packed
+from keras_distill.export.opened import LiteStudent
+from keras_distill.export.shrink import (
+    Compressor,
+    Fitter,
+    GraphStudent,
+    Score,
+    Trial,
     cut_vocabulary,
     file_bytes,
     int8_bytes,
     narrowed,
     widest,
 )
-from keras_distill.export.compressor import Compressor, Score
-from keras_distill.export.fit import Fitter
-from keras_distill.export.interpreter import LiteStudent
-from keras_distill.export.packing import packed
-from keras_distill.export.trial import GraphStudent, Trial
-from keras_distill.export.weights import StudentWeights
+from keras_distill.export.student import Exported, StudentWeights, load_exported
 from keras_distill.files import read_json, write_json, write_text
-from keras_distill.student import vocabulary
+from keras_distill.student import text as vocabulary
 from keras_distill.student.models import build_student
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import SPECIALS
@@ -329,7 +329,7 @@ def test_students_of_all_sizes_are_scored_on_the_same_rows():
 
 
 def test_the_vectors_are_scored_as_rounded_numbers(monkeypatch):
-    from keras_distill.export import trial
+    from keras_distill.export import shrink as trial
 
     texts = written(60)
     exported = balanced(texts)
@@ -395,7 +395,7 @@ def run(tmp_path_factory):
     )
     (folder / "student").mkdir()
     model.save(folder / "student" / "model.keras")
-    vocabulary.save(folder / "student" / "vocab.txt", words)
+    vocabulary.save_vocabulary(folder / "student" / "vocab.txt", words)
     write_text(folder / "student" / "labels.txt", "no\nyes\n")
     write_json(
         folder / "student" / "text.json",
@@ -509,7 +509,7 @@ def test_a_cost_that_cannot_be_measured_is_said(
 def test_an_estimate_that_was_too_low_is_mended(
     run, in_process, tmp_path, monkeypatch
 ):
-    from keras_distill.export import compress
+    from keras_distill.export import shrink as compress
 
     monkeypatch.setattr(compress, "_GRAPH_BYTES", -9_000)
     most = int8_bytes(load_exported(run / "student")) - 30_000

@@ -13,13 +13,7 @@ from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
 from keras_distill.evaluate import evaluate
 from keras_distill.export import mediapipe
-from keras_distill.export.bundle import Exported, exported_from
 from keras_distill.export.exporter import export_student
-from keras_distill.export.mediapipe_interpreter import (
-    MediaPipeStudent,
-    centred,
-    prove_bundle,
-)
 from keras_distill.export.mediapipe_text import (
     MediaPipeTokenizer,
     bundle_vocabulary,
@@ -31,8 +25,9 @@ from keras_distill.export.metadata import (
     read_packed_files,
     with_metadata,
 )
+from keras_distill.export.opened import MediaPipeStudent, centred, prove_bundle
+from keras_distill.export.student import Exported, StudentWeights, exported_from
 from keras_distill.export.verify import Proof, make_proof
-from keras_distill.export.weights import StudentWeights
 from keras_distill.student.predictor import StudentPredictor, softmax
 from keras_distill.student.text import SPECIALS
 

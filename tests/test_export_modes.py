@@ -10,7 +10,7 @@ from tiny_students import VOCABULARY, random_texts, tiny_model
 from keras_distill.config import StudentConfig
 from keras_distill.data.normalize import normalize
 from keras_distill.export import convert, exporter, saved_model
-from keras_distill.export.bundle import exported_from
+from keras_distill.export.student import exported_from
 from keras_distill.export.verify import FLOAT16, FLOAT32, INT8, Proof
 from keras_distill.student.losses import DistillationLoss
 from keras_distill.student.optimizers import build_optimizer

@@ -13,10 +13,11 @@ from tiny_students import VOCABULARY, make_run, random_texts, tiny_model
 
 from keras_distill.data.normalize import normalize
 from keras_distill.evaluate import evaluate
-from keras_distill.export import exporter, raw_text, tflite
-from keras_distill.export.bundle import exported_from, load_exported
-from keras_distill.export.packing import packed
-from keras_distill.export.raw_text import RawTextTokenizer, read_alike
+from keras_distill.export import exporter, tflite
+from keras_distill.export import tflite as raw_text
+from keras_distill.export.metadata import packed
+from keras_distill.export.student import exported_from, load_exported
+from keras_distill.export.tflite import RawTextTokenizer, read_alike
 from keras_distill.export.verify import make_proof
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import StudentTokenizer

@@ -17,25 +17,20 @@ from tiny_students import (
 from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
 from keras_distill.export import __main__ as command
-from keras_distill.export import calibrated, convert, exporter, tflite
-from keras_distill.export.bundle import (
+from keras_distill.export import convert, exporter, tflite
+from keras_distill.export import selection as calibrated
+from keras_distill.export.metadata import packed, read_packed_files
+from keras_distill.export.opened import LiteStudent, exported_forms
+from keras_distill.export.student import (
     Exported,
+    StudentWeights,
     load_exported,
     read_exported,
+    student_weights,
     write_exported,
 )
-from keras_distill.export.forms import exported_forms
-from keras_distill.export.interpreter import LiteStudent
-from keras_distill.export.lite_graph import quantized_rows
-from keras_distill.export.metadata import read_packed_files
-from keras_distill.export.packing import packed
-from keras_distill.export.verify import (
-    FLOAT16,
-    FLOAT32,
-    INT8,
-    make_proof,
-)
-from keras_distill.export.weights import StudentWeights, student_weights
+from keras_distill.export.tflite import quantized_rows
+from keras_distill.export.verify import FLOAT16, FLOAT32, INT8, make_proof
 from keras_distill.student.predictor import StudentPredictor, softmax
 
 FORMS = ("student", "student_fp16", "student_int8", "student_text")
@@ -484,8 +479,7 @@ def test_forms_that_do_not_fit_are_left_out_of_all():
 
 
 def test_the_runs_own_texts_are_part_of_the_proof(tmp_path):
-    from keras_distill.data.examples import Example
-    from keras_distill.data.splits_io import write_examples
+    from keras_distill.data.examples import Example, write_examples
 
     run = make_run(tmp_path / "run", pair=True)
     (run / "data").mkdir()

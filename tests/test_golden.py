@@ -5,7 +5,7 @@ import pytest
 from golden import make
 
 from keras_distill.data.normalize import normalize
-from keras_distill.export.interpreter import LiteStudent
+from keras_distill.export.opened import LiteStudent
 
 LOGITS = [
     json.loads(line)

@@ -1,8 +1,8 @@
 import pytest
 
-from keras_distill import identity
+from keras_distill import files as identity
 from keras_distill.errors import UserError
-from keras_distill.identity import checkpoint_identity, file_identity
+from keras_distill.files import checkpoint_identity, file_identity
 
 
 def test_a_file_is_told_by_name_and_content_not_by_its_place(tmp_path):

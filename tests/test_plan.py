@@ -8,11 +8,7 @@ from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
 from keras_distill.files import read_json
 from keras_distill.transfer_set import plan
-from keras_distill.transfer_set.plan import (
-    load_plan,
-    plan_shards,
-    read_input,
-)
+from keras_distill.transfer_set.plan import load_plan, plan_shards, read_input
 from keras_distill.transfer_set.record import AUGMENTED, ORIGINAL
 
 

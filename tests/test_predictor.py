@@ -10,7 +10,7 @@ from tiny_students import (
 
 from keras_distill.errors import UserError
 from keras_distill.files import write_json, write_text
-from keras_distill.finished import find_config, find_student
+from keras_distill.run import find_config, find_student
 from keras_distill.student.predictor import StudentPredictor, softmax
 from keras_distill.student.text import StudentTokenizer
 

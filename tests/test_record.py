@@ -107,7 +107,7 @@ def test_parsing_a_sentence_record_as_a_pair_is_an_error():
 def test_the_room_brings_in_neither_world_of_keras():
     code = (
         "import sys, keras_distill.transfer_set.record, "
-        "keras_distill.transfer_set.shards, "
+        "keras_distill.transfer_set.record, "
         "keras_distill.transfer_set.plan, "
         "keras_distill.transfer_set.manifest; "
         "assert not [m for m in ('tf_keras', 'transformers') "

@@ -3,8 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_distill.metrics import paired_bootstrap
-from keras_distill.report.gain import paired_gain
+from keras_distill.metrics import paired_bootstrap, paired_gain
 
 
 def drawn(seed, seeds, rows, share):

@@ -5,7 +5,7 @@ import pytest
 from report_runs import sample_results, with_seeds
 
 from keras_distill.config import config_from_dict
-from keras_distill.report.model_card import model_card
+from keras_distill.report.card import model_card
 
 
 def card(results=None, **config):

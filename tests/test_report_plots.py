@@ -6,7 +6,7 @@ from report_runs import write_history
 
 from keras_distill.errors import UserError
 from keras_distill.files import write_json
-from keras_distill.report.plots import learning_curves, plot_learning_curves
+from keras_distill.report.charts import learning_curves, plot_learning_curves
 
 
 @pytest.fixture

@@ -6,20 +6,18 @@ import pytest
 from report_runs import WORDS, write_run
 from tensorboard_events import texts_and_images
 
-from keras_distill.data.examples import Example
-from keras_distill.data.splits_io import write_examples
+from keras_distill.data.examples import Example, write_examples
 from keras_distill.errors import UserError
 from keras_distill.events import replace_text
 from keras_distill.export import __main__ as command
 from keras_distill.export import convert, exporter
-from keras_distill.export.interpreter import LiteStudent
+from keras_distill.export.opened import LiteStudent
 from keras_distill.files import read_json, write_json, write_text
 from keras_distill.metrics import accuracy
-from keras_distill.report import students
-from keras_distill.report.refresh import refresh_exports
-from keras_distill.report.writer import write_report
-from keras_distill.stages import StageWork
-from keras_distill.transfer_set.rows import read_rows
+from keras_distill.pipeline import StageWork
+from keras_distill.report import results as students
+from keras_distill.report.results import refresh_exports, write_report
+from keras_distill.transfer_set.record import read_rows
 
 INT8, OTHER = "student_int8.tflite", "student_fp16.tflite"
 # No accuracy on 30 rows.

@@ -17,15 +17,15 @@ from report_runs import (
 from keras_distill import metrics
 from keras_distill.config import config_from_dict
 from keras_distill.errors import UserError
-from keras_distill.export import forms as forms_module
-from keras_distill.export.forms import Form
+from keras_distill.export import opened as forms_module
+from keras_distill.export.opened import Form
 from keras_distill.files import read_json, write_json
-from keras_distill.report import exports, students
+from keras_distill.report import results as exports
+from keras_distill.report import results as students
 from keras_distill.report.results import collect_results
 from keras_distill.student.dataset import evaluation_dataset
-from keras_distill.student.prediction import predict
-from keras_distill.student.predictor import StudentPredictor
-from keras_distill.transfer_set.rows import read_rows
+from keras_distill.student.predictor import StudentPredictor, predict
+from keras_distill.transfer_set.record import read_rows
 
 SEEDS = 2
 

@@ -6,22 +6,17 @@ import pytest
 from matplotlib.figure import Figure
 from report_runs import LABELS, WORDS, sample_results, write_run
 
-from keras_distill.calibration import (
-    expected_calibration_error,
-    fit_temperature,
-)
 from keras_distill.config import config_from_dict
-from keras_distill.data.examples import Example
-from keras_distill.data.splits_io import write_examples
-from keras_distill.export import compress
-from keras_distill.export.bundle import load_exported
-from keras_distill.export.calibrated import calibrate
-from keras_distill.export.compress import int8_bytes
-from keras_distill.export.trial import GraphStudent
-from keras_distill.report import sizes
-from keras_distill.report.model_card import model_card
+from keras_distill.data.examples import Example, write_examples
+from keras_distill.export import shrink as compress
+from keras_distill.export import shrink as sizes
+from keras_distill.export.selection import calibrate
+from keras_distill.export.shrink import GraphStudent, int8_bytes
+from keras_distill.export.student import load_exported
+from keras_distill.metrics import expected_calibration_error, fit_temperature
+from keras_distill.report.card import model_card
+from keras_distill.report.charts import plot_sizes
 from keras_distill.report.results import collect_results
-from keras_distill.report.size_plot import plot_sizes
 from keras_distill.student.predictor import StudentPredictor, softmax
 from keras_distill.transfer_set.manifest import Manifest
 
@@ -71,7 +66,7 @@ def run(tmp_path_factory):
 
 
 def dev_rows(folder):
-    from keras_distill.transfer_set.rows import read_rows
+    from keras_distill.transfer_set.record import read_rows
 
     manifest = Manifest.load(folder / "transfer_set")
     files = manifest.files(folder / "transfer_set", "dev")

@@ -1,8 +1,8 @@
 import pytest
 from report_runs import sample_results, with_seeds
 
+from keras_distill.display import count, size
 from keras_distill.report.table import results_table
-from keras_distill.wording import count, size
 
 
 def line_of(text, start):

@@ -1,7 +1,7 @@
 import tiny_students
 
 from keras_distill.search.cost import measure_cost
-from keras_distill.transfer_set.rows import Rows
+from keras_distill.transfer_set.record import Rows
 
 
 def test_the_cost_is_that_of_the_int8_file(tmp_path):

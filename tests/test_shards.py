@@ -4,9 +4,8 @@ import pytest
 import tensorflow as tf
 
 from keras_distill.errors import UserError
-from keras_distill.transfer_set.manifest import Manifest
-from keras_distill.transfer_set.shard_info import ShardInfo, check_shard
-from keras_distill.transfer_set.shards import (
+from keras_distill.transfer_set.manifest import Manifest, ShardInfo, check_shard
+from keras_distill.transfer_set.record import (
     inspect_shard,
     read_shard,
     shard_name,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from keras_distill import stopwatch
-from keras_distill.stopwatch import Stopwatch
+from keras_distill import run as stopwatch
+from keras_distill.run import Stopwatch
 
 ROOT = Path(__file__).parent.parent
 

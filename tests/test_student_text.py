@@ -13,8 +13,8 @@ from keras_distill.student.text import (
     UNK_ID,
     StudentTokenizer,
     WordSplitter,
+    select_words,
 )
-from keras_distill.student.vocabulary import select_words
 
 WORDS = ["good", "film", ",", "cafe", "don", "'", "t", "[", "]", "mask"]
 VOCABULARY = [*SPECIALS, *WORDS]

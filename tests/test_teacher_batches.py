@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_distill.teacher.batches import (
+from keras_distill.teacher.predict import (
     Encoded,
     padded_tokens,
     shuffled_batches,

@@ -12,14 +12,11 @@ from teacher_process import ROOT, start
 from teacher_tiny import LABELS, examples
 
 from keras_distill.config import config_from_dict
-from keras_distill.data.splits_io import write_examples
+from keras_distill.data.examples import write_examples
 from keras_distill.errors import UserError
 from keras_distill.files import write_json
 from keras_distill.teacher.__main__ import parse_shards
-from keras_distill.teacher.runtime import (
-    cpu_has_bfloat16,
-    prepare_environment,
-)
+from keras_distill.teacher.runtime import cpu_has_bfloat16, prepare_environment
 from keras_distill.teacher.source import check_path
 
 

@@ -15,7 +15,7 @@ from tensorboard_runs import (
     write_whole_run,
 )
 
-from keras_distill.report.tensorboard.extras import write_extras
+from keras_distill.report.tensorboard import write_extras
 from keras_distill.search.hparams import write_hparams
 
 needs_browser = pytest.mark.skipif(

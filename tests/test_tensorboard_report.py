@@ -12,23 +12,19 @@ from tensorboard_runs import CARD, write_whole_run
 from tiny_students import VOCABULARY, tiny_model
 
 from keras_distill.errors import UserError
+from keras_distill.report import charts as quality_charts
+from keras_distill.report import charts as transfer_charts
+from keras_distill.report import tensorboard as texts
 from keras_distill.report.tensorboard import (
-    quality_charts,
-    texts,
-    transfer_charts,
-)
-from keras_distill.report.tensorboard.extras import write_extras
-from keras_distill.report.tensorboard.projector import (
-    trainable_vectors,
-    write_projector,
-)
-from keras_distill.report.tensorboard.statistics import (
     Statistics,
     read_statistics,
+    trainable_vectors,
+    write_extras,
+    write_projector,
 )
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.transfer_set.manifest import Manifest
-from keras_distill.transfer_set.rows import Rows, read_rows
+from keras_distill.transfer_set.record import Rows, read_rows
 
 PICTURES = {
     *("confusion/student", "confusion/teacher", "calibration/reliability"),

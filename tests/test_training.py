@@ -16,12 +16,16 @@ from keras_distill.errors import UserError
 from keras_distill.metrics import classification_metrics
 from keras_distill.student import trainer, training
 from keras_distill.student.dataset import evaluation_dataset
-from keras_distill.student.prediction import predict, predict_logits
+from keras_distill.student.predictor import predict, predict_logits
 from keras_distill.student.text import SPECIALS, StudentTokenizer
 from keras_distill.student.trainer import Trainer
 from keras_distill.student.training import train_student
-from keras_distill.transfer_set.record import AUGMENTED, ORIGINAL, encode
-from keras_distill.transfer_set.shards import write_shard
+from keras_distill.transfer_set.record import (
+    AUGMENTED,
+    ORIGINAL,
+    encode,
+    write_shard,
+)
 
 GOOD, BAD = ["fine", "good", "great"], ["awful", "bad", "poor"]
 WORDS = [*SPECIALS, *GOOD, *BAD, "film", "the", "was"]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from keras_distill.errors import UserError
-from keras_distill.student.vector_file import check_ends
+from keras_distill.student.vectors import check_ends
 
 ROOT = Path(__file__).parent.parent
 ROW = np.ones(6, "<f4").tobytes()
@@ -176,7 +176,7 @@ def test_only_the_head_of_a_large_file_is_read(tmp_path):
 def test_the_check_imports_no_library_that_is_slow():
     script = (
         "import sys\n"
-        "import keras_distill.student.vector_file\n"
+        "import keras_distill.student.vectors\n"
         "print(*{m.partition('.')[0] for m in sys.modules})"
     )
     modules = subprocess.run(

@@ -6,13 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_distill.errors import UserError
-from keras_distill.student import vocabulary as module
-from keras_distill.student.text import SPECIALS, StudentTokenizer, WordSplitter
-from keras_distill.student.vocabulary import (
+from keras_distill.student import text as module
+from keras_distill.student.text import (
+    SPECIALS,
+    StudentTokenizer,
+    WordSplitter,
     build_vocabulary,
     count_words,
-    load,
-    save,
+    load_vocabulary,
+    save_vocabulary,
     select_words,
 )
 
@@ -113,14 +115,14 @@ def test_beyond_the_bound_the_rarest_words_are_forgotten(monkeypatch, caplog):
 def test_a_vocabulary_comes_back_from_disk_as_it_was(tmp_path):
     path = tmp_path / "vocab.txt"
     words = [*SPECIALS, "good", "\u2028odd", "中", "##ing"]
-    save(path, words)
-    assert load(path) == words
+    save_vocabulary(path, words)
+    assert load_vocabulary(path) == words
     assert StudentTokenizer(path).vocabulary == words
 
 
 def test_equal_texts_give_equal_bytes(tmp_path):
-    save(tmp_path / "a", build())
-    save(tmp_path / "b", build(list(reversed(TEXTS))))
+    save_vocabulary(tmp_path / "a", build())
+    save_vocabulary(tmp_path / "b", build(list(reversed(TEXTS))))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -138,18 +140,18 @@ def test_a_file_that_is_no_vocabulary_is_named(tmp_path, content, message):
     path = tmp_path / "vocab.txt"
     path.write_bytes(content)
     with pytest.raises(UserError, match=message) as caught:
-        load(path)
+        load_vocabulary(path)
     assert "vocab.txt" in str(caught.value)
 
 
 def test_a_missing_vocabulary_is_named(tmp_path):
     with pytest.raises(UserError, match="vocab.txt"):
-        load(tmp_path / "vocab.txt")
+        load_vocabulary(tmp_path / "vocab.txt")
 
 
 def test_a_word_list_that_is_no_vocabulary_is_not_saved(tmp_path):
     with pytest.raises(UserError):
-        save(tmp_path / "vocab.txt", ["good"])
+        save_vocabulary(tmp_path / "vocab.txt", ["good"])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_distill.config import Config, StudentConfig, config_from_dict
 from keras_distill.files import write_json, write_text
-from keras_distill.student import vocabulary
+from keras_distill.student import text as vocabulary
 from keras_distill.student.models import build_student
 from keras_distill.student.text import SPECIALS
 
@@ -56,7 +56,7 @@ def make_student(
     tiny_model(pair, classes=len(labels), **changes).save(
         folder / "model.keras"
     )
-    vocabulary.save(folder / "vocab.txt", VOCABULARY)
+    vocabulary.save_vocabulary(folder / "vocab.txt", VOCABULARY)
     write_text(folder / "labels.txt", "".join(f"{name}\n" for name in labels))
     write_json(
         folder / "text.json",

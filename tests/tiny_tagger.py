@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from keras_distill.augmentation.tagger import RESOURCE
+from keras_distill.augmentation.tagged import RESOURCE
 
 
 def install(nltk_data: Path, tags: dict[str, str]) -> Path:

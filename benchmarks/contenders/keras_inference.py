@@ -57,8 +57,7 @@ def build(kind: str, folder: Path, options: dict) -> Inference:
 
 def exported(work: Work) -> Any:
     """Return the weights as our exporters take them."""
-    from keras_distill.export.bundle import Exported
-    from keras_distill.export.weights import StudentWeights
+    from keras_distill.export.student import Exported, StudentWeights
 
     w = work.weights
     sides = ("forward", "backward")
@@ -106,7 +105,7 @@ def saved_model(work: Work, signature: str, variant: str) -> tuple:
 
 def our_student(work: Work) -> tuple:
     """Answer by our Keras model, traced once."""
-    from keras_distill.student.prediction import forward_function
+    from keras_distill.student.predictor import forward_function
 
     model = our_model(work.weights)
     forward = forward_function(model)

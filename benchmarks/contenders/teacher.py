@@ -21,9 +21,12 @@ class Labelling:
         precision = runtime.prepare_environment(options["precision"])
         from keras_distill.data.examples import Example
         from keras_distill.files import read_json
-        from keras_distill.teacher.batches import encode, sorted_batches
         from keras_distill.teacher.checkpoint import load_teacher
-        from keras_distill.teacher.predict import Predictor
+        from keras_distill.teacher.predict import (
+            Predictor,
+            encode,
+            sorted_batches,
+        )
 
         self.facts = {"precision": runtime.set_precision(precision)}
         teacher = load_teacher(options["teacher"], ["0", "1"])

@@ -4,8 +4,7 @@ import re
 
 import numpy as np
 
-from keras_distill.augmentation.tagged import Sentences
-from keras_distill.augmentation.tokens import surface
+from keras_distill.augmentation.tagged import Sentences, surface
 from keras_distill.data.normalize import normalize
 
 MASK = "[MASK]"

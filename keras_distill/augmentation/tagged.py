@@ -1,19 +1,243 @@
-"""A part of the input, cut into tagged words and kept as flat arrays."""
+"""Words, their tags and how often they occur, as arrays."""
 
 import dataclasses
+import functools
+import gzip
+import logging
+import re
+import socket
 import zipfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import nltk
 import numpy as np
+from nltk.tokenize import word_tokenize
 
-from keras_distill.augmentation.tagger import Tagger
-from keras_distill.augmentation.tokens import rejoin, split
 from keras_distill.data.examples import Example
 from keras_distill.data.normalize import normalize
+from keras_distill.errors import UserError
 from keras_distill.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+QUOTES = ("``", "''")
+
+# NLTK cuts the full stop off the end of its input only, so a text of several
+# sentences is handed over sentence by sentence. A cut too many ("etc. and")
+# is harmless: the stop is glued on again wherever nothing was changed.
+_SENTENCE_END = re.compile(r"(?<=\w\w\.) |(?<=\w\.[\"')]) ")
+
+
+def split(text: str) -> tuple[list[str], list[bool]]:
+    """Split a normalised text into Penn-Treebank words.
+
+    Args:
+        text: One line without double spaces, as `normalize` returns it.
+
+    Returns:
+        The words (double quotes as two backticks or two apostrophes, which
+        tell their side) and, for each, whether it is glued to the word
+        before it. Joining them that way gives `text` again.
+    """
+    tokens = [
+        token
+        for sentence in _SENTENCE_END.split(text)
+        for token in word_tokenize(sentence, preserve_line=True)
+    ]
+    glued = []
+    position = 0
+    for token in tokens:
+        spaced = text[position : position + 1] == " "
+        position += spaced
+        shown = surface(token)
+        if not text.startswith(shown, position):
+            # NLTK rewrote something: whitespace words are always safe.
+            words = text.split()
+            return words, [False] * len(words)
+        glued.append(position > 0 and not spaced)
+        position += len(shown)
+    return tokens, glued
+
+
+def surface(word: str) -> str:
+    """Return a word as it stands in the text."""
+    return '"' if word in QUOTES else word
+
+
+def rejoin(
+    words: list[str], tags: list[str], glued: list[bool]
+) -> tuple[list[str], list[str], list[bool]]:
+    """Make "can" + "not", "gon" + "na" one word again.
+
+    NLTK cuts these as the Penn Treebank does, which the tagger wants, but a
+    half of one is no word that people write. "do" + "n't" stays cut: both
+    halves have a spelling of their own.
+
+    Args:
+        words: Words of one text.
+        tags: Their tags.
+        glued: Whether each is glued to the one before.
+
+    Returns:
+        The three lists, shorter by the words joined; the first half's tag
+        is kept.
+    """
+    if not any(glued):
+        return words, tags, glued
+    joined: tuple[list, list, list] = ([], [], [])
+    for word, tag, glue in zip(words, tags, glued, strict=True):
+        if (
+            glue
+            and word[0].isalnum()
+            and joined[0][-1][-1].isalnum()
+            and word.lower() != "n't"
+        ):
+            joined[0][-1] += word
+            continue
+        for values, value in zip(joined, (word, tag, glue), strict=True):
+            values.append(value)
+    return joined
+
+
+RESOURCE = "averaged_perceptron_tagger_eng"
+_DOWNLOAD_TIMEOUT_SECONDS = 20.0
+
+Tagger = Callable[[list[str]], list[str]]
+
+
+@functools.cache
+def load_tagger(name: str) -> Tagger:
+    """Return a function from the words of a text to their Penn tags.
+
+    NLTK looks for its data in `NLTK_DATA` and its usual places; when the
+    data is missing it is downloaded once.
+
+    Args:
+        name: `"nltk"`, or `"none"` for a tagger that gives every word the
+            empty tag.
+
+    Returns:
+        The tagger, the same one for each call in a process.
+
+    Raises:
+        UserError: The tagger's data is missing and cannot be downloaded,
+            or is damaged.
+    """
+    if name == "none":
+        return lambda words: [""] * len(words)
+    if not _is_installed() and not _download():
+        raise UserError(
+            f"the part-of-speech tagger's data ({RESOURCE}) is missing and "
+            "could not be downloaded: run `python -m nltk.downloader "
+            f"{RESOURCE}` where there is a network (NLTK_DATA may name its "
+            "folder), or go on without that operator: --pos-tagger none"
+        )
+    from nltk.tag.perceptron import PerceptronTagger
+
+    try:
+        tagger = PerceptronTagger(lang="eng")
+    except (LookupError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"the part-of-speech tagger's data ({RESOURCE}) is damaged: "
+            f"{reason}; remove it and run `python -m nltk.downloader "
+            f"{RESOURCE}`, or go on without that operator: --pos-tagger none"
+        ) from error
+    return lambda words: [tag for _, tag in tagger.tag(words)]
+
+
+def _is_installed() -> bool:
+    try:
+        nltk.data.find(f"taggers/{RESOURCE}/")
+    except LookupError:
+        return False
+    return True
+
+
+def _download() -> bool:
+    logger.info("downloading %s for NLTK", RESOURCE)
+    timeout = socket.getdefaulttimeout()
+    # NLTK sets none: without a network that answers it would hang.
+    socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_SECONDS)
+    try:
+        return nltk.download(RESOURCE, quiet=True) and _is_installed()
+    except (OSError, ValueError) as error:
+        logger.warning("could not download %s: %s", RESOURCE, error)
+        return False
+    finally:
+        socket.setdefaulttimeout(timeout)
+
+
+class FrequencyTable:
+    """Token frequencies of the words of each Penn tag.
+
+    Attributes:
+        words: The corpus' vocabulary, sorted.
+        tags: Its tags, sorted.
+        word_rows: Row of each word in `words`.
+        tag_rows: Row of each tag in `tags`.
+    """
+
+    def __init__(self, counts: Counter[tuple[str, str]]) -> None:
+        """Build the table.
+
+        Args:
+            counts: Number of tokens of each (tag, word).
+        """
+        self._counts = sorted(counts.items())
+        self.words = sorted({word for (_, word), _ in self._counts})
+        self.tags = sorted({tag for (tag, _), _ in self._counts})
+        self.word_rows = {word: row for row, word in enumerate(self.words)}
+        self.tag_rows = {tag: row for row, tag in enumerate(self.tags)}
+        # All tags share one cumulative count; a tag is a stretch of it, so
+        # one binary search serves draws for any mixture of tags.
+        self._word = np.array(
+            [self.word_rows[word] for (_, word), _ in self._counts], np.int32
+        )
+        self._cumulative = np.cumsum(
+            np.array([count for _, count in self._counts], np.int64)
+        )
+        totals = Counter()
+        for (tag, _), count in self._counts:
+            totals[tag] += count
+        self._total = np.array([totals[tag] for tag in self.tags], np.int64)
+        self._start = np.cumsum(self._total) - self._total
+
+    def draw(self, tags: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draw a word for each tag, as often as the corpus has it.
+
+        Args:
+            tags: Integer array [n], rows of `tags`.
+            rng: Source of chance.
+
+        Returns:
+            int32 [n], rows of `words`.
+        """
+        place = self._start[tags] + (
+            rng.random(len(tags)) * self._total[tags]
+        ).astype(np.int64)
+        return self._word[np.searchsorted(self._cumulative, place, "right")]
+
+    def save(self, path: Path) -> None:
+        """Write `tag, word, count` lines, gzipped, atomically."""
+        text = "".join(
+            f"{tag}\t{word}\t{count}\n" for (tag, word), count in self._counts
+        )
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(gzip.compress(text.encode("utf-8"), 3))
+
+    @classmethod
+    def load(cls, path: Path) -> "FrequencyTable":
+        """Read a table that `save` wrote."""
+        text = gzip.decompress(Path(path).read_bytes()).decode("utf-8")
+        counts = Counter()
+        for line in text.split("\n")[:-1]:
+            tag, word, count = line.split("\t")
+            counts[tag, word] = int(count)
+        return cls(counts)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_distill.arguments import count, one_line_errors, positive
-from keras_distill.cli import configure_logging, exit_code, import_tensorflow
+from keras_distill.cli import (
+    configure_logging,
+    count,
+    exit_code,
+    import_tensorflow,
+    one_line_errors,
+    positive,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,12 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Export and write the names of the files to standard output."""
-    from keras_distill.finished import find_student
+    from keras_distill.run import find_student
 
     student_dir = find_student(options.run)
     import_tensorflow()
-    from keras_distill.export.calibrated import export_temperature
     from keras_distill.export.exporter import check_names, export_student
+    from keras_distill.export.selection import export_temperature
 
     own = options.run / "export"
     output = options.output or own
@@ -45,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     )
     # What the report tells is of the files that were there before.
     if output.resolve() == own.resolve():
-        from keras_distill.report.refresh import refresh_exports
+        from keras_distill.report.results import refresh_exports
 
         refresh_exports(options.run, facts)
     sys.stdout.writelines(f"{output / name}\n" for name in facts)

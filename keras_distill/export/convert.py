@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_distill.child import exit_with_parent, run_child
 from keras_distill.cli import configure_logging, exit_code, import_tensorflow
 from keras_distill.errors import UserError
 from keras_distill.files import write_bytes, write_text
+from keras_distill.process import exit_with_parent, run_child
 
 if TYPE_CHECKING:
-    from keras_distill.export.bundle import Exported
+    from keras_distill.export.student import Exported
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def convert_all(
     Raises:
         UserError: A conversion failed; the message names it.
     """
-    from keras_distill.export.bundle import write_exported
+    from keras_distill.export.student import write_exported
 
     paths = {form: _path(form, work) for form in forms}
     write_exported(exported, work)
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _convert(forms: Sequence[str], work: Path) -> None:
     import_tensorflow()
-    from keras_distill.export.bundle import read_exported
+    from keras_distill.export.student import read_exported
 
     exported = read_exported(work)
     for form in forms:

@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from keras_distill.errors import UserError
-from keras_distill.export.bundle import Exported, exported_from
 from keras_distill.export.convert import CONVERTERS, convert_all
-from keras_distill.export.fit import Fitter
-from keras_distill.export.interpreter import LiteStudent
 from keras_distill.export.mediapipe import packed_bundle, words_read
-from keras_distill.export.mediapipe_interpreter import prove_bundle
 from keras_distill.export.mediapipe_text import written_spellings
-from keras_distill.export.packing import packed
-from keras_distill.export.run_data import run_examples
+from keras_distill.export.metadata import packed
+from keras_distill.export.opened import LiteStudent, prove_bundle
 from keras_distill.export.saved_model import VARIANTS, export_saved_model
-from keras_distill.export.selection_cost import selection_cost
-from keras_distill.export.trial import GraphStudent
+from keras_distill.export.selection import run_examples
+from keras_distill.export.shrink import Fitter, GraphStudent, selection_cost
+from keras_distill.export.student import Exported, exported_from
 from keras_distill.export.verify import (
     FLOAT16,
     FLOAT32,

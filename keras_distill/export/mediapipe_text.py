@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill.data.normalize import normalize
-from keras_distill.export.bundle import Exported
+from keras_distill.export.student import Exported
 from keras_distill.student.text import (
     CLS_ID,
     MAX_WORD_BYTES,

@@ -1,12 +1,4 @@
-"""Describes a TFLite file within the file: its tensors, words and classes.
-
-TFLite Model Metadata is a second flatbuffer, kept in one of the model's
-buffers under the name TFLITE_METADATA; the files that it names follow the
-model as a zip. MediaPipe and the metadata libraries for Android and iOS read
-both. The package that writes them does not import beside this TensorFlow, so
-the tables are built by hand, field by field, from their schema
-(https://ai.google.dev/edge/litert/models/metadata).
-"""
+"""Metadata and files that are packed into a TFLite file."""
 
 import io
 import zipfile
@@ -19,6 +11,8 @@ import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_distill.errors import UserError
+from keras_distill.export.student import Exported
+from keras_distill.export.tflite import IDS, TEXT_FILE, TEXTS
 
 VOCABULARY_FILE, LABELS_FILE = "vocab.txt", "labels.txt"
 
@@ -273,3 +267,56 @@ def _packed(model: bytes, files: Mapping[str, bytes]) -> bytes:
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
     return stream.getvalue()
+
+
+_DESCRIPTIONS = {
+    IDS[0]: "Word ids of the text, int32 [batch, len], padded with 0.",
+    IDS[1]: "Word ids of the second text, int32 [batch, len].",
+    TEXTS[0]: "The text, string [batch].",
+    TEXTS[1]: "The second text, string [batch].",
+    "logits": "Logits of the classes, float32 [batch, classes].",
+    "probabilities": "Probabilities of the classes, in labels.txt's order.",
+}
+
+
+def packed(exported: Exported, model: bytes, takes_text: bool) -> bytes:
+    """Add metadata and the packed files to a bare model.
+
+    Args:
+        exported: The student.
+        model: The model of `tflite`.
+        takes_text: Whether it takes raw text; otherwise word ids.
+
+    Returns:
+        The model with `vocab.txt`, `labels.txt` and `text.json` inside.
+    """
+    names = TEXTS if takes_text else IDS
+    inputs = names if exported.pair else names[:1]
+    return with_metadata(
+        model,
+        name="student",
+        description=_description(exported),
+        inputs=[
+            TensorInfo(
+                name,
+                _DESCRIPTIONS[name],
+                vocabulary=None if takes_text else VOCABULARY_FILE,
+            )
+            for name in inputs
+        ],
+        outputs=[
+            TensorInfo(name, _DESCRIPTIONS[name], labels=LABELS_FILE)
+            for name in ("logits", "probabilities")
+        ],
+        files={
+            VOCABULARY_FILE: exported.vocabulary_file(),
+            LABELS_FILE: exported.labels_file(),
+            TEXT_FILE: exported.text_file(),
+        },
+        bert_tokenizer=False,
+    )
+
+
+def _description(exported: Exported) -> str:
+    kind = "pairs of texts" if exported.pair else "texts"
+    return f"Sorts {kind} into: {', '.join(exported.labels)}."

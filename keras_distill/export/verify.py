@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_distill.export.raw_text import read_alike
+from keras_distill.export.tflite import read_alike
 from keras_distill.student.predictor import StudentPredictor, softmax
 from keras_distill.student.text import SPECIALS, StudentTokenizer
 

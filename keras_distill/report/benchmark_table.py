@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from keras_distill import wording
+from keras_distill.display import UNKNOWN, aligned, count, size, wrapped
 
 _NAMES = {
     "teacher": "teacher",
@@ -31,8 +31,8 @@ def plain(result: dict[str, Any]) -> str:
     """
     blocks = [_heading(result)]
     for title, rows in _tables(result):
-        blocks.append("\n".join([title, *wording.aligned(rows)]))
-    blocks.append("\n".join(wording.wrapped(n) for n in _notes(result)))
+        blocks.append("\n".join([title, *aligned(rows)]))
+    blocks.append("\n".join(wrapped(n) for n in _notes(result)))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -91,10 +91,10 @@ def _size_table(result: dict[str, Any]) -> Table:
         rows.append(
             [
                 _name(name),
-                wording.count(values["parameters"]),
-                wording.count(values["parameters_without_embeddings"]),
-                wording.size(values["bytes"]),
-                wording.UNKNOWN if load is None else f"{load:.2f} s",
+                count(values["parameters"]),
+                count(values["parameters_without_embeddings"]),
+                size(values["bytes"]),
+                UNKNOWN if load is None else f"{load:.2f} s",
             ]
         )
     return rows
@@ -173,7 +173,7 @@ def _name(name: str) -> str:
 def _number(value: float | None) -> str:
     """Return three digits, or more of a large number."""
     if value is None:
-        return wording.UNKNOWN
+        return UNKNOWN
     if value >= 100:
         return f"{value:,.0f}"
     decimals: Sequence[tuple[float, int]] = ((10, 1), (1, 2), (0.1, 3))

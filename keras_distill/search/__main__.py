@@ -5,8 +5,8 @@ python -m keras_distill.search FLAGS OF tune.py
 
 import sys
 
-from keras_distill.child import exit_with_parent
 from keras_distill.cli import configure_logging, exit_code
+from keras_distill.process import exit_with_parent
 from keras_distill.search.main import tune
 from keras_distill.search.options import parser
 

@@ -13,14 +13,14 @@ import tensorflow as tf
 from keras_distill.cli import quiet_native
 from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
-from keras_distill.export.bundle import exported_from
 from keras_distill.export.convert import convert_all
-from keras_distill.export.packing import packed
+from keras_distill.export.metadata import packed
+from keras_distill.export.student import exported_from
 from keras_distill.export.tflite import IDS, SIGNATURE
 from keras_distill.student.models import parameters_without_embeddings
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import PAD_ID
-from keras_distill.transfer_set.rows import Rows
+from keras_distill.transfer_set.record import Rows
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from keras_distill.child import run_child
 from keras_distill.errors import ReportedError, UserError
+from keras_distill.process import run_child
 from keras_distill.search.chief import ID, IP, PORT, Chief
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from keras_distill.arguments import count, not_negative, positive
+from keras_distill.cli import count, not_negative, positive
 
 _OBJECTIVES = ("accuracy", "f1", "loss", "agreement", "pareto")
 _TUNERS = ("grid", "random", "bayesian", "hyperband")

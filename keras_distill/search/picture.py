@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_distill.figures import save
+from keras_distill.display import save
 from keras_distill.search.choice import pareto_front
 from keras_distill.search.records import Record
 from keras_distill.search.table import SearchTable

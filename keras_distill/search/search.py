@@ -16,7 +16,7 @@ from keras_distill.config import Config
 from keras_distill.errors import UserError
 from keras_distill.files import read_json
 from keras_distill.pipeline import Pipeline
-from keras_distill.run import RunFolder
+from keras_distill.run import RunFolder, Stopwatch
 from keras_distill.search.chief import Chief, Role, role_here
 from keras_distill.search.choice import OBJECTIVES, Objective
 from keras_distill.search.crew import work_together
@@ -38,7 +38,6 @@ from keras_distill.search.tuner import (
     failed_record,
     trial_values,
 )
-from keras_distill.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
 

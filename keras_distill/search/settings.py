@@ -9,8 +9,7 @@ from typing import Any
 
 from keras_distill.config import Config, config_from_dict, load_config
 from keras_distill.errors import UserError
-from keras_distill.files import read_json, read_lines, write_json
-from keras_distill.identity import file_identity
+from keras_distill.files import file_identity, read_json, read_lines, write_json
 from keras_distill.search.space import (
     VOCABULARY,
     Space,

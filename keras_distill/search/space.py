@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from keras_distill.config import (
     Config,
     StudentConfig,
+    assign,
     config_from_dict,
     load_config,
 )
 from keras_distill.errors import UserError
 from keras_distill.search.dimension import Dimension, check_dimension
-from keras_distill.values import assign
 
 if TYPE_CHECKING:
     import keras_tuner

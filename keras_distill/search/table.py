@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_distill import wording
+from keras_distill.display import aligned, count, wrapped
 from keras_distill.files import write_text
 from keras_distill.run import duration
 from keras_distill.search.choice import (
@@ -113,9 +113,9 @@ class SearchTable:
     def text(self) -> str:
         """Return the table for a terminal."""
         rows = [tuple(row) for row in self._rows(wide=False)]
-        sentences = map(wording.wrapped, self._sentences())
-        aligned = wording.aligned(rows, [0])
-        return "\n".join([*aligned, "", *sentences])
+        sentences = map(wrapped, self._sentences())
+        table = aligned(rows, [0])
+        return "\n".join([*table, "", *sentences])
 
     def _sentences(self) -> list[str]:
         objective = self.objective
@@ -173,7 +173,7 @@ class SearchTable:
                 row.append(cell)
             latency = metrics.get("latency_ms")
             row += [
-                wording.count(metrics.get("parameters")),
+                count(metrics.get("parameters")),
                 _megabytes(one).removesuffix(" MB"),
                 "-" if latency is None else f"{latency:.2f}",
                 "".join(

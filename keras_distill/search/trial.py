@@ -15,15 +15,14 @@ import numpy as np
 
 from keras_distill.config import Config
 from keras_distill.files import fingerprint, read_json, write_bytes
-from keras_distill.finished import seed_folders
+from keras_distill.run import Stopwatch, seed_folders
 from keras_distill.search.cost import measure_cost
 from keras_distill.search.records import COMPLETED, Record
 from keras_distill.search.space import with_values
-from keras_distill.stopwatch import Stopwatch
-from keras_distill.student import vocabulary
 from keras_distill.student.seeds import train_seeds, write_curves
+from keras_distill.student.text import load_vocabulary, save_vocabulary
 from keras_distill.transfer_set.manifest import Manifest
-from keras_distill.transfer_set.rows import read_rows
+from keras_distill.transfer_set.record import read_rows
 
 logger = logging.getLogger(__name__)
 
@@ -165,13 +164,13 @@ class TrialWork:
         os.symlink(logs, view / "logs")
         os.symlink(run / "transfer_set", view / "transfer_set")
         source = self.words_folder.resolve()
-        words = vocabulary.load(source / "vocab.txt")
+        words = load_vocabulary(source / "vocab.txt")
         size = config.student.vocabulary_size
         if config.student.word_pieces or size >= len(words):
             os.symlink(source, view / "vocabulary")
             return view
         # The words stand by frequency: a smaller vocabulary is a prefix.
-        vocabulary.save(view / "vocabulary" / "vocab.txt", words[:size])
+        save_vocabulary(view / "vocabulary" / "vocab.txt", words[:size])
         vectors = source / "vectors.npy"
         if vectors.is_file():
             cut = np.ascontiguousarray(np.load(vectors, mmap_mode="r")[:size])

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_distill.config import Config
+from keras_distill.config import Config, get_task
 from keras_distill.errors import UserError
 from keras_distill.files import read_json
-from keras_distill.student import vocabulary
+from keras_distill.student.text import load_vocabulary
 from keras_distill.student.training import train_student
-from keras_distill.tasks import get_task
 from keras_distill.transfer_set.manifest import Manifest
 
 logger = logging.getLogger(__name__)
@@ -56,7 +55,7 @@ def profile_training(config: Config, run_dir: Path) -> Path:
         try:
             train_student(
                 config.student,
-                vocabulary=vocabulary.load(
+                vocabulary=load_vocabulary(
                     run_dir / "vocabulary" / "vocab.txt"
                 ),
                 vectors=(

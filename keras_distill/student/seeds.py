@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_distill.config import Config
+from keras_distill.config import Config, get_task
 from keras_distill.files import read_json, write_json, write_text
-from keras_distill.finished import seed_folders
-from keras_distill.student import vocabulary
+from keras_distill.run import seed_folders
 from keras_distill.student.optimizers import build_optimizer
 from keras_distill.student.scalars import RUNS, ScalarLog
+from keras_distill.student.text import load_vocabulary, save_vocabulary
 from keras_distill.student.training import train_student
-from keras_distill.tasks import get_task
 from keras_distill.transfer_set.manifest import Manifest
 
 
@@ -53,7 +52,7 @@ def train_seeds(
     manifest = Manifest.load(transfer_set)
     vectors_file = run_dir / "vocabulary" / "vectors.npy"
     vectors = np.load(vectors_file) if vectors_file.exists() else None
-    words = vocabulary.load(run_dir / "vocabulary" / "vocab.txt")
+    words = load_vocabulary(run_dir / "vocabulary" / "vocab.txt")
     stage = "baseline" if labelled_only else "student"
     for seed, output in seed_folders(config, place).items():
         if (output / "training.json").is_file():
@@ -76,7 +75,7 @@ def train_seeds(
             log_dir=_curve(config, run_dir / "logs", stage, seed),
             fingerprint=fingerprint,
         )
-        vocabulary.save(output / "vocab.txt", words)
+        save_vocabulary(output / "vocab.txt", words)
         write_text(
             output / "labels.txt",
             "".join(f"{label}\n" for label in manifest.labels),

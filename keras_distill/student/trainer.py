@@ -17,7 +17,7 @@ from keras_distill.files import atomic_path, write_text
 from keras_distill.metrics import classification_metrics
 from keras_distill.student.checkpoint import Checkpoint
 from keras_distill.student.losses import DistillationLoss
-from keras_distill.student.prediction import Predictor
+from keras_distill.student.predictor import Predictor
 from keras_distill.transfer_set.record import NO_LABEL
 
 logger = logging.getLogger(__name__)

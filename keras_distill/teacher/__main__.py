@@ -15,13 +15,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from keras_distill.arguments import one_line_errors
-from keras_distill.child import exit_with_parent
-from keras_distill.cli import configure_logging, exit_code, quiet_native
-from keras_distill.config import Config, config_from_dict, load_config
+from keras_distill.cli import (
+    configure_logging,
+    exit_code,
+    one_line_errors,
+    quiet_native,
+)
+from keras_distill.config import Config, config_from_dict, get_task, load_config
 from keras_distill.errors import UserError
 from keras_distill.files import read_json
-from keras_distill.tasks import get_task
+from keras_distill.process import exit_with_parent
 from keras_distill.teacher.runtime import prepare_environment
 from keras_distill.teacher.source import prepare_hub
 
@@ -56,7 +59,7 @@ def _run(options: argparse.Namespace) -> None:
 def _finetune(
     config: Config, options: argparse.Namespace, precision: str
 ) -> None:
-    from keras_distill.data.splits_io import read_examples
+    from keras_distill.data.examples import read_examples
     from keras_distill.files import write_json
     from keras_distill.metrics import classification_metrics
     from keras_distill.teacher.checkpoint import load_fine_tuned, save_teacher

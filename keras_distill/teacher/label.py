@@ -6,20 +6,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from keras_distill.data.examples import Example
-from keras_distill.data.splits_io import read_examples
+from keras_distill.data.examples import Example, read_examples
 from keras_distill.errors import UserError
 from keras_distill.files import read_json, sha256_file, write_json
 from keras_distill.progress import Bar, progress
 from keras_distill.teacher.predict import Predictor
+from keras_distill.transfer_set.manifest import ShardInfo, check_shard
 from keras_distill.transfer_set.plan import load_plan, read_input
 from keras_distill.transfer_set.record import (
     ORIGINAL,
     SOURCE_NAMES,
     encode,
+    shard_name,
+    write_shard,
 )
-from keras_distill.transfer_set.shard_info import ShardInfo, check_shard
-from keras_distill.transfer_set.shards import shard_name, write_shard
 
 logger = logging.getLogger(__name__)
 

@@ -1,18 +1,161 @@
-"""The teacher's logits for many texts."""
+"""The teacher's logits, in batches of like length."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
 from keras_distill.data.examples import Example
-from keras_distill.teacher.batches import (
-    encode,
-    padded_tokens,
-    sorted_batches,
-)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+from collections.abc import Callable, Iterable
+
+import tensorflow as tf
+
 from keras_distill.teacher.checkpoint import Teacher
+
+# Training batches are made of like lengths within such a window, so that
+# batches differ from epoch to epoch while little padding is needed.
+_BATCHES_PER_WINDOW = 50
+
+# Most padded tokens per real one in a batch of the teacher's predictions.
+_MAX_PADDING = 1.08
+
+# The tokenizer's own result takes many times the memory of the ids.
+_ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of many texts, not padded.
+
+    Attributes:
+        columns: Column name (`input_ids`, `token_type_ids`, ...) to a list
+            of int32 arrays, one a text, each of shape [length].
+        lengths: int32 [texts].
+        padding: Column name to the value that fills short rows.
+        left: Whether short rows are filled on the left (XLNet).
+    """
+
+    columns: dict[str, list[np.ndarray]]
+    lengths: np.ndarray
+    padding: dict[str, int]
+    left: bool = False
+
+    def batch(self, rows: Sequence[int]) -> dict[str, np.ndarray]:
+        """Return rows as int32 [rows, longest], padded."""
+        longest = int(self.lengths[rows].max())
+        batch = {}
+        for name, values in self.columns.items():
+            array = np.full((len(rows), longest), self.padding[name], np.int32)
+            for i, row in enumerate(rows):
+                length = int(self.lengths[row])
+                start = longest - length if self.left else 0
+                array[i, start : start + length] = values[row]
+            batch[name] = array
+        return batch
+
+
+def encode(
+    tokenizer: "PreTrainedTokenizerBase",
+    examples: Sequence[Example],
+    max_length: int,
+) -> Encoded:
+    """Tokenize sentences or pairs; longer ones are cut to `max_length`.
+
+    `[MASK]`, which augmentation writes, becomes the teacher's own mask.
+    """
+    mask = tokenizer.mask_token or tokenizer.unk_token or ""
+
+    def own(text: str) -> str:
+        return text.replace("[MASK]", mask)
+
+    pair = bool(examples) and examples[0].text_b is not None
+    wanted = {*tokenizer.model_input_names, "attention_mask"}
+    columns: dict[str, list[np.ndarray]] = defaultdict(list)
+    for start in range(0, len(examples), _ROWS_AT_ONCE):
+        part = examples[start : start + _ROWS_AT_ONCE]
+        output = tokenizer(
+            [own(e.text_a) for e in part],
+            [own(e.text_b or "") for e in part] if pair else None,
+            truncation=True,
+            max_length=max_length,
+            padding=False,
+            return_attention_mask=True,
+        )
+        for name in output:
+            if name in wanted:
+                columns[name] += [np.asarray(r, np.int32) for r in output[name]]
+    padding = dict.fromkeys(columns, 0)
+    padding["input_ids"] = tokenizer.pad_token_id or 0
+    padding["token_type_ids"] = tokenizer.pad_token_type_id
+    lengths = [len(row) for row in columns["input_ids"]]
+    return Encoded(
+        dict(columns),
+        np.asarray(lengths, np.int32),
+        padding,
+        left=tokenizer.padding_side == "left",
+    )
+
+
+def sorted_batches(
+    lengths: np.ndarray, tokens_per_batch: int
+) -> Iterator[np.ndarray]:
+    """Cut rows, longest first, into batches of bounded size and padding.
+
+    Longest first shows at once whether the memory suffices. In a small set
+    a batch ends before its tokens are used up, where lengths fall fast.
+
+    Args:
+        lengths: int32 [rows], at least 1.
+        tokens_per_batch: Most padded tokens in a batch of several rows.
+
+    Yields:
+        int64 row indices of one batch; every row comes once.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        longest = int(lengths[order[start]])
+        most = max(1, tokens_per_batch // longest)
+        real = np.cumsum(lengths[order[start : start + most]])
+        padded = longest * np.arange(1, len(real) + 1)
+        # Lengths fall, so this holds up to some row and never again.
+        count = int(np.sum(padded <= _MAX_PADDING * real))
+        yield order[start : start + count]
+        start += count
+
+
+def shuffled_batches(
+    lengths: np.ndarray, batch_size: int, seed: int, epoch: int
+) -> list[np.ndarray]:
+    """Return an epoch's training batches: random, of like lengths.
+
+    Args:
+        lengths: int32 [rows].
+        batch_size: Rows in a batch; the last one may hold fewer.
+        seed: Same seed and epoch, same batches.
+        epoch: Counted from 0.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(lengths))
+    batches = []
+    window = batch_size * _BATCHES_PER_WINDOW
+    for start in range(0, len(order), window):
+        rows = order[start : start + window]
+        rows = rows[np.argsort(lengths[rows], kind="stable")]
+        batches += [
+            rows[i : i + batch_size] for i in range(0, len(rows), batch_size)
+        ]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def padded_tokens(lengths: np.ndarray, rows: np.ndarray) -> int:
+    """Return how many tokens a batch of these rows has after padding."""
+    return len(rows) * int(lengths[rows].max())
 
 
 @dataclass

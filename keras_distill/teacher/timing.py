@@ -14,12 +14,7 @@ from keras_distill.cli import quiet_native
 from keras_distill.config import config_from_dict, load_config
 from keras_distill.files import read_json
 from keras_distill.teacher.runtime import prepare_environment
-from keras_distill.timing.contender import (
-    Columns,
-    Contender,
-    Entry,
-    from_texts,
-)
+from keras_distill.timing.contender import Columns, Contender, Entry, from_texts
 from keras_distill.timing.serve import (
     end_without_cleaning_up,
     limit_threads,
@@ -107,7 +102,7 @@ def _bert_large(folder: Path, labels: list[str], longest: int) -> Contender:
 
 def _contender(teacher: "Teacher", longest: int, size: int | None) -> Contender:
     from keras_distill.data.examples import Example
-    from keras_distill.teacher.batches import encode
+    from keras_distill.teacher.predict import encode
 
     longest = teacher.cut(longest)
     graphs: list[Callable] = []

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import keras_distill
-from keras_distill.data.splits_io import read_examples
+from keras_distill.data.examples import read_examples
 from keras_distill.errors import UserError
 from keras_distill.timing.bench import TEACHERS, Bench
 from keras_distill.timing.serve import processors

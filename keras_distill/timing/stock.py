@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_distill.export.weights import StudentWeights
+from keras_distill.export.student import StudentWeights
 from keras_distill.student.layers import PairUnit
 
 

@@ -57,8 +57,8 @@ def student_entries(run_dir: Path, scratch: Path) -> Iterator[Entry]:
         run_dir: The run folder.
         scratch: Gets what has to be made to be opened.
     """
-    from keras_distill.export.bundle import load_exported
     from keras_distill.export.exporter import NOTES
+    from keras_distill.export.student import load_exported
 
     student = run_dir / "student"
     weights = load_exported(student).weights
@@ -126,7 +126,7 @@ def _stock(folder: Path, place: Path, facts: Facts) -> Contender:
 
 def _save_stock(folder: Path, place: Path) -> None:
     """Write a student's folder with the other model in it."""
-    from keras_distill.export.weights import student_weights
+    from keras_distill.export.student import student_weights
     from keras_distill.files import atomic_path
     from keras_distill.student.predictor import StudentPredictor
     from keras_distill.timing.stock import stock_student
@@ -162,7 +162,7 @@ def _served(folder: Path, facts: Facts) -> Contender:
 
 
 def _lite(path: Path, facts: Facts, threads: int) -> Contender:
-    from keras_distill.export.interpreter import LiteStudent
+    from keras_distill.export.opened import LiteStudent
 
     lite = LiteStudent(path, threads)
 
@@ -178,7 +178,7 @@ def _lite(path: Path, facts: Facts, threads: int) -> Contender:
 
 def _mediapipe(path: Path, facts: Facts, threads: int) -> Contender:
     from keras_distill.data.normalize import normalize
-    from keras_distill.export.mediapipe_interpreter import MediaPipeStudent
+    from keras_distill.export.opened import MediaPipeStudent
 
     bundle = MediaPipeStudent(path, threads)
 

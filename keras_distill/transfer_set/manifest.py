@@ -1,4 +1,4 @@
-"""The manifest: what a finished transfer set holds, and how to check it."""
+"""What a transfer set holds: its shards and its settings."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -6,12 +6,36 @@ from pathlib import Path
 from typing import Any
 
 from keras_distill.errors import UserError
-from keras_distill.files import read_json, write_json
-from keras_distill.transfer_set.shard_info import (
-    SCHEMA_VERSION,
-    ShardInfo,
-    check_shard,
-)
+from keras_distill.files import read_json, sha256_file, write_json
+
+# Of the records inside the shards.
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """What the manifest says about one shard.
+
+    Attributes:
+        name: The file's name inside the transfer set's folder.
+        rows: Number of records.
+        sha256: Hexadecimal SHA-256 of the file's bytes.
+    """
+
+    name: str
+    rows: int
+    sha256: str
+
+
+def check_shard(path: Path, info: ShardInfo) -> bool:
+    """Say whether the file at `path` is the shard that `info` describes."""
+    path = Path(path)
+    return (
+        path.name == info.name
+        and path.is_file()
+        and sha256_file(path) == info.sha256
+    )
+
 
 MANIFEST_NAME = "manifest.json"
 

@@ -15,12 +15,7 @@ from pathlib import Path
 
 from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
-from keras_distill.files import (
-    atomic_path,
-    read_json,
-    sha256_file,
-    write_json,
-)
+from keras_distill.files import atomic_path, read_json, sha256_file, write_json
 from keras_distill.progress import progress
 from keras_distill.transfer_set.record import ORIGINAL, SOURCE_NAMES
 

@@ -1,16 +1,18 @@
-"""The record: one row of the transfer set as a `tf.train.Example`.
+"""The transfer set's records: encoding, shards, reading rows."""
 
-Safe in the teacher's and in the student's process: only `tf.io` and
-`tf.train` are used here, never Keras.
-"""
-
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
+from keras_distill.files import atomic_path, sha256_file
+from keras_distill.transfer_set.manifest import ShardInfo
 
 ORIGINAL = 0
 AUGMENTED = 1
@@ -125,3 +127,169 @@ def _bytes(text: str) -> tf.train.Feature:
 
 def _integer(value: int) -> tf.train.Feature:
     return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+
+
+def shard_name(index: int, count: int) -> str:
+    """Return the name of training shard `index` of `count`.
+
+    Raises:
+        ValueError: `index` is not in 0..count-1.
+    """
+    if not 0 <= index < count:
+        raise ValueError(f"shard {index} of {count} does not exist")
+    return f"train-{index:05d}-of-{count:05d}.tfrecord"
+
+
+def write_shard(path: Path, records: Iterable[bytes]) -> ShardInfo:
+    """Write records to a TFRecord file, atomically.
+
+    Args:
+        path: The final file.
+        records: Serialised records, in order; consumed as a stream.
+
+    Returns:
+        Name, rows and checksum of the finished file.
+
+    Raises:
+        UserError: The disk is full or the place cannot be written.
+    """
+    path = Path(path)
+    rows = 0
+    with atomic_path(path) as temporary:
+        try:
+            writer = tf.io.TFRecordWriter(str(temporary))
+        except tf.errors.OpError as error:
+            raise _cannot_write(path, error) from error
+        try:
+            # Only `write` is guarded: an error of whoever makes the records
+            # (a teacher out of memory, say) is not an error of the disk.
+            for record in records:
+                _write(writer, record, path)
+                rows += 1
+        finally:
+            _close(writer, path)
+        digest = sha256_file(temporary)
+    return ShardInfo(path.name, rows, digest)
+
+
+def inspect_shard(path: Path) -> ShardInfo | None:
+    """Describe a shard by reading it through, record checksums included.
+
+    Returns:
+        The shard's description, or None when it is missing or damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return None
+    try:
+        rows = sum(1 for _ in read_shard(path))
+    except UserError:
+        return None
+    return ShardInfo(path.name, rows, sha256_file(path))
+
+
+def read_shard(path: Path) -> Iterator[bytes]:
+    """Yield the serialised records of one shard, in file order.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    dataset = tf.data.TFRecordDataset(str(path))
+    try:
+        for batch in dataset.batch(1024).as_numpy_iterator():
+            yield from batch
+    except tf.errors.NotFoundError as error:
+        raise UserError(f"cannot read {path}: no such file") from error
+    except tf.errors.DataLossError as error:
+        raise UserError(
+            f"{path} is damaged: a record's checksum or length does not fit"
+        ) from error
+
+
+def _write(writer: tf.io.TFRecordWriter, record: bytes, path: Path) -> None:
+    try:
+        writer.write(record)
+    except tf.errors.OpError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _close(writer: tf.io.TFRecordWriter, path: Path) -> None:
+    try:
+        writer.close()
+    except tf.errors.OpError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: tf.errors.OpError) -> UserError:
+    reason = str(error.message).split("; ")[-1]
+    return UserError(f"cannot write {path}: {reason}")
+
+
+_ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows in the order of their files.
+
+    Attributes:
+        columns: The texts: one list, for pairs two of the same length.
+        labels: int32 [rows], -1 where unknown.
+        teacher_logits: float32 [rows, classes].
+    """
+
+    columns: list[list[str]]
+    labels: np.ndarray
+    teacher_logits: np.ndarray
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.labels)
+
+
+def read_rows(
+    files: Sequence[Path], pair: bool, classes: int, limit: int | None = None
+) -> Rows:
+    """Read records into memory.
+
+    Args:
+        files: Shards, read in this order.
+        pair: Whether the records hold two texts.
+        classes: Number of teacher logits in a record.
+        limit: Read no more than so many rows; None reads all.
+
+    Returns:
+        The rows.
+
+    Raises:
+        UserError: A file is missing, damaged or of another form.
+    """
+    names = ("text_a", "text_b") if pair else ("text_a",)
+    columns: list[list[str]] = [[] for _ in names]
+    labels = [np.zeros(0, np.int32)]
+    logits = [np.zeros((0, classes), np.float32)]
+    room = limit
+    for path in files:
+        records = itertools.islice(read_shard(path), room)
+        for chunk in _chunks(records):
+            try:
+                row = parse(tf.constant(chunk), pair, classes)
+            except tf.errors.InvalidArgumentError as error:
+                reason = " ".join(str(error.message).split())[:200]
+                raise UserError(
+                    f"{path}: a record does not have the fields and the "
+                    f"{classes} logits of this run: {reason}"
+                ) from error
+            for name, column in zip(names, columns, strict=True):
+                column += [text.decode("utf-8") for text in row[name].numpy()]
+            labels.append(row["label"].numpy())
+            logits.append(row["teacher_logits"].numpy())
+            if room is not None:
+                room -= len(chunk)
+    return Rows(columns, np.concatenate(labels), np.concatenate(logits))
+
+
+def _chunks(records: Iterable[bytes]) -> Iterable[list[bytes]]:
+    records = iter(records)
+    while chunk := list(itertools.islice(records, _ROWS_AT_ONCE)):
+        yield chunk

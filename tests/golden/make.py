@@ -11,12 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill.data.normalize import normalize
-from keras_distill.export.bundle import Exported
 from keras_distill.export.convert import convert
-from keras_distill.export.graph import StudentGraph
-from keras_distill.export.packing import packed
-from keras_distill.export.weights import StudentWeights
-from keras_distill.student import vocabulary
+from keras_distill.export.metadata import packed
+from keras_distill.export.saved_model import StudentGraph
+from keras_distill.export.student import Exported, StudentWeights
+from keras_distill.student import text as vocabulary
 from keras_distill.student.predictor import softmax
 from keras_distill.student.text import StudentTokenizer
 
@@ -106,7 +105,7 @@ def token_lines() -> list[str]:
 
 def exported(pair: bool) -> Exported:
     """Return a tiny student, the same one every time."""
-    words = vocabulary.load(HERE / "vocab.txt")
+    words = vocabulary.load_vocabulary(HERE / "vocab.txt")
     rng = np.random.default_rng(SEED + pair)
 
     def random(*shape: int) -> np.ndarray:

@@ -1,9 +1,16 @@
-"""How numbers and findings are put in words, in the table and in the card."""
+"""How numbers, tables and pictures look, wherever they are shown."""
 
 import re
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_distill.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 UNKNOWN = "-"
 NO_BREAK = "\u00a0"
@@ -185,3 +192,16 @@ def aligned(
         ]
         lines.append("  ".join(cells).rstrip())
     return lines
+
+
+_DPI = 150
+
+
+def save(figure: "Figure", path: Path) -> Path:
+    """Write a figure as PNG, atomically, and return its path."""
+    with atomic_path(path) as temporary:
+        # Without the version of matplotlib equal runs give equal bytes.
+        figure.savefig(
+            temporary, format="png", dpi=_DPI, metadata={"Software": None}
+        )
+    return path

@@ -1,4 +1,4 @@
-"""Running a stage in a process of its own."""
+"""A process of its own for a stage, which ends with its parent."""
 
 import os
 import subprocess

@@ -1,18 +1,213 @@
-"""The model card: a run's README.md, written from its results alone."""
+"""The model card of a run."""
 
 import textwrap
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from keras_distill import wording
 from keras_distill.config import Config
-from keras_distill.report.card_tables import (
-    code,
-    cost_section,
-    markdown_table,
-    numbers_section,
-    paper_section,
+from keras_distill.display import (
+    UNKNOWN,
+    calibration_sentence,
+    choice_sentence,
+    choices,
+    chosen_on,
+    count,
+    f1_name,
+    gain_sentence,
+    models,
+    percent,
+    rate,
+    score,
+    size,
+    texts_name,
+    wrapped,
 )
+from keras_distill.report.table import CONDITIONS, PAPER, SOURCE
 from keras_distill.run import duration
+
+
+def numbers_section(results: dict[str, Any]) -> str:
+    """Return how good the models are on every split."""
+    split = results["gain"]["split"]
+    finding = [
+        choice_sentence(results, split),
+        gain_sentence(results),
+    ]
+    parts = ["## Numbers", wrapped(" ".join(filter(None, finding)))]
+    parts.append(
+        markdown_table(
+            [
+                "split",
+                "model",
+                "accuracy",
+                f1_name(results),
+                "MCC",
+                "agreement with teacher",
+                "KL",
+                "logit MSE",
+            ],
+            _metric_rows(results),
+        )
+    )
+    notes = ["In percent; KL(teacher, student) in nats."]
+    if len(results["labels"]) == 2:
+        label = code(results["labels"][1])
+        notes.append(f"F1 is that of the class {label}.")
+    if any(chosen_on(results, name) for name in _splits(results)):
+        notes.append(f"`*`: {choices(results)} were chosen on it.")
+    seeds = results["student"]["seeds"]
+    if len(seeds) > 1:
+        listed = ", ".join(map(str, seeds))
+        notes.append(
+            f"Students: mean ± standard deviation over the seeds {listed}, "
+            f"KL and logit MSE of seed {seeds[0]}, which is the model here."
+        )
+    else:
+        notes.append(f"Students: one seed, {seeds[0]}.")
+    parts.append(wrapped(" ".join(notes)))
+    parts.append(wrapped(calibration_sentence(results)))
+    return "\n\n".join(filter(None, parts))
+
+
+def _metric_rows(results: dict[str, Any]) -> Iterable[list[str]]:
+    for split in _splits(results):
+        star = "`*`" if chosen_on(results, split) else ""
+        rows = results["splits"][split]["rows"]
+        for name, model in models(results):
+            values = model[split]
+            yield [
+                f"{split}{star} ({rows:,})",
+                name,
+                *(
+                    score(values, metric)
+                    for metric in ("accuracy", "f1", "mcc", "agreement")
+                ),
+                *(_number(values.get(key)) for key in ("kl", "logit_mse")),
+            ]
+
+
+def cost_section(
+    results: dict[str, Any], size_picture: str | None = None
+) -> str:
+    """Return how large and how fast the models are.
+
+    Args:
+        results: The content of `results.json`.
+        size_picture: Where the picture of size against accuracy is, seen
+            from the card; None when there is none.
+    """
+    rows = [
+        [
+            name,
+            count(model["parameters"]),
+            size(model["bytes"]),
+            rate(model["sentences_per_s"]),
+        ]
+        for name, model in models(results)
+    ]
+    machine = results["machine"]
+    where = f"{machine['processors']} processors ({machine['platform']})"
+    if machine["gpus"]:
+        where += f" and {machine['gpus']} GPU"
+    texts = texts_name(results)
+    parts = [
+        "## Size and speed",
+        markdown_table(["model", "parameters", "weights", f"{texts}/s"], rows),
+        wrapped(
+            "Speed from text to logits, in batches of like length: the "
+            "teacher's while it labelled the transfer set, the students' on "
+            f"{where}."
+        ),
+    ]
+    if results["exports"]:
+        parts.append(
+            markdown_table(
+                ["export", "size", "rows", "accuracy", "logits off by"],
+                [
+                    [
+                        f"`{name}`",
+                        size(values["bytes"]),
+                        _number(values.get("rows"), ",d"),
+                        percent(values["accuracy"]),
+                        _number(values["max_abs_logit_difference"], ".1e"),
+                    ]
+                    for name, values in results["exports"].items()
+                ],
+            )
+        )
+    if results["sizes"]:
+        parts += _smaller(results)
+    if size_picture is not None:
+        parts.append(f"![Accuracy against size]({size_picture})")
+    return "\n\n".join(parts)
+
+
+def _smaller(results: dict[str, Any]) -> list[str]:
+    """Return what smaller files would cost."""
+    split = results["gain"]["split"]
+    return [
+        wrapped(
+            "Smaller int8 files, made by `python -m keras_distill.export RUN "
+            "--max-size-mb N`, which keeps fewer words and narrower vectors, "
+            "chosen on the selection split; accuracy on "
+            f"{split}, and how many points that is below the whole student. "
+            "No file was made for this table: sizes are estimated, and "
+            "accuracies computed with the word vectors rounded as in the file, "
+            "all other weights as they are."
+        ),
+        markdown_table(
+            ["size", "words", "vector", "accuracy", "points below"],
+            [
+                [
+                    size(row["bytes"]),
+                    f"{row['words']:,}",
+                    str(row["width"]),
+                    percent(row["accuracy"]),
+                    f"{row['points']:.1f}",
+                ]
+                for row in results["sizes"]
+            ],
+        ),
+    ]
+
+
+def paper_section(task: str) -> str | None:
+    """Return the paper's numbers, or None for a task it does not have."""
+    if task not in PAPER:
+        return None
+    paper = PAPER[task]
+    rows = [
+        [name, role, *(f"{value:.1f}" for value in values)]
+        for name, role, values in paper.rows
+    ]
+    return f"""## The paper's numbers
+
+{SOURCE}, for orientation: {CONDITIONS}.
+
+{markdown_table(["model", "what it is", *paper.columns], rows)}"""
+
+
+def _splits(results: dict[str, Any]) -> list[str]:
+    return [name for name in results["splits"] if name != "train"]
+
+
+def _number(value: float | None, form: str = ".3f") -> str:
+    return UNKNOWN if value is None else format(value, form)
+
+
+def code(text: str) -> str:
+    """Return a name as inline code, whatever characters it holds."""
+    return f"`{' '.join(text.replace('`', chr(39)).split())}`"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return rows of cells as a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |"
+        for line in lines
+    )
+
 
 _MOST_LABELS = 20
 _PAPER = (
@@ -63,21 +258,21 @@ def _what(results: dict[str, Any]) -> str:
     student, teacher = results["student"], results["teacher"]
     kind = "siamese BiLSTM" if results["pair"] else "BiLSTM"
     takes = "a pair of texts" if results["pair"] else "a text"
-    apart = wording.count(student["parameters_without_embeddings"])
+    apart = count(student["parameters_without_embeddings"])
     return "\n\n".join(
         [
             f"# {results['task']}: a {kind} distilled from "
             + code(teacher["name"]),
-            wording.wrapped(
+            wrapped(
                 "A small text classifier in the manner of Tang et al. 2019, "
                 f"{_PAPER}: a single-layer {kind} that learnt from the logits "
                 f"of a fine-tuned BERT. It takes {takes} and gives one of "
                 f"{len(labels)} classes: {shown}."
             ),
-            wording.wrapped(
-                f"It has {wording.count(student['parameters'])} parameters "
+            wrapped(
+                f"It has {count(student['parameters'])} parameters "
                 f"({apart} without word vectors), the teacher "
-                f"{wording.count(teacher['parameters'])}."
+                f"{count(teacher['parameters'])}."
             ),
         ]
     )
@@ -110,7 +305,7 @@ def _data(results: dict[str, Any], config: Config) -> str:
             f"{settings.n_iter} rounds, duplicates dropped; they have no "
             "gold label."
         )
-    return f"## Data\n\n{wording.wrapped(text)}"
+    return f"## Data\n\n{wrapped(text)}"
 
 
 def _making(results: dict[str, Any], config: Config) -> str:
@@ -183,8 +378,8 @@ def _vectors(results: dict[str, Any], config: Config) -> str:
         return f"random at the start, {wide}"
     return (
         f"{code(embeddings['source'])}, {embeddings['mode']}, {wide}; for "
-        f"{wording.percent(embeddings['token_coverage'])}% of the running "
-        f"words, {wording.percent(embeddings['type_coverage'])}% of the "
+        f"{percent(embeddings['token_coverage'])}% of the running "
+        f"words, {percent(embeddings['type_coverage'])}% of the "
         "vocabulary"
     )
 
@@ -265,9 +460,9 @@ def _limits(results: dict[str, Any], config: Config) -> str:
             "rows that are measured here, its numbers flatter, and so may "
             "the students'."
         )
-    if wording.chosen_on(results, split):
+    if chosen_on(results, split):
         limits.append(
-            f"{wording.choice_sentence(results, split)} A labelled test file "
+            f"{choice_sentence(results, split)} A labelled test file "
             "would give honest ones."
         )
     if len(results["student"]["seeds"]) == 1:
@@ -276,6 +471,6 @@ def _limits(results: dict[str, Any], config: Config) -> str:
             "measured (`--extra-seeds`)."
         )
     return "## Limits\n\n" + "\n".join(
-        textwrap.indent(wording.wrapped(limit, 77), "  ").replace(" ", "-", 1)
+        textwrap.indent(wrapped(limit, 77), "  ").replace(" ", "-", 1)
         for limit in limits
     )

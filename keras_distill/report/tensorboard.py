@@ -1,0 +1,461 @@
+"""What TensorBoard shows beside the curves."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+import yaml
+from tensorboard.plugins import projector
+
+from keras_distill.config import Config
+from keras_distill.events import rewritten
+from keras_distill.export.selection import stored_temperature
+from keras_distill.files import read_json, write_bytes, write_text
+from keras_distill.report.card import markdown_table
+from keras_distill.report.charts import (
+    augmentation_examples,
+    augmentation_table,
+    confusion_matrix,
+    logit_scatter,
+    reliability_diagram,
+    shortened,
+    transfer_set_chart,
+    write_picture,
+)
+from keras_distill.student.layers import WordVectors
+from keras_distill.student.predictor import (
+    StudentPredictor,
+    forward_function,
+    softmax,
+)
+from keras_distill.student.text import MASK, SPECIALS, StudentTokenizer
+from keras_distill.transfer_set.manifest import Manifest
+from keras_distill.transfer_set.record import (
+    SOURCE_NAMES,
+    Rows,
+    parse,
+    read_rows,
+)
+
+logger = logging.getLogger(__name__)
+
+# A sample is enough for a picture; shards are mixed, so the first ones are
+# as good as any.
+MOST_ROWS = 200_000
+_ROWS_AT_ONCE = 4096
+
+
+@dataclass
+class Statistics:
+    """Counts over rows of the transfer set.
+
+    Attributes:
+        frequency: int64 [words], how often each word occurs.
+        rows_with: int64 [words], rows that hold it.
+        logit_sums: float64 [words, classes], the teacher's logits, added up
+            over the rows that hold it.
+        lengths: By source the number of words of each row, int32 [rows].
+        rows: Rows that were read.
+    """
+
+    frequency: np.ndarray
+    rows_with: np.ndarray
+    logit_sums: np.ndarray
+    lengths: dict[str, np.ndarray] = field(default_factory=dict)
+    rows: int = 0
+
+    @property
+    def mean_logits(self) -> np.ndarray:
+        """Mean teacher logits of the rows with a word, [words, classes]."""
+        return self.logit_sums / np.maximum(self.rows_with, 1)[:, None]
+
+
+def read_statistics(
+    files: Sequence[Path],
+    tokenizer: StudentTokenizer,
+    pair: bool,
+    classes: int,
+    most_rows: int = MOST_ROWS,
+) -> Statistics:
+    """Read rows of the transfer set and count.
+
+    Args:
+        files: Its shards for training.
+        tokenizer: The student's.
+        pair: Whether a row has two texts.
+        classes: Number of teacher logits in a row.
+        most_rows: Read no more than so many rows.
+
+    Returns:
+        The counts; a pair counts as one text.
+    """
+    words = len(tokenizer)
+    found = Statistics(
+        np.zeros(words, np.int64),
+        np.zeros(words, np.int64),
+        np.zeros((words, classes)),
+    )
+    lengths = {name: [] for name in SOURCE_NAMES.values()}
+    records = tf.data.TFRecordDataset([str(path) for path in files])
+    for chunk in records.take(most_rows).batch(_ROWS_AT_ONCE):
+        row = parse(chunk, pair, classes)
+        ids = tokenizer(row["text_a"])
+        if pair:
+            ids = tf.concat([ids, tokenizer(row["text_b"])], axis=1)
+        _count(found, ids, row["teacher_logits"].numpy().astype(np.float64))
+        source, length = row["source"].numpy(), ids.row_lengths().numpy()
+        for number, name in SOURCE_NAMES.items():
+            lengths[name].append(length[source == number])
+    found.lengths = {
+        name: np.concatenate(parts)
+        for name, parts in lengths.items()
+        if sum(map(len, parts))
+    }
+    return found
+
+
+def _count(found: Statistics, ids: tf.RaggedTensor, logits: np.ndarray) -> None:
+    words = len(found.frequency)
+    values = ids.flat_values.numpy().astype(np.int64)
+    found.frequency += np.bincount(values, minlength=words)
+    # A word that comes twice in a row counts its logits once.
+    places = np.unique(ids.value_rowids().numpy() * words + values)
+    row, word = places // words, places % words
+    found.rows_with += np.bincount(word, minlength=words)
+    for number, column in enumerate(logits.T):
+        found.logit_sums[:, number] += np.bincount(
+            word, column[row], minlength=words
+        )
+    found.rows += len(logits)
+
+
+# The page itself looks at no more than 10,000 points at a time.
+MOST_WORDS = 10_000
+_MOST_CLASSES = 10
+
+_VECTORS, _METADATA = "words.bytes", "words.tsv"
+
+
+def write_projector(
+    folder: Path,
+    model: keras.Model,
+    vocabulary: Sequence[str],
+    labels: Sequence[str],
+    statistics: Statistics,
+    most_words: int = MOST_WORDS,
+) -> bool:
+    """Write the trainable word vectors, the most frequent words of them.
+
+    Args:
+        folder: Where TensorBoard looks; gets `projector_config.pbtxt`,
+            `words.bytes` (float32) and `words.tsv`.
+        model: The student.
+        vocabulary: Its words in the order of their ids.
+        labels: Class names in logit order.
+        statistics: Of the transfer set.
+        most_words: Words at most.
+
+    Returns:
+        Whether there are vectors to show: a student with frozen vectors
+        alone has learnt none.
+    """
+    table = trainable_vectors(model)
+    if table is None:
+        logger.info("no word vectors for the projector: all are frozen")
+        return False
+    words = _most_frequent(vocabulary, statistics, most_words)
+    folder = Path(folder)
+    write_bytes(
+        folder / _VECTORS, np.ascontiguousarray(table[words]).data.cast("B")
+    )
+    lines = _metadata(words, vocabulary, labels, statistics)
+    write_text(folder / _METADATA, "".join(f"{line}\n" for line in lines))
+    config = projector.ProjectorConfig()
+    config.embeddings.add(
+        tensor_name=f"trainable word vectors ({len(words):,} words)",
+        tensor_path=_VECTORS,
+        tensor_shape=[len(words), table.shape[1]],
+        metadata_path=_METADATA,
+    )
+    write_text(folder / "projector_config.pbtxt", str(config))
+    return True
+
+
+def trainable_vectors(model: keras.Model) -> np.ndarray | None:
+    """Return a student's trained vectors, float32 [words, width], or None."""
+    for layer in model.layers:
+        if isinstance(layer, WordVectors) and layer.trainable:
+            return layer.get_weights()[0].astype(np.float32)
+    return None
+
+
+def _most_frequent(
+    vocabulary: Sequence[str], statistics: Statistics, most_words: int
+) -> np.ndarray:
+    order = np.argsort(-statistics.frequency, kind="stable")
+    shown = {*range(len(vocabulary))} - {
+        number for number, word in enumerate(SPECIALS) if word != MASK
+    }
+    occurs = [
+        word
+        for word in order
+        if word in shown and statistics.frequency[word] > 0
+    ]
+    return np.asarray(occurs[:most_words], np.int64)
+
+
+def _metadata(
+    words: np.ndarray,
+    vocabulary: Sequence[str],
+    labels: Sequence[str],
+    statistics: Statistics,
+) -> Iterable[str]:
+    logits = statistics.mean_logits[words]
+    columns = {}
+    if len(labels) == 2:
+        margin = f"teacher margin: {labels[1]} - {labels[0]}"
+        columns[margin] = logits[:, 1] - logits[:, 0]
+    for label, column in zip(labels[:_MOST_CLASSES], logits.T, strict=False):
+        columns[f"teacher logit: {label}"] = column
+    yield "\t".join(["word", "frequency", *map(_cell, columns)])
+    for place, word in enumerate(words):
+        yield "\t".join(
+            [
+                _cell(vocabulary[word]),
+                str(statistics.frequency[word]),
+                *(f"{column[place]:.3f}" for column in columns.values()),
+            ]
+        )
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()) or "?"
+
+
+_MOST_TEXT_ROWS = 25
+_MOST_CHARACTERS = 400
+_ESCAPED = {ord(sign): f"&#{ord(sign)};" for sign in "\\`*_[]#<>&|"}
+
+
+def configuration(config: Config) -> str:
+    """Return the resolved configuration as a block of YAML."""
+    text = yaml.safe_dump(config.to_dict(), sort_keys=False)
+    # Indented and not fenced: no value can end such a block.
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def disagreements(
+    rows: Rows,
+    student: np.ndarray,
+    labels: Sequence[str],
+    split: str,
+    most: int = _MOST_TEXT_ROWS,
+) -> str:
+    """Return the rows on which teacher and student differ most, as a table.
+
+    Args:
+        rows: Of a split, with the teacher's logits.
+        student: float [rows, classes], the student's logits.
+        labels: Class names.
+        split: What the split is called.
+        most: Rows to show at most.
+    """
+    ours, theirs = softmax(student), softmax(rows.teacher_logits)
+    # Total variation: by how much the answer's probability can differ.
+    distance = np.abs(ours - theirs).sum(axis=-1) / 2
+    apart = ours.argmax(axis=-1) != theirs.argmax(axis=-1)
+    order = np.argsort(-distance, kind="stable")
+    chosen = [row for row in order if apart[row]][:most]
+    head = (
+        f"Teacher and student choose different classes on {apart.sum():,} of "
+        f"{len(rows):,} rows of {split}. Those whose probabilities are "
+        "furthest apart:"
+    )
+    if not chosen:
+        return (
+            f"Teacher and student agree on all {len(rows):,} rows of {split}."
+        )
+    table = markdown_table(
+        ["text", "label", "teacher says", "student says", "distance"],
+        [
+            [
+                _text_cell(" / ".join(column[row] for column in rows.columns)),
+                _text_cell(labels[rows.labels[row]])
+                if rows.labels[row] >= 0
+                else "",
+                _said(theirs[row], labels),
+                _said(ours[row], labels),
+                f"{distance[row]:.2f}",
+            ]
+            for row in chosen
+        ],
+    )
+    return f"{head}\n\n{table}"
+
+
+def _said(probabilities: np.ndarray, labels: Sequence[str]) -> str:
+    best = int(probabilities.argmax())
+    return f"{_cell(labels[best])} ({100 * probabilities[best]:.0f}%)"
+
+
+def _text_cell(text: str) -> str:
+    """Return a text that Markdown and HTML leave as it is."""
+    text = shortened(" ".join(text.split()), _MOST_CHARACTERS)
+    return text.translate(_ESCAPED)
+
+
+RUN = "report"
+CARD_TAG = "1 model card"
+# Of a larger split the first rows are enough for a picture.
+_MOST_ROWS = 20_000
+
+
+def write_extras(run_dir: Path, config: Config, split: str, card: str) -> None:
+    """Write pictures, texts, word vectors and the graph of a run's student.
+
+    They go to `RUN/logs/report` and replace what was there. Without
+    matplotlib there are no pictures.
+
+    Args:
+        run_dir: A run folder with a trained student.
+        config: The run's configuration.
+        split: The split that the pictures are of, as `results.json` calls
+            it.
+        card: The model card.
+
+    Raises:
+        UserError: A part of the run is missing or damaged, or the logs
+            cannot be written.
+    """
+    run_dir = Path(run_dir)
+    place = run_dir / "logs" / RUN
+    seen = _Seen.read(run_dir, config, split)
+    statistics = read_statistics(
+        seen.manifest.files(run_dir / "transfer_set", "train"),
+        seen.student.tokenizer,
+        seen.manifest.pair,
+        len(seen.manifest.labels),
+    )
+    write_projector(
+        place,
+        seen.student.model,
+        seen.student.tokenizer.vocabulary,
+        seen.manifest.labels,
+        statistics,
+    )
+    with rewritten(place, RUN):
+        tf.summary.text(CARD_TAG, card)
+        tf.summary.text("2 configuration", configuration(config))
+        tf.summary.text(
+            "3 worst disagreements",
+            disagreements(
+                seen.rows, seen.logits, seen.manifest.labels, seen.name
+            ),
+        )
+        graph = forward_function(seen.student.model).get_concrete_function()
+        tf.summary.graph(graph.graph)
+        try:
+            import matplotlib  # noqa: F401
+        except ImportError:
+            logger.info("no pictures: matplotlib is not installed")
+        else:
+            _quality_pictures(run_dir, seen)
+            _transfer_pictures(run_dir, seen.manifest, statistics)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the pictures are of.
+
+    Attributes:
+        manifest: The transfer set's.
+        student: The student of the main seed.
+        rows: The rows it is asked about.
+        logits: What it says.
+        name: What the split is called, with the number of rows if these
+            are not all of them.
+    """
+
+    manifest: Manifest
+    student: StudentPredictor
+    rows: Rows
+    logits: np.ndarray
+    name: str
+
+    @classmethod
+    def read(cls, run_dir: Path, config: Config, split: str) -> "_Seen":
+        folder = run_dir / "transfer_set"
+        manifest = Manifest.load(folder)
+        # A run that chose on dev has it in the file of the selection split.
+        data = read_json(run_dir / "data" / "manifest.json")
+        on_dev = data["selected_on"] == "dev" and split == "dev"
+        file = "select" if on_dev else split
+        rows = read_rows(
+            manifest.files(folder, file),
+            manifest.pair,
+            len(manifest.labels),
+            limit=_MOST_ROWS,
+        )
+        total = manifest.rows(file)
+        name = split
+        if len(rows) < total:
+            name += f" (first {len(rows):,} of {total:,} rows)"
+        student = StudentPredictor.load(run_dir / "student")
+        logits = student.logits(*rows.columns)
+        return cls(manifest, student, rows, logits, name)
+
+
+def _quality_pictures(run_dir: Path, seen: _Seen) -> None:
+    rows, names = seen.rows, seen.manifest.labels
+    if (rows.labels >= 0).any():
+        for who, logits in (
+            ("student", seen.logits),
+            ("teacher", rows.teacher_logits),
+        ):
+            write_picture(
+                f"confusion/{who}",
+                confusion_matrix(
+                    logits, rows.labels, names, f"{who}, {seen.name}"
+                ),
+                f"What the {who} says to the rows of each label",
+            )
+        write_picture(
+            "calibration/reliability",
+            reliability_diagram(
+                seen.logits,
+                rows.labels,
+                stored_temperature(run_dir / "export"),
+                f"student, {seen.name}",
+            ),
+            "Accuracy of the rows of like confidence; numbers are rows. On "
+            "the dashed line probabilities are frequencies.",
+        )
+    write_picture(
+        "logits/student_against_teacher",
+        logit_scatter(
+            seen.logits, rows.teacher_logits, rows.labels, names, seen.name
+        ),
+        "A point is a row; on the dashed line the student says what the "
+        "teacher says. Upper left and lower right they choose differently.",
+    )
+
+
+def _transfer_pictures(
+    run_dir: Path, manifest: Manifest, statistics: Statistics
+) -> None:
+    write_picture(
+        "transfer_set/lengths_and_sources",
+        transfer_set_chart(statistics.lengths, manifest.counts),
+        "Words as the student splits them; a pair is one row",
+    )
+    examples = augmentation_examples(run_dir)
+    if examples:
+        write_picture(
+            "transfer_set/augmentation",
+            augmentation_table(examples),
+            "Training texts and what augmentation made of them",
+        )

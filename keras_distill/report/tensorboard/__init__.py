@@ -1,1 +1,0 @@
-"""What TensorBoard shows of a run beside the curves of its trainings."""

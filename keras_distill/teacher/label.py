@@ -1,17 +1,27 @@
 """Labelling the transfer set: one shard is one unit of work."""
 
+import json
 import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from keras_distill.config import Config
 from keras_distill.data.examples import Example, read_examples
 from keras_distill.errors import UserError
 from keras_distill.files import read_json, sha256_file, write_json
 from keras_distill.progress import Bar, progress
+from keras_distill.teacher.checkpoint import (
+    checkpoint_fingerprint,
+    load_fine_tuned,
+)
 from keras_distill.teacher.predict import Predictor
-from keras_distill.transfer_set.manifest import ShardInfo, check_shard
+from keras_distill.transfer_set.manifest import (
+    Manifest,
+    ShardInfo,
+    check_shard,
+)
 from keras_distill.transfer_set.plan import load_plan, read_input
 from keras_distill.transfer_set.record import (
     ORIGINAL,
@@ -47,29 +57,83 @@ class Labelled:
     input_sha256: str
 
 
+def label_transfer_set(
+    config: Config,
+    data: Path,
+    teacher: Path,
+    folder: Path,
+    shards: Iterable[int] | None = None,
+) -> None:
+    """Label a planned transfer set, or some of its shards.
+
+    It can be killed at any moment and called again, and several machines
+    can share one plan by `shards`; who labels all writes the manifest.
+
+    Args:
+        config: The run's configuration.
+        data: The run's `data/`.
+        teacher: The run's `teacher/`.
+        folder: The transfer set, with its plan in `inputs/`.
+        shards: Indices to label, and nothing else; None for everything.
+
+    Raises:
+        UserError: There is no plan, no such shard or no teacher.
+    """
+    facts = read_json(data / "manifest.json")
+    identity = checkpoint_fingerprint(teacher)
+    predictor = Predictor(
+        load_fine_tuned(str(teacher), facts["labels"]),
+        config.teacher.max_length,
+        config.teacher.tokens_per_batch,
+    )
+    notes = label_shards(predictor, folder, identity, shards)
+    if shards is not None:
+        return
+    counts = {
+        name: sum(note.counts[name] for note in notes)
+        for name in notes[0].counts
+    }
+    padded = sum(note.padded_tokens for note in notes)
+    real = sum(note.real_tokens for note in notes)
+    notes += [
+        label_split(
+            predictor, data / f"{split}.jsonl.gz", folder, split, identity
+        )
+        for split in facts["splits"]
+        if split != "train"
+    ]
+    Manifest(
+        teacher_fingerprint=identity,
+        labels=facts["labels"],
+        pair=facts["pair"],
+        counts=counts,
+        shards=[note.shard for note in notes],
+        settings={
+            "augmentation": asdict(config.augmentation),
+            "transfer_set": asdict(config.transfer_set),
+            "teacher_max_length": config.teacher.max_length,
+        },
+        seed=config.seed,
+        padding_ratio=round(padded / real, 4),
+    ).save(folder)
+    logger.info(
+        "transfer set: %s; %.3f padded tokens per real one",
+        json.dumps(counts),
+        padded / real,
+    )
+
+
 def label_shards(
     predictor: Predictor,
     folder: Path,
     teacher_fingerprint: str,
     wanted: Iterable[int] | None = None,
 ) -> list[Labelled]:
-    """Label the planned training shards that are not there yet.
+    """Label the planned training shards that are not there yet, in order.
 
     A shard whose file fits its note is never labelled again; one that is
     missing, damaged, of another teacher or of another plan is made anew.
     Memory holds one shard.
-
-    Args:
-        predictor: The teacher.
-        folder: The transfer set, with its plan in `inputs/`.
-        teacher_fingerprint: Of the teacher.
-        wanted: Indices to label; None for all.
-
-    Returns:
-        The notes of the wanted shards, in order.
-
-    Raises:
-        UserError: There is no plan, or no shard of a wanted index.
     """
     inputs = load_plan(folder)
     indices = range(len(inputs)) if wanted is None else sorted(set(wanted))

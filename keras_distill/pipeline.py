@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_distill.cli import import_tensorflow
-from keras_distill.config import STAGES, Config, Task, get_task
+from keras_distill.config import STAGES, Config
 from keras_distill.data.examples import read_examples, write_examples
 from keras_distill.data.splits import check_settings, corpus_files
 from keras_distill.errors import UserError
@@ -22,6 +22,7 @@ from keras_distill.files import (
 from keras_distill.process import run_child
 from keras_distill.run import RunFolder, Stage, seed_folders
 from keras_distill.student.vectors import check_ends
+from keras_distill.tasks import Task, get_task
 from keras_distill.teacher.source import check_path
 
 logger = logging.getLogger(__name__)
@@ -355,7 +356,7 @@ class Pipeline:
             UserError: Bad input, or a run folder made with other settings.
         """
         wanted = set(stages)
-        if not self.config.baseline:
+        if not self.config.baseline.enabled:
             wanted.discard("baseline")
         self.folder.check(wanted, redo)
         with self.folder.lock():
@@ -371,7 +372,7 @@ class Pipeline:
         work = StageWork(
             self.config, self.path, lambda name: self.folder.fingerprint(name)
         )
-        baseline = ("baseline",) if self.config.baseline else ()
+        baseline = ("baseline",) if self.config.baseline.enabled else ()
         # Name, folder, what it needs, what it does, what tells it is whole.
         rows = (
             ("data", "data", (), work.data),
@@ -453,7 +454,7 @@ class Pipeline:
             "student": student,
             "baseline": student,
             "export": {},
-            "report": {"baseline": self.config.baseline},
+            "report": {"baseline": self.config.baseline.enabled},
         }
 
     def _data_settings(self, data: dict[str, Any]) -> dict[str, Any]:

@@ -51,7 +51,8 @@ def winner_config(
         values: The trial's, by dotted configuration key.
         baseline: Whether the student without a teacher is to be compared.
     """
-    taken = {**values, "baseline": settings.config.baseline and baseline}
+    wanted = settings.config.baseline.enabled and baseline
+    taken = {**values, "baseline.enabled": wanted}
     if settings.request.tuner == "hyperband":
         taken.pop("student.epochs", None)
     return with_values(settings.config, taken)
@@ -110,7 +111,7 @@ def adopt(
             for name in ("id", "hyperparameters", "metrics", "seeds")
         },
     )
-    if not config.baseline:
+    if not config.baseline.enabled:
         shutil.rmtree(run_dir / "baseline", ignore_errors=True)
         forget_runs(run_dir / "logs", f"{RUNS['baseline']}*", set())
     pipeline.run(STAGES, redo=True)

@@ -21,10 +21,11 @@ from keras_distill.cli import (
     one_line_errors,
     quiet_native,
 )
-from keras_distill.config import Config, config_from_dict, get_task, load_config
+from keras_distill.config import Config, config_from_dict, load_config
 from keras_distill.errors import UserError
 from keras_distill.files import read_json
 from keras_distill.process import exit_with_parent
+from keras_distill.tasks import get_task
 from keras_distill.teacher.runtime import prepare_environment
 from keras_distill.teacher.source import prepare_hub
 

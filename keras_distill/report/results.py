@@ -28,6 +28,7 @@ from keras_distill.metrics import (
     classification_metrics,
     expected_calibration_error,
     paired_gain,
+    softmax,
 )
 from keras_distill.progress import progress
 from keras_distill.report.card import model_card
@@ -36,7 +37,7 @@ from keras_distill.report.tensorboard import CARD_TAG, RUN, write_extras
 from keras_distill.run import find_config, stage_seconds
 from keras_distill.search.records import tuning_facts
 from keras_distill.student.models import parameters_without_embeddings
-from keras_distill.student.predictor import StudentPredictor, softmax
+from keras_distill.student.predictor import StudentPredictor
 from keras_distill.tasks import get_task
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import Rows, read_rows

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = one_line_errors(_parser()).parse_args(arguments)
     configure_logging()
     child = exit_with_parent()
-    return exit_code(lambda: _run(options), child)
+    return exit_code(_run, options, child=child)
 
 
 def _run(options: argparse.Namespace) -> None:

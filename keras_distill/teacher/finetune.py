@@ -15,13 +15,14 @@ import tensorflow as tf
 import tf_keras
 from transformers import TFPreTrainedModel
 
-from keras_distill.config import Config, TeacherConfig, get_task
+from keras_distill.config import Config, TeacherConfig
 from keras_distill.data.examples import Example, read_examples
 from keras_distill.errors import UserError
 from keras_distill.events import disk_errors, forget_runs, keep_events
 from keras_distill.files import read_json, write_json
 from keras_distill.metrics import classification_metrics
 from keras_distill.progress import Bar, progress
+from keras_distill.tasks import get_task
 from keras_distill.teacher.checkpoint import (
     load_fine_tuned,
     load_teacher,

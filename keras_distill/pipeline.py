@@ -3,13 +3,13 @@
 import io
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from keras_distill.cli import import_tensorflow
 from keras_distill.config import STAGES, Config, Task, get_task
-from keras_distill.data.examples import read_examples, write_examples
+from keras_distill.data.examples import write_examples
 from keras_distill.data.splits import check_settings, corpus_files
 from keras_distill.errors import UserError
 from keras_distill.files import (
@@ -119,29 +119,13 @@ class StageWork:
 
     def label(self, place: Path) -> None:
         """Deal all text to shards and have the teacher label them."""
-        from keras_distill.augmentation.generate import read_augmented
-        from keras_distill.transfer_set.plan import plan_shards
-        from keras_distill.transfer_set.record import (
-            AUGMENTED,
-            ORIGINAL,
-            UNLABELED,
-        )
+        from keras_distill.transfer_set.plan import plan_run, remove_plan
 
-        data, augmented = self._path / "data", self._path / "augmented"
-        sources = [
-            (ORIGINAL, read_examples(data / "train.jsonl.gz")),
-            (AUGMENTED, read_augmented(augmented)),
-            (UNLABELED, read_examples(data / "unlabeled.jsonl.gz")),
-        ]
-        if (augmented / "unlabeled").is_dir():
-            sources.append((AUGMENTED, read_augmented(augmented / "unlabeled")))
-        plan_shards(
-            sources,
+        plan_run(
+            self._path,
             place,
             self._config.transfer_set.rows_per_shard,
-            total=None,
-            seed=self._config.seed,
-            fingerprint=self._fingerprint("label"),
+            self._config.seed,
         )
         run_child(
             "keras_distill.teacher",
@@ -152,6 +136,8 @@ class StageWork:
                 *("--output", str(place)),
             ],
         )
+        # From here on the records hold the texts.
+        remove_plan(place)
 
     def transfer_set_intact(self, folder: Path) -> bool:
         """Say whether every shard still has its checksum."""
@@ -171,18 +157,14 @@ class StageWork:
             save_vocabulary,
             select_words,
         )
-        from keras_distill.transfer_set.plan import load_plan, read_input
+        from keras_distill.transfer_set.manifest import Manifest
+        from keras_distill.transfer_set.record import read_texts
 
         settings = self._config.student
-
-        def texts() -> Iterator[str]:
-            for path in load_plan(self._path / "transfer_set"):
-                for _, example in read_input(path):
-                    yield example.text_a
-                    if example.text_b is not None:
-                        yield example.text_b
-
-        counts = count_words(texts(), self._lower_case)
+        folder = self._path / "transfer_set"
+        manifest = Manifest.load(folder)
+        texts = read_texts(manifest.files(folder, "train"), manifest.pair)
+        counts = count_words(texts, self._lower_case)
         words = select_words(
             counts,
             settings.vocabulary_size,

@@ -9,7 +9,6 @@ from typing import Any
 
 from keras_distill.cli import import_tensorflow
 from keras_distill.config import STAGES, Config, Task, get_task
-from keras_distill.data.examples import write_examples
 from keras_distill.data.splits import check_settings, corpus_files
 from keras_distill.errors import UserError
 from keras_distill.files import (
@@ -50,42 +49,9 @@ class StageWork:
 
     def data(self, place: Path) -> None:
         """Read, check and split the examples."""
-        from keras_distill.data.splits import load_splits
-        from keras_distill.data.tables import read_unlabeled
+        from keras_distill.data.splits import write_data
 
-        splits = load_splits(self._config)
-        named = {
-            "train": splits.train,
-            "select": splits.select,
-            "dev": None if splits.selected_on == "dev" else splits.dev,
-            "dev_mismatched": splits.dev_mismatched,
-            "test": splits.test,
-        }
-        rows = {
-            name: write_examples(place / f"{name}.jsonl.gz", examples)
-            for name, examples in named.items()
-            if examples is not None
-        }
-        settings = self._config.data
-        unlabeled = write_examples(
-            place / "unlabeled.jsonl.gz",
-            read_unlabeled(
-                splits.unlabeled,
-                splits.pair,
-                settings.text_column,
-                settings.text_pair_column,
-            ),
-        )
-        write_json(
-            place / "manifest.json",
-            {
-                "labels": splits.labels,
-                "pair": splits.pair,
-                "splits": rows,
-                "unlabeled": unlabeled,
-                "selected_on": splits.selected_on,
-            },
-        )
+        write_data(self._config, place)
 
     def teacher(self, place: Path) -> None:
         """Fine-tune the teacher, in a process of its own."""

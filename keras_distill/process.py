@@ -92,3 +92,10 @@ def exit_with_parent() -> bool:
 
     threading.Thread(target=wait, daemon=True).start()
     return True
+
+
+def available_cores() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

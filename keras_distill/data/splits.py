@@ -1,17 +1,16 @@
 """The splits of a task: what is learned from, chosen on, reported."""
 
-import dataclasses
 import hashlib
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from keras_distill.config import Config, DataConfig, Task, get_task
-from keras_distill.data.examples import Example
+from keras_distill.data.examples import Example, write_examples
 from keras_distill.data.glue import (
     download_glue,
     find_glue_files,
@@ -19,247 +18,69 @@ from keras_distill.data.glue import (
     label_column,
     read_glue,
 )
-from keras_distill.data.tables import read_table
+from keras_distill.data.tables import (
+    LABEL_COLUMN,
+    TEXT_COLUMN,
+    read_table,
+    read_unlabeled,
+)
 from keras_distill.errors import UserError
+from keras_distill.files import write_json
 
 logger = logging.getLogger(__name__)
 
-
-def check_settings(task: Task, settings: DataConfig) -> None:
-    """Look, before any file is, whether the settings are the task's.
-
-    Raises:
-        UserError: The task needs another setting, or does not read one.
-    """
-    glue = "--task sst2, qqp or mnli"
-    if task.name == "custom":
-        unfit = ["data_dir"]
-        if settings.train_file is None:
-            raise UserError(
-                "--task custom: data.train_file is missing, expected a "
-                "CSV, TSV or JSON-lines file (--train-file)"
-            )
-        hint = f"your files come by --train-file, GLUE's by {glue}"
-    else:
-        unfit = [
-            "train_file",
-            "dev_file",
-            "test_file",
-            "text_pair_column",
-            "label_column",
-        ]
-        hint = "GLUE's files come by --data-dir, yours by --task custom"
-        if task.name == "quick":
-            unfit.append("data_dir")
-            hint = f"your files come by --task custom, GLUE's by {glue}"
-    for name in unfit:
-        if getattr(settings, name) is not None:
-            raise UserError(
-                f"data.{name} is {getattr(settings, name)!r}, but --task "
-                f"{task.name} does not read it: {hint}"
-            )
-    if settings.labels is None:
-        return
-    if len(settings.labels) < 2:
-        raise UserError(
-            f"data.labels is {settings.labels}, expected at least two classes"
-        )
-    repeated = [n for n, k in Counter(settings.labels).items() if k > 1]
-    if repeated:
-        raise UserError(
-            f"data.labels names {repeated[0]!r} twice, expected "
-            "different class names"
-        )
-
-
-LABELS = ("negative", "positive")
-SPLITS = ("train", "dev", "test")
-
-
-def read_corpus(split: str) -> list[Example]:
-    """Read a split of the corpus that ships with the package.
-
-    Args:
-        split: `train`, `dev` or `test`.
-
-    Returns:
-        Labelled examples; label 0 is negative, 1 is positive.
-
-    Raises:
-        UserError: There is no such split, or the installation lacks it.
-    """
-    if split not in SPLITS:
-        raise UserError(
-            f"corpus split {split!r} does not exist, expected one of: "
-            + ", ".join(SPLITS)
-        )
-    with resources.as_file(_folder() / f"{split}.tsv") as path:
-        examples, _ = read_table(path, "text", None, "label", LABELS)
-    return examples
-
-
-def unlabeled_corpus() -> Path:
-    """Return the corpus' texts without labels, one a line."""
-    return Path(str(_folder())) / "unlabeled.txt"
-
-
-def corpus_files() -> list[Path]:
-    """Return all files of the corpus."""
-    folder = Path(str(_folder()))
-    return [*(folder / f"{split}.tsv" for split in SPLITS), unlabeled_corpus()]
-
-
-def _folder() -> Traversable:
-    return resources.files("keras_distill.data") / "corpus"
-
+# Of the corpus that ships with the package.
+_LABELS = ("negative", "positive")
+_SPLITS = ("train", "dev", "test")
 
 # With four words common phrases chain thousands of sentences together; with
 # five the largest group of SST-2 has 114 rows of 67,348.
-SHARED_WORDS = 5
+_SHARED_WORDS = 5
 
-
-def group_phrases(
-    examples: Sequence[Example], words: int = SHARED_WORDS
-) -> list[Example]:
-    """Give phrases of one sentence the same group.
-
-    Rows that share a run of `words` words are of one sentence, and so are
-    rows linked by others. A shorter row joins the only group that holds it;
-    where several do, it stands alone.
-
-    Args:
-        examples: Sentences and phrases; only `text_a` is looked at.
-        words: The length of the run.
-
-    Returns:
-        The examples in their order, each with the first text of its group
-        as `group`.
-    """
-    texts = [example.text_a.casefold().split() for example in examples]
-    parents = list(range(len(texts)))
-
-    def root(i: int) -> int:
-        while parents[i] != i:
-            parents[i] = parents[parents[i]]
-            i = parents[i]
-        return i
-
-    first: dict[tuple[str, ...], int] = {}
-    for i, text in enumerate(texts):
-        for run in _runs(text, words):
-            a, b = root(first.setdefault(run, i)), root(i)
-            parents[max(a, b)] = min(a, b)
-
-    homes: dict[tuple[str, ...], set[int]] = {
-        tuple(text): set() for text in texts if len(text) < words
-    }
-    for i, text in enumerate(texts):
-        if len(text) >= words:
-            for length in range(1, words):
-                for run in _runs(text, length):
-                    if run in homes:
-                        homes[run].add(root(i))
-    grouped = []
-    for i, example in enumerate(examples):
-        home = homes.get(tuple(texts[i]), ())
-        (place,) = home if len(home) == 1 else (root(i),)
-        grouped.append(
-            dataclasses.replace(example, group=examples[place].text_a)
-        )
-    return grouped
-
-
-def _runs(words: list[str], length: int) -> list[tuple[str, ...]]:
-    return [
-        tuple(words[i : i + length]) for i in range(len(words) - length + 1)
-    ]
-
-
-def hold_out(
-    examples: Sequence[Example], fraction: float, maximum: int, seed: int
-) -> tuple[list[Example], list[Example]]:
-    """Split examples into a rest and a held-out part.
-
-    Rows of one group (`Example.group`, or else an equal first text) go to
-    the same side. The held-out part has the class shares of the whole as
-    far as the groups allow, and takes no class away from the rest. Which
-    groups are chosen depends on the seed and their names alone.
-
-    Args:
-        examples: The examples; ids play no role.
-        fraction: The share to hold out, 0 to 1.
-        maximum: The most rows to hold out.
-        seed: Another seed gives another part.
-
-    Returns:
-        The rest and the held-out part, both in the order of `examples`.
-
-    Raises:
-        UserError: A part is asked for and no group can be spared.
-    """
-    wanted = min(maximum, round(fraction * len(examples)))
-    if fraction > 0 and maximum > 0:
-        wanted = max(wanted, 1)
-    if wanted == 0:
-        return list(examples), []
-    groups = defaultdict(list)
-    for i, example in enumerate(examples):
-        groups[(example.group or example.text_a).casefold()].append(i)
-    order = sorted(groups, key=lambda key: _draw(seed, key))
-    held: set[int] = set()
-    left = Counter(example.label for example in examples)
-    room = _quotas(left, wanted)
-    # First the groups that fit the class shares, then whatever fills up.
-    for stratified in (True, False):
-        for key in order:
-            rows = groups[key]
-            if rows[0] in held or len(held) + len(rows) > wanted:
-                continue
-            classes = Counter(examples[i].label for i in rows)
-            if any(left[name] <= n for name, n in classes.items()):
-                continue
-            if stratified and any(
-                room[name] < n for name, n in classes.items()
-            ):
-                continue
-            held.update(rows)
-            left.subtract(classes)
-            room.subtract(classes)
-    if not held:
-        raise UserError(
-            f"cannot hold out {wanted} of {len(examples)} training rows: "
-            f"they form {len(groups)} groups with equal texts and every "
-            "class needs rows on both sides; expected more varied rows"
-        )
-    return (
-        [e for i, e in enumerate(examples) if i not in held],
-        [e for i, e in enumerate(examples) if i in held],
-    )
-
-
-def _draw(seed: int, key: str) -> bytes:
-    # Not random.shuffle: a row more in the file must not reorder the rest.
-    text = f"{seed}\0{key}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(text, digest_size=16).digest()
-
-
-def _quotas(sizes: Counter, wanted: int) -> Counter:
-    """Share `wanted` rows among the classes, by largest remainders."""
-    total = sizes.total()
-    shares = {name: wanted * n / total for name, n in sizes.items()}
-    quotas = Counter({name: int(share) for name, share in shares.items()})
-    by_remainder = sorted(
-        shares, key=lambda name: (quotas[name] - shares[name], str(name))
-    )
-    for name in by_remainder[: wanted - quotas.total()]:
-        quotas[name] += 1
-    return quotas
-
-
-TEXT_COLUMN = "text"
-LABEL_COLUMN = "label"
 # Below this a choice between learning rates or epochs is mostly luck.
 _FEW_ROWS = 100
+
+
+def write_data(config: Config, folder: Path) -> None:
+    """Read, check and split a run's examples.
+
+    Args:
+        config: The run's configuration.
+        folder: Gets `train.jsonl.gz`, `select.jsonl.gz`, the other splits
+            there are, `unlabeled.jsonl.gz`, and last `manifest.json` with
+            labels, pair, splits (their rows), unlabeled (rows), selected_on.
+
+    Raises:
+        UserError: A file or setting does not fit, or the disk is full.
+    """
+    splits = load_splits(config)
+    named = {
+        "train": splits.train,
+        "select": splits.select,
+        "dev": None if splits.selected_on == "dev" else splits.dev,
+        "dev_mismatched": splits.dev_mismatched,
+        "test": splits.test,
+    }
+    rows = {
+        name: write_examples(folder / f"{name}.jsonl.gz", examples)
+        for name, examples in named.items()
+        if examples is not None
+    }
+    settings = config.data
+    unlabeled = read_unlabeled(
+        splits.unlabeled,
+        splits.pair,
+        settings.text_column,
+        settings.text_pair_column,
+    )
+    manifest = {
+        "labels": splits.labels,
+        "pair": splits.pair,
+        "splits": rows,
+        "unlabeled": write_examples(folder / "unlabeled.jsonl.gz", unlabeled),
+        "selected_on": splits.selected_on,
+    }
+    write_json(folder / "manifest.json", manifest)
 
 
 @dataclass(frozen=True)
@@ -309,15 +130,6 @@ def load_splits(config: Config) -> Splits:
     With dev alone, as GLUE has it: a part of train is held out for choosing
     and dev stays untouched. With test alone: the held-out part is dev. With
     neither: dev is held out too. `data.select_on` overrides the first two.
-
-    Args:
-        config: The run's configuration.
-
-    Returns:
-        The splits, equal for equal files, `config.data` and seed.
-
-    Raises:
-        UserError: A file or setting does not fit.
     """
     task = get_task(config.task)
     settings = config.data
@@ -368,6 +180,53 @@ def load_splits(config: Config) -> Splits:
     )
 
 
+def check_settings(task: Task, settings: DataConfig) -> None:
+    """Look, before any file is, whether the settings are the task's.
+
+    Raises:
+        UserError: The task needs another setting, or does not read one.
+    """
+    glue = "--task sst2, qqp or mnli"
+    if task.name == "custom":
+        unfit = ["data_dir"]
+        if settings.train_file is None:
+            raise UserError(
+                "--task custom: data.train_file is missing, expected a "
+                "CSV, TSV or JSON-lines file (--train-file)"
+            )
+        hint = f"your files come by --train-file, GLUE's by {glue}"
+    else:
+        unfit = [
+            "train_file",
+            "dev_file",
+            "test_file",
+            "text_pair_column",
+            "label_column",
+        ]
+        hint = "GLUE's files come by --data-dir, yours by --task custom"
+        if task.name == "quick":
+            unfit.append("data_dir")
+            hint = f"your files come by --task custom, GLUE's by {glue}"
+    for name in unfit:
+        if getattr(settings, name) is not None:
+            raise UserError(
+                f"data.{name} is {getattr(settings, name)!r}, but --task "
+                f"{task.name} does not read it: {hint}"
+            )
+    if settings.labels is None:
+        return
+    if len(settings.labels) < 2:
+        raise UserError(
+            f"data.labels is {settings.labels}, expected at least two classes"
+        )
+    repeated = [n for n, k in Counter(settings.labels).items() if k > 1]
+    if repeated:
+        raise UserError(
+            f"data.labels names {repeated[0]!r} twice, expected "
+            "different class names"
+        )
+
+
 def _read_custom(settings: DataConfig) -> _Parts:
     columns = (
         settings.text_column or TEXT_COLUMN,
@@ -391,7 +250,7 @@ def _read_quick(task: Task, settings: DataConfig) -> _Parts:
             f"data.labels is {settings.labels}, but --task quick has its "
             f"own, expected {list(task.labels)}"
         )
-    splits = {split: read_corpus(split) for split in ("train", "dev", "test")}
+    splits = {split: read_corpus(split) for split in _SPLITS}
     return _Parts(list(task.labels), task.pair, **splits)
 
 
@@ -505,3 +364,149 @@ def _sample(examples: list[Example], limit: int, seed: int) -> list[Example]:
 
     chosen = sorted(range(len(examples)), key=draw)[:limit]
     return [examples[place] for place in sorted(chosen)]
+
+
+def read_corpus(split: str) -> list[Example]:
+    """Read `train`, `dev` or `test` of the corpus; label 1 is positive."""
+    if split not in _SPLITS:
+        raise UserError(
+            f"corpus split {split!r} does not exist, expected one of: "
+            + ", ".join(_SPLITS)
+        )
+    with resources.as_file(_folder() / f"{split}.tsv") as path:
+        examples, _ = read_table(path, "text", None, "label", _LABELS)
+    return examples
+
+
+def unlabeled_corpus() -> Path:
+    """Return the corpus' texts without labels, one a line."""
+    return Path(str(_folder())) / "unlabeled.txt"
+
+
+def corpus_files() -> list[Path]:
+    """Return all files of the corpus."""
+    folder = Path(str(_folder()))
+    return [*(folder / f"{split}.tsv" for split in _SPLITS), unlabeled_corpus()]
+
+
+def _folder() -> Traversable:
+    return resources.files("keras_distill.data") / "corpus"
+
+
+def group_phrases(
+    examples: Sequence[Example], words: int = _SHARED_WORDS
+) -> list[Example]:
+    """Give phrases of one sentence the same group.
+
+    Rows that share a run of `words` words are of one sentence, and so are
+    rows linked by others. A shorter row joins the only group that holds it;
+    where several do, it stands alone. The first text of a group is its name.
+    """
+    texts = [example.text_a.casefold().split() for example in examples]
+    parents = list(range(len(texts)))
+
+    def root(i: int) -> int:
+        while parents[i] != i:
+            parents[i] = parents[parents[i]]
+            i = parents[i]
+        return i
+
+    first: dict[tuple[str, ...], int] = {}
+    for i, text in enumerate(texts):
+        for run in _runs(text, words):
+            a, b = root(first.setdefault(run, i)), root(i)
+            parents[max(a, b)] = min(a, b)
+
+    homes: dict[tuple[str, ...], set[int]] = {
+        tuple(text): set() for text in texts if len(text) < words
+    }
+    for i, text in enumerate(texts):
+        if len(text) >= words:
+            for length in range(1, words):
+                for run in _runs(text, length):
+                    if run in homes:
+                        homes[run].add(root(i))
+    grouped = []
+    for i, example in enumerate(examples):
+        home = homes.get(tuple(texts[i]), ())
+        (place,) = home if len(home) == 1 else (root(i),)
+        grouped.append(replace(example, group=examples[place].text_a))
+    return grouped
+
+
+def _runs(words: list[str], length: int) -> list[tuple[str, ...]]:
+    return [
+        tuple(words[i : i + length]) for i in range(len(words) - length + 1)
+    ]
+
+
+def hold_out(
+    examples: Sequence[Example], fraction: float, maximum: int, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """Split examples into a rest and a held-out part.
+
+    Rows of one group (`Example.group`, or else an equal first text) go to
+    the same side. The held-out part has the class shares of the whole as
+    far as the groups allow, and takes no class away from the rest. Which
+    groups are chosen depends on the seed and their names alone.
+
+    Returns:
+        The rest and the held-out part, both in the order of `examples`.
+    """
+    wanted = min(maximum, round(fraction * len(examples)))
+    if fraction > 0 and maximum > 0:
+        wanted = max(wanted, 1)
+    if wanted == 0:
+        return list(examples), []
+    groups = defaultdict(list)
+    for i, example in enumerate(examples):
+        groups[(example.group or example.text_a).casefold()].append(i)
+    order = sorted(groups, key=lambda key: _draw(seed, key))
+    held: set[int] = set()
+    left = Counter(example.label for example in examples)
+    room = _quotas(left, wanted)
+    # First the groups that fit the class shares, then whatever fills up.
+    for stratified in (True, False):
+        for key in order:
+            rows = groups[key]
+            if rows[0] in held or len(held) + len(rows) > wanted:
+                continue
+            classes = Counter(examples[i].label for i in rows)
+            if any(left[name] <= n for name, n in classes.items()):
+                continue
+            if stratified and any(
+                room[name] < n for name, n in classes.items()
+            ):
+                continue
+            held.update(rows)
+            left.subtract(classes)
+            room.subtract(classes)
+    if not held:
+        raise UserError(
+            f"cannot hold out {wanted} of {len(examples)} training rows: "
+            f"they form {len(groups)} groups with equal texts and every "
+            "class needs rows on both sides; expected more varied rows"
+        )
+    return (
+        [e for i, e in enumerate(examples) if i not in held],
+        [e for i, e in enumerate(examples) if i in held],
+    )
+
+
+def _draw(seed: int, key: str) -> bytes:
+    # Not random.shuffle: a row more in the file must not reorder the rest.
+    text = f"{seed}\0{key}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def _quotas(sizes: Counter, wanted: int) -> Counter:
+    """Share `wanted` rows among the classes, by largest remainders."""
+    total = sizes.total()
+    shares = {name: wanted * n / total for name, n in sizes.items()}
+    quotas = Counter({name: int(share) for name, share in shares.items()})
+    by_remainder = sorted(
+        shares, key=lambda name: (quotas[name] - shares[name], str(name))
+    )
+    for name in by_remainder[: wanted - quotas.total()]:
+        quotas[name] += 1
+    return quotas

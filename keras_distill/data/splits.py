@@ -91,29 +91,14 @@ class Splits:
         labels: Class names in logit order.
         pair: Whether examples have two texts.
         train: What teacher and students learn from.
-        select: What chooses learning rate, epoch and the like.
         dev: What is reported; `select` itself when `selected_on` is `dev`.
         dev_mismatched: MNLI's second dev set, reported too.
         test: A labelled test set, reported too.
-        unlabeled: Files of unlabelled text, not read yet.
+        select: What chooses learning rate, epoch and the like.
         selected_on: `heldout` when `select` is a part of train that was set
             aside, `dev` when it is dev.
+        unlabeled: Files of unlabelled text, not read yet.
     """
-
-    labels: list[str]
-    pair: bool
-    train: list[Example]
-    select: list[Example]
-    dev: list[Example]
-    dev_mismatched: list[Example] | None
-    test: list[Example] | None
-    unlabeled: list[Path]
-    selected_on: str
-
-
-@dataclass
-class _Parts:
-    """What the files hold, before it is decided what chooses."""
 
     labels: list[str]
     pair: bool
@@ -121,6 +106,10 @@ class _Parts:
     dev: list[Example] | None = None
     dev_mismatched: list[Example] | None = None
     test: list[Example] | None = None
+    # The files do not say these.
+    select: list[Example] | None = None
+    selected_on: str = ""
+    unlabeled: Sequence[Path] = ()
 
 
 def load_splits(config: Config) -> Splits:
@@ -141,14 +130,15 @@ def load_splits(config: Config) -> Splits:
         if not path.is_file():
             raise UserError(f"cannot read {path}: no such file")
     if task.name == "custom":
-        parts = _read_custom(settings)
+        read = _read_custom(settings)
     elif task.name == "quick":
-        parts = _read_quick(task, settings)
+        read = _read_quick(task, settings)
     else:
-        parts = _read_glue(task, settings)
-    _check_classes(parts)
-    _warn_of_overlap(parts)
-    train, select, dev, selected_on = _decide(parts, settings, config.seed)
+        read = _read_glue(task, settings)
+    _check_classes(read)
+    _warn_of_overlap(read)
+    splits = _decide(read, settings, config.seed)
+    train = splits.train
     if settings.train_limit is not None:
         every = {example.label for example in train}
         train = _sample(train, settings.train_limit, config.seed)
@@ -156,28 +146,18 @@ def load_splits(config: Config) -> Splits:
         if lost:
             raise UserError(
                 f"data.train_limit is {settings.train_limit}, which leaves no "
-                f"training row of the class {parts.labels[min(lost)]!r}; "
+                f"training row of the class {splits.labels[min(lost)]!r}; "
                 "expected more"
             )
     logger.info(
         "data: %d rows to train on, %d to choose on (%s), %d in dev%s",
         len(train),
-        len(select),
-        selected_on,
-        len(dev),
-        "" if parts.test is None else f", {len(parts.test)} in test",
+        len(splits.select),
+        splits.selected_on,
+        len(splits.dev),
+        "" if splits.test is None else f", {len(splits.test)} in test",
     )
-    return Splits(
-        labels=parts.labels,
-        pair=parts.pair,
-        train=train,
-        select=select,
-        dev=dev,
-        dev_mismatched=parts.dev_mismatched,
-        test=parts.test,
-        unlabeled=unlabeled,
-        selected_on=selected_on,
-    )
+    return replace(splits, train=train, unlabeled=unlabeled)
 
 
 def check_settings(task: Task, settings: DataConfig) -> None:
@@ -227,7 +207,7 @@ def check_settings(task: Task, settings: DataConfig) -> None:
         )
 
 
-def _read_custom(settings: DataConfig) -> _Parts:
+def _read_custom(settings: DataConfig) -> Splits:
     columns = (
         settings.text_column or TEXT_COLUMN,
         settings.text_pair_column,
@@ -236,25 +216,27 @@ def _read_custom(settings: DataConfig) -> _Parts:
     train, labels = read_table(
         Path(settings.train_file), *columns, settings.labels
     )
-    parts = _Parts(labels, settings.text_pair_column is not None, train)
-    if settings.dev_file is not None:
-        parts.dev, _ = read_table(Path(settings.dev_file), *columns, labels)
-    if settings.test_file is not None:
-        parts.test, _ = read_table(Path(settings.test_file), *columns, labels)
-    return parts
+    files = {"dev": settings.dev_file, "test": settings.test_file}
+    others = {
+        name: read_table(Path(file), *columns, labels)[0]
+        for name, file in files.items()
+        if file is not None
+    }
+    pair = settings.text_pair_column is not None
+    return Splits(labels, pair, train, **others)
 
 
-def _read_quick(task: Task, settings: DataConfig) -> _Parts:
+def _read_quick(task: Task, settings: DataConfig) -> Splits:
     if settings.labels not in (None, list(task.labels)):
         raise UserError(
             f"data.labels is {settings.labels}, but --task quick has its "
             f"own, expected {list(task.labels)}"
         )
     splits = {split: read_corpus(split) for split in _SPLITS}
-    return _Parts(list(task.labels), task.pair, **splits)
+    return Splits(list(task.labels), task.pair, **splits)
 
 
-def _read_glue(task: Task, settings: DataConfig) -> _Parts:
+def _read_glue(task: Task, settings: DataConfig) -> Splits:
     if settings.data_dir is not None:
         folder = Path(settings.data_dir)
     else:
@@ -279,25 +261,25 @@ def _read_glue(task: Task, settings: DataConfig) -> _Parts:
     # Most rows are phrases of a few thousand sentences: keep them together.
     if task.name == "sst2":
         splits["train"] = group_phrases(splits["train"])
-    return _Parts(labels, task.pair, **splits)
+    return Splits(labels, task.pair, **splits)
 
 
-def _check_classes(parts: _Parts) -> None:
-    if len(parts.labels) < 2:
+def _check_classes(read: Splits) -> None:
+    if len(read.labels) < 2:
         raise UserError(
-            f"the training data has the classes {parts.labels}, expected "
+            f"the training data has the classes {read.labels}, expected "
             "at least two"
         )
-    seen = {example.label for example in parts.train}
-    for i, name in enumerate(parts.labels):
+    seen = {example.label for example in read.train}
+    for i, name in enumerate(read.labels):
         if i not in seen:
             logger.warning("no training row has the label %r", name)
 
 
-def _warn_of_overlap(parts: _Parts) -> None:
-    known = {(e.text_a, e.text_b) for e in parts.train}
+def _warn_of_overlap(read: Splits) -> None:
+    known = {(e.text_a, e.text_b) for e in read.train}
     for name in ("dev", "dev_mismatched", "test"):
-        examples = getattr(parts, name)
+        examples = getattr(read, name)
         shared = sum((e.text_a, e.text_b) in known for e in examples or ())
         if shared:
             logger.warning(
@@ -308,28 +290,30 @@ def _warn_of_overlap(parts: _Parts) -> None:
             )
 
 
-def _decide(
-    parts: _Parts, settings: DataConfig, seed: int
-) -> tuple[list[Example], list[Example], list[Example], str]:
-    """Return train, select, dev and what select is."""
+def _decide(read: Splits, settings: DataConfig, seed: int) -> Splits:
+    """Say what chooses, held out where it must be, and what is reported."""
     choice = settings.select_on
-    if choice == "dev" and parts.dev is None:
+    if choice == "dev" and read.dev is None:
         raise UserError(
             "data.select_on is dev, but there is no dev file; expected one "
             "(--dev-file), or heldout"
         )
     if choice == "auto":
-        both = parts.dev is not None and parts.test is not None
+        both = read.dev is not None and read.test is not None
         choice = "dev" if both else "heldout"
     if choice == "dev":
-        return parts.train, parts.dev, parts.dev, "dev"
-    train, dev = parts.train, parts.dev
-    if dev is None and parts.test is None:
+        return replace(read, select=read.dev, selected_on="dev")
+    train, dev = read.train, read.dev
+    if dev is None and read.test is None:
         train, dev = _hold_out(train, settings, seed, "reporting")
     train, select = _hold_out(train, settings, seed, "choosing")
-    if dev is None:
-        return train, select, select, "dev"
-    return train, select, dev, "heldout"
+    return replace(
+        read,
+        train=train,
+        dev=select if dev is None else dev,
+        select=select,
+        selected_on="dev" if dev is None else "heldout",
+    )
 
 
 def _hold_out(

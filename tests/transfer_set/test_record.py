@@ -110,6 +110,7 @@ def test_parsing_a_sentence_record_as_a_pair_is_an_error():
         parse_one(record, pair=True)
 
 
+@pytest.mark.whole
 def test_the_room_brings_in_neither_world_of_keras():
     code = (
         "import sys, keras_distill.transfer_set.record, "

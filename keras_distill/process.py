@@ -15,6 +15,13 @@ from keras_distill.errors import ReportedError, UserError
 _GUARD = "KERAS_DISTILL_EXIT_WITH_PARENT"
 
 
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def run_child(
     module: str,
     arguments: Sequence[str],
@@ -92,10 +99,3 @@ def exit_with_parent() -> bool:
 
     threading.Thread(target=wait, daemon=True).start()
     return True
-
-
-def available_cores() -> int:
-    """Return the number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

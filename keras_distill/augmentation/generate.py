@@ -40,7 +40,7 @@ from keras_distill.data.examples import (
 )
 from keras_distill.errors import UserError
 from keras_distill.files import ShardInfo, read_json, sha256_file, write_json
-from keras_distill.process import available_cores
+from keras_distill.process import cores
 from keras_distill.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -318,7 +318,7 @@ def map_ordered(
     single task, or a single worker, runs in this process. None as `workers`
     is one per core.
     """
-    workers = workers or available_cores()
+    workers = workers or cores()
     tasks = iter(tasks)
     ahead = list(itertools.islice(tasks, 2))
     tasks = itertools.chain(ahead, tasks)

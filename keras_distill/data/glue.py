@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from keras_distill import __version__
-from keras_distill.config import get_task
 from keras_distill.data.examples import Example, read_lines
 from keras_distill.data.tables import examples_of, rows_of, tsv_records
 from keras_distill.errors import UserError
 from keras_distill.files import atomic_path, write_text
 from keras_distill.progress import progress
+from keras_distill.tasks import get_task
 
 logger = logging.getLogger(__name__)
 

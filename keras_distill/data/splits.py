@@ -9,7 +9,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from keras_distill.config import Config, DataConfig, Task, get_task
+from keras_distill.config import Config, DataConfig
 from keras_distill.data.examples import Example, write_examples
 from keras_distill.data.glue import (
     download_glue,
@@ -26,6 +26,7 @@ from keras_distill.data.tables import (
 )
 from keras_distill.errors import UserError
 from keras_distill.files import write_json
+from keras_distill.tasks import Task, get_task
 
 logger = logging.getLogger(__name__)
 

@@ -10,18 +10,14 @@ from pathlib import Path
 from keras_distill.config import Config
 from keras_distill.data.examples import Example, read_examples
 from keras_distill.errors import UserError
-from keras_distill.files import read_json, sha256_file, write_json
+from keras_distill.files import ShardInfo, read_json, sha256_file, write_json
 from keras_distill.progress import Bar, progress
 from keras_distill.teacher.checkpoint import (
     checkpoint_fingerprint,
     load_fine_tuned,
 )
 from keras_distill.teacher.predict import Predictor
-from keras_distill.transfer_set.manifest import (
-    Manifest,
-    ShardInfo,
-    check_shard,
-)
+from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.plan import load_plan, read_input
 from keras_distill.transfer_set.record import (
     ORIGINAL,
@@ -135,7 +131,8 @@ def label_shards(
     missing, damaged, of another teacher or of another plan is made anew.
     Memory holds one shard.
     """
-    inputs = load_plan(folder)
+    plan = load_plan(folder)
+    inputs, shards = list(plan), list(plan.values())
     indices = range(len(inputs)) if wanted is None else sorted(set(wanted))
     for index in indices:
         if not 0 <= index < len(inputs):
@@ -143,21 +140,20 @@ def label_shards(
                 f"--shards: there is no shard {index}, expected numbers from "
                 f"0 to {len(inputs) - 1}"
             )
-    shards = read_json(folder / "inputs" / "manifest.json")["shards"]
-    rows_of = [shard["rows"] for shard in shards]
-    hash_of = [shard["sha256"] for shard in shards]
     notes: dict[int, Labelled] = {}
     for index in indices:
         name = shard_name(index, len(inputs))
-        note = finished_shard(folder, name, teacher_fingerprint, hash_of[index])
+        note = finished_shard(
+            folder, name, teacher_fingerprint, shards[index].sha256
+        )
         if note is not None:
             notes[index] = note
-    done = sum(rows_of[i] for i in notes)
+    done = sum(shards[i].rows for i in notes)
     if notes:
         logger.info(
             "%d of %d shards are there already", len(notes), len(indices)
         )
-    total = sum(rows_of[i] for i in indices)
+    total = sum(shards[i].rows for i in indices)
     with progress(total, "labelling", "rows", done) as bar:
         for index in indices:
             if index in notes:
@@ -169,7 +165,7 @@ def label_shards(
                 [source for source, _ in rows],
                 folder / shard_name(index, len(inputs)),
                 teacher_fingerprint,
-                hash_of[index],
+                shards[index].sha256,
                 bar,
             )
     return [notes[i] for i in indices]
@@ -220,7 +216,7 @@ def finished_shard(
     if note.input_sha256 != input_sha256:
         logger.info("%s is of other texts: labelled again", name)
         return None
-    if not check_shard(folder / name, note.shard):
+    if note.shard.name != name or not note.shard.is_whole(folder):
         logger.warning("%s is missing or damaged: labelled again", name)
         return None
     return note

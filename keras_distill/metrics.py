@@ -192,6 +192,13 @@ def _confusion(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return counts.reshape(classes, classes)
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities, float64, the shape of the logits."""
+    shifted = np.asarray(logits, np.float64)
+    powers = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
     shifted = np.asarray(logits, np.float64)
     shifted = shifted - shifted.max(axis=-1, keepdims=True)
@@ -240,7 +247,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         middle = (low + high) / 2
         # The loss falls towards colder ones while the expected logit lies
         # below the labels'.
-        if np.sum(_softmax(logits / np.exp(middle)) * logits) < target:
+        if np.sum(softmax(logits / np.exp(middle)) * logits) < target:
             high = middle
         else:
             low = middle
@@ -291,11 +298,6 @@ def _checked(
     if not np.isfinite(values).all():
         raise ValueError("expected numbers. Received: inf or nan")
     return values, labels
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 _RESAMPLES = 10_000

@@ -212,38 +212,22 @@ class StageWork:
 
     def student(self, place: Path) -> None:
         """Train the distilled student, once for each seed."""
-        self._train(place, labelled_only=False, budget={})
+        from keras_distill.student.training import train_students
+
+        train_students(
+            self._config, self._path, place, lower_case=self._lower_case
+        )
 
     def baseline(self, place: Path) -> None:
         """Train the undistilled student, once for each seed."""
-        # As many updates and looks at the selection split as the distilled
-        # student may have: a weak baseline proves nothing.
-        training = read_json(self._path / "student" / "training.json")
-        settings = self._config.student
-        per_epoch = training["updates_per_epoch"]
-        budget = {
-            "max_updates": settings.epochs * per_epoch,
-            "updates_per_evaluation": -(
-                -per_epoch // settings.evaluations_per_epoch
-            ),
-        }
-        self._train(place, labelled_only=True, budget=budget)
+        from keras_distill.student.training import train_baselines
 
-    def _train(
-        self, place: Path, labelled_only: bool, budget: dict[str, int]
-    ) -> None:
-        from keras_distill.student.seeds import train_seeds
-
-        train_seeds(
+        train_baselines(
             self._config,
             self._path,
             place,
-            labelled_only=labelled_only,
             lower_case=self._lower_case,
-            fingerprint=self._fingerprint(
-                "baseline" if labelled_only else "student"
-            ),
-            **budget,
+            patience=getattr(self._config.baseline, "patience", None),
         )
 
     def seeds_complete(self, folder: Path) -> bool:

@@ -141,7 +141,7 @@ class TestWhatASearchLeaves:
     ):
         run, _ = found
         before = (run / "tuning" / "trials.json").read_bytes()
-        monkeypatch.setattr(trial, "train_seeds", None)
+        monkeypatch.setattr(trial, "train_students", None)
         made = [
             run / "tuning" / name
             for name in ("README.md", "results.csv", "pareto.png")

@@ -161,7 +161,7 @@ def test_the_same_search_again_changes_nothing(adopted):
     before = (run / "student" / "model.keras").read_bytes()
     with pytest.MonkeyPatch.context() as patch:
         search_runs.no_parallel_search(patch)
-        patch.setattr(trial, "train_seeds", None)
+        patch.setattr(trial, "train_students", None)
         result = tune_here(
             *("--run", run, "--space", run.parent / "space.yaml"),
             *("--workers", "1", "--objective", "pareto", "--within", "100"),

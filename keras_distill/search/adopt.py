@@ -15,8 +15,7 @@ from keras_distill.run import seed_folders
 from keras_distill.search.records import Record, Records, tuning_facts
 from keras_distill.search.settings import Settings, check_run
 from keras_distill.search.space import with_values
-from keras_distill.student.scalars import RUNS
-from keras_distill.student.seeds import write_curves
+from keras_distill.student.training import RUNS, write_curves
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import logging
-import os
 import shutil
 import statistics
 from collections.abc import Mapping
@@ -19,8 +18,8 @@ from keras_distill.run import Stopwatch, seed_folders
 from keras_distill.search.cost import measure_cost
 from keras_distill.search.records import COMPLETED, Record
 from keras_distill.search.space import with_values
-from keras_distill.student.seeds import train_seeds, write_curves
 from keras_distill.student.text import load_vocabulary, save_vocabulary
+from keras_distill.student.training import train_students, write_curves
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import read_rows
 
@@ -82,28 +81,28 @@ class TrialWork:
             The record, and the folder of the students.
 
         Raises:
-            UserError: See `student.training.train_student`.
+            UserError: See `student.training.train_students`.
         """
         config = self.configure(values)
         work = self.folder / "work" / trial
-        place = work / "student"
+        # Of a part that was trained with other settings nothing is used.
+        mark = fingerprint(
+            {
+                "student": dataclasses.asdict(config.student),
+                "updates": self.max_updates,
+            }
+        )
+        place = work / f"student-{mark}"
         with Stopwatch(work / "seconds") as watch:
             reused = self._reuse(config, trial, place)
-            train_seeds(
+            train_students(
                 config,
-                self._view(config, trial),
+                self.run_dir,
                 place,
-                labelled_only=False,
                 lower_case=self.lower_case,
-                # Of a part that was trained with other settings nothing is
-                # to be used.
-                fingerprint=fingerprint(
-                    {
-                        "student": dataclasses.asdict(config.student),
-                        "updates": self.max_updates,
-                    }
-                ),
                 max_updates=self.max_updates,
+                vocabulary=self._words(config, trial),
+                logs=self._logs(trial),
             )
             metrics, by_seed = self._metrics(config, place)
             metrics |= self._cost(place)
@@ -153,29 +152,21 @@ class TrialWork:
             logger.info("the run's student of seed %d is this trial's", seed)
         return place.exists()
 
-    def _view(self, config: Config, trial: str) -> Path:
-        """Return a folder that looks like a run with this trial's words."""
-        view = self.folder / "work" / trial / "run"
-        shutil.rmtree(view, ignore_errors=True)
-        view.mkdir(parents=True)
-        run = self.run_dir.resolve()
-        logs = self._logs(trial).resolve()
-        logs.mkdir(parents=True, exist_ok=True)
-        os.symlink(logs, view / "logs")
-        os.symlink(run / "transfer_set", view / "transfer_set")
-        source = self.words_folder.resolve()
+    def _words(self, config: Config, trial: str) -> Path:
+        """Return the folder with this trial's words and their vectors."""
+        source = self.words_folder
         words = load_vocabulary(source / "vocab.txt")
         size = config.student.vocabulary_size
         if config.student.word_pieces or size >= len(words):
-            os.symlink(source, view / "vocabulary")
-            return view
+            return source
         # The words stand by frequency: a smaller vocabulary is a prefix.
-        save_vocabulary(view / "vocabulary" / "vocab.txt", words[:size])
+        place = self.folder / "work" / trial / "vocabulary"
+        save_vocabulary(place / "vocab.txt", words[:size])
         vectors = source / "vectors.npy"
         if vectors.is_file():
             cut = np.ascontiguousarray(np.load(vectors, mmap_mode="r")[:size])
-            write_array(view / "vocabulary" / "vectors.npy", cut)
-        return view
+            write_array(place / "vectors.npy", cut)
+        return place
 
     def _logs(self, trial: str) -> Path:
         return self.run_dir / "logs" / "tuning" / trial

@@ -20,7 +20,7 @@ from keras_distill.files import (
     write_json,
 )
 from keras_distill.process import run_child
-from keras_distill.run import RunFolder, Stage, seed_folders
+from keras_distill.run import RunFolder, Stage, lower_case, seed_folders
 from keras_distill.student.vectors import check_ends
 from keras_distill.teacher.source import check_path
 
@@ -232,12 +232,16 @@ class StageWork:
     def _train(
         self, place: Path, labelled_only: bool, budget: dict[str, int]
     ) -> None:
-        from keras_distill.student.seeds import train_seeds
+        from keras_distill.student.seeds import read_vocabulary, train_seeds
 
+        words, vectors = read_vocabulary(self._path / "vocabulary")
         train_seeds(
             self._config,
-            self._path,
+            self._path / "transfer_set",
             place,
+            words=words,
+            vectors=vectors,
+            logs=self._path / "logs",
             labelled_only=labelled_only,
             lower_case=self._lower_case,
             fingerprint=self._fingerprint(
@@ -289,10 +293,7 @@ class StageWork:
 
     @property
     def _lower_case(self) -> bool:
-        if self._config.teacher.cased is not None:
-            return not self._config.teacher.cased
-        facts = read_json(self._path / "teacher" / "teacher.json")
-        return facts["lower_case"]
+        return lower_case(self._path, self._config)
 
     def _word_pieces(self) -> list[str]:
         path = self._path / "teacher" / "tokenizer.json"

@@ -1,4 +1,4 @@
-"""A process of its own for a stage, which ends with its parent."""
+"""A process of its own for a stage, which ends with its parent; cores."""
 
 import os
 import subprocess
@@ -13,6 +13,14 @@ from keras_distill.errors import ReportedError, UserError
 
 # Set for children that must not outlive their parent.
 _GUARD = "KERAS_DISTILL_EXIT_WITH_PARENT"
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    # macOS has no such function.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def run_child(

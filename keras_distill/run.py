@@ -333,6 +333,13 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def lower_case(run_dir: Path, config: Config) -> bool:
+    """Say whether students read lower-cased text, as the teacher does."""
+    if config.teacher.cased is not None:
+        return not config.teacher.cased
+    return read_json(run_dir / "teacher" / "teacher.json")["lower_case"]
+
+
 def find_student(run_dir: Path | str) -> Path:
     """Return a run's student folder.
 

@@ -36,6 +36,7 @@ from keras_distill.config import AugmentationConfig
 from keras_distill.data.examples import Example, read_examples
 from keras_distill.errors import UserError
 from keras_distill.files import atomic_path, read_json, sha256_file, write_json
+from keras_distill.process import cores
 from keras_distill.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def map_ordered(
     Raises:
         UserError: A worker was killed.
     """
-    workers = workers or available_cores()
+    workers = workers or cores()
     tasks = iter(tasks)
     ahead = list(itertools.islice(tasks, 2))
     tasks = itertools.chain(ahead, tasks)
@@ -93,13 +94,6 @@ def map_ordered(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def available_cores() -> int:
-    """Return the number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _start_worker() -> None:

@@ -1,6 +1,6 @@
 import tiny_students
 
-from keras_distill.search.cost import measure_cost
+from keras_distill.search.trial import measure_cost
 from keras_distill.transfer_set.record import Rows
 
 

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from keras_distill.errors import ReportedError, UserError
 
@@ -74,12 +74,16 @@ def import_tensorflow() -> None:
 
 
 def exit_code(
-    work: Callable[[], object], child: bool = False, resumes: bool = True
+    work: Callable[..., object],
+    *arguments: Any,
+    child: bool = False,
+    resumes: bool = True,
 ) -> int:
     """Do the work and turn what went wrong into an exit code.
 
     Args:
-        work: Called without arguments.
+        work: Called with the arguments.
+        arguments: What it is called with.
         child: Whether a parent was interrupted too and says so itself.
         resumes: Whether the same command goes on where it was stopped.
 
@@ -87,7 +91,7 @@ def exit_code(
         0 when done; 2 after one line about bad input; 130 after Ctrl-C.
     """
     try:
-        work()
+        work(*arguments)
     except UserError as error:
         return _bad_input(str(error))
     except ReportedError:

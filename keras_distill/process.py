@@ -1,4 +1,4 @@
-"""A process of its own for a stage, which ends with its parent; cores."""
+"""A process of its own for a stage, which ends with its parent."""
 
 import os
 import subprocess
@@ -16,8 +16,7 @@ _GUARD = "KERAS_DISTILL_EXIT_WITH_PARENT"
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
-    # macOS has no such function.
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

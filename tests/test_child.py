@@ -87,7 +87,7 @@ def test_a_child_that_was_interrupted_interrupts_its_parent(module, code):
 
 WAITING = """
 import os, sys, time
-from keras_distill.child import exit_with_parent
+from keras_distill.process import exit_with_parent
 assert exit_with_parent()
 with open(sys.argv[1], "w") as stream:
     stream.write(str(os.getpid()))
@@ -96,7 +96,7 @@ time.sleep(120)
 """
 PARENT = """
 import sys
-from keras_distill.child import run_child
+from keras_distill.process import run_child
 run_child("some_child", sys.argv[1:])
 """
 

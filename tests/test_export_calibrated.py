@@ -18,8 +18,8 @@ from keras_distill.export.selection import (
     word_counts,
 )
 from keras_distill.files import read_json, write_json
-from keras_distill.metrics import fit_temperature
-from keras_distill.student.predictor import StudentPredictor, softmax
+from keras_distill.metrics import fit_temperature, softmax
+from keras_distill.student.predictor import StudentPredictor
 
 TEXTS = random_texts(60)
 LABELS = [i % 3 % 2 for i in range(60)]

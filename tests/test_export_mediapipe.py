@@ -28,7 +28,8 @@ from keras_distill.export.metadata import (
 from keras_distill.export.opened import MediaPipeStudent, centred, prove_bundle
 from keras_distill.export.student import Exported, StudentWeights, exported_from
 from keras_distill.export.verify import Proof, make_proof
-from keras_distill.student.predictor import StudentPredictor, softmax
+from keras_distill.metrics import softmax
+from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import SPECIALS
 
 TEMPERATURE = 1.5

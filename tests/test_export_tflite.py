@@ -31,7 +31,8 @@ from keras_distill.export.student import (
 )
 from keras_distill.export.tflite import quantized_rows
 from keras_distill.export.verify import FLOAT16, FLOAT32, INT8, make_proof
-from keras_distill.student.predictor import StudentPredictor, softmax
+from keras_distill.metrics import softmax
+from keras_distill.student.predictor import StudentPredictor
 
 FORMS = ("student", "student_fp16", "student_int8", "student_text")
 TOLERANCE = dict(zip(FORMS, (FLOAT32, FLOAT16, INT8, FLOAT32), strict=True))

@@ -456,6 +456,8 @@ def test_redo_replaces_the_old_result(redone, sst2_run):
 
 AFTER_LABEL = ["label", "vocabulary", "student", "baseline", "export", "report"]
 
+WITHOUT_BASELINE = ["student", "export", "report"]
+
 
 @pytest.mark.parametrize(
     "section, key, value, made_anew",
@@ -470,9 +472,15 @@ AFTER_LABEL = ["label", "vocabulary", "student", "baseline", "export", "report"]
         ("teacher", "cased", True, AFTER_LABEL[1:]),
         ("student", "vocabulary_size", 100, AFTER_LABEL[1:]),
         ("student", "embedding_mode", "random", AFTER_LABEL[1:]),
-        ("student", "alpha", 0.5, AFTER_LABEL[2:]),
+        ("student", "lstm_units", 7, AFTER_LABEL[2:]),
+        ("student", "epochs", 2, AFTER_LABEL[2:]),
+        ("student", "alpha", 0.5, WITHOUT_BASELINE),
+        ("student", "loss", "kl", WITHOUT_BASELINE),
+        ("student", "temperature", 2.0, WITHOUT_BASELINE),
+        ("student", "patience", 9, WITHOUT_BASELINE),
+        ("baseline", "patience", None, ["baseline", "report"]),
         ("student", "extra_seeds", 1, []),
-        (None, "baseline", False, ["report"]),
+        ("baseline", "enabled", False, ["report"]),
     ],
 )
 def test_a_setting_touches_the_stages_that_depend_on_it(
@@ -480,7 +488,7 @@ def test_a_setting_touches_the_stages_that_depend_on_it(
 ):
     change = {key: value} if section is None else {section: {key: value}}
     first, second = (
-        Pipeline(config_from_dict(values), tmp_path / "run").folder
+        Pipeline(config_from_dict(values), tmp_path / "run")
         for values in ({}, change)
     )
     differ = [
@@ -494,7 +502,7 @@ def test_a_setting_touches_the_stages_that_depend_on_it(
 def test_a_teacher_folder_is_told_by_its_content_not_its_place(tmp_path):
     def fingerprint(folder):
         config = config_from_dict({"teacher": {"checkpoint": str(folder)}})
-        return Pipeline(config, tmp_path / "run").folder.fingerprint("teacher")
+        return Pipeline(config, tmp_path / "run").fingerprint("teacher")
 
     folder = tmp_path / "here" / "bert"
     folder.mkdir(parents=True)

@@ -94,7 +94,7 @@ def test_misfitting_teacher_logits_are_refused():
 def test_bootstrap_reports_the_difference_in_points():
     a = np.repeat([True, True, False, False], [60, 20, 10, 10])
     b = np.repeat([True, False, True, False], [60, 20, 10, 10])
-    result = metrics.paired_bootstrap(a, b, seed=0)
+    result = metrics.paired_gain(a[None], b[None], seed=0)
     assert result["points"] == pytest.approx(10)
     # Standard error sqrt(0.3 - 0.01) / 10, times 1.96, in points.
     assert result["ci_low"] == pytest.approx(10 - 10.55, abs=1.2)
@@ -107,7 +107,7 @@ def test_bootstrap_agrees_with_drawing_rows():
     rows = rng.integers(0, 200, (4000, 200))
     drawn = 100 * (a[rows].mean(axis=1) - b[rows].mean(axis=1))
     low, high = np.percentile(drawn, [2.5, 97.5])
-    result = metrics.paired_bootstrap(a, b, seed=2)
+    result = metrics.paired_gain(a[None], b[None], seed=2)
     assert result["ci_low"] == pytest.approx(low, abs=0.7)
     assert result["ci_high"] == pytest.approx(high, abs=0.7)
 
@@ -117,8 +117,8 @@ def test_bootstrap_agrees_with_drawing_rows():
 )
 def test_bootstrap_is_antisymmetric_and_holds_its_estimate(pairs):
     a, b = np.array(pairs).T
-    forth = metrics.paired_bootstrap(a, b, seed=3, resamples=500)
-    back = metrics.paired_bootstrap(b, a, seed=3, resamples=500)
+    forth = metrics.paired_gain(a[None], b[None], seed=3, resamples=500)
+    back = metrics.paired_gain(b[None], a[None], seed=3, resamples=500)
     assert forth["points"] == -back["points"]
     assert forth["ci_low"] <= forth["points"] + 1e-9
     assert forth["points"] <= forth["ci_high"] + 1e-9

@@ -10,7 +10,8 @@ import pytest
 from tiny_students import make_run, random_texts
 
 from keras_distill import predict
-from keras_distill.student.predictor import StudentPredictor, softmax
+from keras_distill.metrics import softmax
+from keras_distill.student.predictor import StudentPredictor
 
 ROOT = Path(__file__).parent.parent
 

@@ -1,6 +1,7 @@
 import logging
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from report_runs import WORDS, write_run
@@ -14,7 +15,7 @@ from keras_distill.export import convert, exporter
 from keras_distill.export.opened import LiteStudent
 from keras_distill.files import read_json, write_json, write_text
 from keras_distill.metrics import accuracy
-from keras_distill.pipeline import StageWork
+from keras_distill.pipeline import _report_fits
 from keras_distill.report import results as students
 from keras_distill.report.results import refresh_exports, write_report
 from keras_distill.transfer_set.record import read_rows
@@ -159,10 +160,10 @@ def test_damaged_results_are_named(run):
 
 
 def test_train_py_makes_a_report_of_other_files_anew(reported, run):
-    work = StageWork(reported[1], run, str)
-    assert work.report_fits(run / "report")
+    pipeline = SimpleNamespace(config=reported[1], path=run)
+    assert _report_fits(pipeline, run / "report")
     write_text(run / "export" / INT8, "another file")
-    assert not work.report_fits(run / "report")
+    assert not _report_fits(pipeline, run / "report")
 
 
 def test_the_other_events_of_a_folder_stay(run, tmp_path):

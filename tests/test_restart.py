@@ -15,14 +15,14 @@ from keras_distill.transfer_set.manifest import Manifest
 
 place = Path(sys.argv[1])
 pipeline = Pipeline(Config(), place)
-for stage in pipeline.folder._stages:
+for stage in pipeline.stages.values():
     (place / stage.folder).mkdir(parents=True)
     write_json(
         place / stage.folder / "stage.json",
         {
             "stage": stage.name,
-            "fingerprint": pipeline.folder.fingerprint(stage.name),
-            "settings": stage.settings,
+            "fingerprint": pipeline.fingerprint(stage.name),
+            "settings": pipeline.settings[stage.name],
             "seconds": 1.0,
         },
     )

@@ -64,9 +64,9 @@ def test_nothing_is_written_after_the_end(tmp_path, monkeypatch):
 KILLED = """
 import sys, time
 from pathlib import Path
-from keras_distill import stopwatch
-stopwatch.SECONDS_BETWEEN_NOTES = 0.1
-with stopwatch.Stopwatch(Path(sys.argv[1])) as watch:
+from keras_distill import run
+run.SECONDS_BETWEEN_NOTES = 0.1
+with run.Stopwatch(Path(sys.argv[1])) as watch:
     time.sleep(1)
     print(watch.seconds, flush=True)
     time.sleep(60)

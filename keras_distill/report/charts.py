@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_distill.metrics import expected_calibration_error
-from keras_distill.student.predictor import softmax
+from keras_distill.metrics import expected_calibration_error, softmax
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

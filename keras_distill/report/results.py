@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_distill
-from keras_distill.config import STAGES, Config, get_task
+from keras_distill.config import STAGES, Config
 from keras_distill.errors import UserError
 from keras_distill.events import replace_text
 from keras_distill.export.exporter import NOTES
@@ -28,6 +28,7 @@ from keras_distill.metrics import (
     classification_metrics,
     expected_calibration_error,
     paired_gain,
+    softmax,
 )
 from keras_distill.progress import progress
 from keras_distill.report.card import model_card
@@ -36,7 +37,8 @@ from keras_distill.report.tensorboard import CARD_TAG, RUN, write_extras
 from keras_distill.run import find_config, stage_seconds
 from keras_distill.search.records import tuning_facts
 from keras_distill.student.models import parameters_without_embeddings
-from keras_distill.student.predictor import StudentPredictor, softmax
+from keras_distill.student.predictor import StudentPredictor
+from keras_distill.tasks import get_task
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import Rows, read_rows
 
@@ -371,7 +373,7 @@ def collect_results(run_dir: Path, config: Config) -> dict[str, Any]:
         run_dir / "student", seeds, splits, timed, manifest
     )
     baseline = None
-    if config.baseline:
+    if config.baseline.enabled:
         folder = run_dir / "baseline"
         baseline = MeasuredStudent(folder, seeds, splits, timed, manifest)
     first = next(iter(splits))

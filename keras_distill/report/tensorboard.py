@@ -15,6 +15,7 @@ from keras_distill.config import Config
 from keras_distill.events import rewritten
 from keras_distill.export.selection import stored_temperature
 from keras_distill.files import read_json, write_bytes, write_text
+from keras_distill.metrics import softmax
 from keras_distill.report.card import markdown_table
 from keras_distill.report.charts import (
     augmentation_examples,
@@ -30,7 +31,6 @@ from keras_distill.student.layers import WordVectors
 from keras_distill.student.predictor import (
     StudentPredictor,
     forward_function,
-    softmax,
 )
 from keras_distill.student.text import MASK, SPECIALS, StudentTokenizer
 from keras_distill.transfer_set.manifest import Manifest

@@ -1,30 +1,27 @@
 """Trains the students of a run: one for each seed."""
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_distill.config import Config, get_task
+from keras_distill.config import Config
 from keras_distill.files import read_json, write_json, write_text
 from keras_distill.run import seed_folders
 from keras_distill.student.optimizers import build_optimizer
 from keras_distill.student.scalars import RUNS, ScalarLog
 from keras_distill.student.text import load_vocabulary, save_vocabulary
 from keras_distill.student.training import train_student
+from keras_distill.tasks import get_task
 from keras_distill.transfer_set.manifest import Manifest
 
 
 def train_seeds(
     config: Config,
-    transfer_set: Path,
+    run_dir: Path,
     place: Path,
     *,
-    words: Sequence[str],
-    vectors: np.ndarray | None,
-    logs: Path,
     labelled_only: bool,
     lower_case: bool,
     fingerprint: str,
@@ -39,12 +36,9 @@ def train_seeds(
 
     Args:
         config: The run's configuration.
-        transfer_set: The run's, labelled.
+        run_dir: The run folder, with transfer set and vocabulary.
         place: The stage's folder: the main seed's student goes there, the
             others' into `seed-N` in it.
-        words: The vocabulary in the order of its ids.
-        vectors: float32 `[len(words), embedding_dim]`, or None.
-        logs: The folder that TensorBoard is to find the curves in.
         labelled_only: As `train_student` takes it.
         lower_case: As `train_student` takes it.
         fingerprint: As `train_student` takes it.
@@ -55,7 +49,11 @@ def train_seeds(
         UserError: As `train_student` raises it, or a part of the run is
             missing or damaged.
     """
+    transfer_set = run_dir / "transfer_set"
     manifest = Manifest.load(transfer_set)
+    vectors_file = run_dir / "vocabulary" / "vectors.npy"
+    vectors = np.load(vectors_file) if vectors_file.exists() else None
+    words = load_vocabulary(run_dir / "vocabulary" / "vocab.txt")
     stage = "baseline" if labelled_only else "student"
     for seed, output in seed_folders(config, place).items():
         if (output / "training.json").is_file():
@@ -75,7 +73,7 @@ def train_seeds(
             labelled_only=labelled_only,
             max_updates=max_updates,
             updates_per_evaluation=updates_per_evaluation,
-            log_dir=_curve(config, logs, stage, seed),
+            log_dir=_curve(config, run_dir / "logs", stage, seed),
             fingerprint=fingerprint,
         )
         save_vocabulary(output / "vocab.txt", words)
@@ -102,20 +100,6 @@ def train_seeds(
                 "best": result.best,
             },
         )
-
-
-def read_vocabulary(folder: Path) -> tuple[list[str], np.ndarray | None]:
-    """Return a run's words and, where there are any, their vectors.
-
-    Args:
-        folder: The run's `vocabulary`.
-
-    Raises:
-        UserError: The words cannot be read.
-    """
-    path = folder / "vectors.npy"
-    vectors = np.load(path) if path.is_file() else None
-    return load_vocabulary(folder / "vocab.txt"), vectors
 
 
 def write_curves(config: Config, logs: Path, place: Path) -> None:

@@ -15,8 +15,8 @@ from keras_distill.export.convert import convert
 from keras_distill.export.metadata import packed
 from keras_distill.export.saved_model import StudentGraph
 from keras_distill.export.student import Exported, StudentWeights
+from keras_distill.metrics import softmax
 from keras_distill.student import text as vocabulary
-from keras_distill.student.predictor import softmax
 from keras_distill.student.text import StudentTokenizer
 
 HERE = Path(__file__).parent

@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
     Pipeline(config, run_dir).run(stages, redo=options.redo)
     if options.profile:
         import_tensorflow()
-        from keras_distill.student.profile import profile_training
+        from keras_distill.student.training import profile_training
 
         profile_training(config, run_dir)
     if "report" in stages:

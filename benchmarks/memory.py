@@ -36,26 +36,16 @@ from keras_distill.cli import configure_logging, import_tensorflow
 configure_logging()
 import_tensorflow()
 from keras_distill.config import config_from_dict, load_config
-from keras_distill.student import vocabulary
-from keras_distill.student.training import train_student
-from keras_distill.transfer_set.manifest import Manifest
+from keras_distill.student.training import Lessons, fit_student
 run, output, updates = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 config = config_from_dict(load_config(run / "config.yaml"))
-folder = run / "transfer_set"
-manifest = Manifest.load(folder)
-train_student(
+fit_student(
     config.student,
-    vocabulary=vocabulary.load(run / "vocabulary" / "vocab.txt"),
-    vectors=None,
-    train_files=manifest.files(folder, "train"),
-    select_file=folder / "select.tfrecord",
-    labels=manifest.labels,
-    pair=manifest.pair,
-    lower_case=True,
-    output_dir=output,
+    Lessons.of_run(config, run, lower_case=True),
+    output,
     seed=1,
     max_updates=updates,
-    updates_per_evaluation=updates,
+    updates_per_look=updates,
 )
 """
 

@@ -185,15 +185,16 @@ def start_labelling(settings: dict[str, Any]) -> Prepare:
 
 def vocabulary(point: Point, folder: Path) -> Callable[[], object]:
     """Counting and choosing the words."""
-    from keras_distill.student.text import build_vocabulary
+    from keras_distill.student.text import count_words, select_words
 
     texts = texts_of(point)
-    return lambda: build_vocabulary(texts, True, point["vocabulary"] + 5, 1)
+    size = point["vocabulary"] + 5
+    return lambda: select_words(count_words(texts, True), size, 1)
 
 
 def training(point: Point, folder: Path) -> Callable[[], object]:
     """One pass over the rows, reading and evaluating (50 rows) included."""
-    from keras_distill.student.training import train_student
+    from keras_distill.student.training import Lessons, fit_student
     from keras_distill.transfer_set.record import ORIGINAL, encode, write_shard
 
     folder.mkdir()
@@ -209,19 +210,17 @@ def training(point: Point, folder: Path) -> Callable[[], object]:
                 for i, t in enumerate(some)
             ),
         )
-    words = student_words(point)
-    return lambda: train_student(
-        student_config(point),
-        vocabulary=words,
+    lessons = Lessons(
+        vocabulary=student_words(point),
         vectors=None,
         train_files=paths[:1],
         select_file=paths[1],
         labels=CLASSES,
         pair=False,
         lower_case=True,
-        output_dir=folder / "student",
-        seed=1,
     )
+    settings = student_config(point)
+    return lambda: fit_student(settings, lessons, folder / "student", seed=1)
 
 
 def inference(point: Point, folder: Path) -> Callable[[], object]:

@@ -23,8 +23,8 @@ READ = """
 import json, resource, sys, time
 from keras_distill.cli import import_tensorflow
 import_tensorflow()
-from keras_distill.student.embeddings import load_vectors
 from keras_distill.student.text import SPECIALS
+from keras_distill.student.vectors import load_vectors
 path, vocabulary, dim, report = sys.argv[1:]
 unit = 1 if sys.platform == "darwin" else 1024
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -46,9 +46,9 @@ def read_texts(data_dir: Path | None, rows: int, seed: int = 0) -> list[str]:
 
 def vocabulary_of(texts: Sequence[str], words: int = WORDS) -> list[str]:
     """Return a vocabulary of exactly that size: real words, then fillers."""
-    from keras_distill.student.text import build_vocabulary
+    from keras_distill.student.text import count_words, select_words
 
-    vocabulary = build_vocabulary(texts, True, words, 1)
+    vocabulary = select_words(count_words(texts, True), words, 1)
     fillers = (f"filler{number}" for number in itertools.count())
     return [*vocabulary, *itertools.islice(fillers, words - len(vocabulary))]
 

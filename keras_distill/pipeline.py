@@ -1,10 +1,8 @@
 """The nine stages of a run in order: what each reads, makes, depends on."""
 
 import dataclasses
-import io
 import json
 import logging
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from keras_distill.files import (
     checkpoint_identity,
     file_identity,
     read_json,
-    write_bytes,
+    write_array,
     write_json,
 )
 from keras_distill.process import run_child
@@ -187,8 +185,6 @@ def _vocabulary(run: "Pipeline", place: Path) -> None:
     save_vocabulary(place / "vocab.txt", words)
     coverage = {"tokens": None, "types": None}
     if settings.embeddings != "none":
-        import numpy as np
-
         from keras_distill.student.vectors import load_vectors
 
         vectors, found = load_vectors(
@@ -198,10 +194,7 @@ def _vocabulary(run: "Pipeline", place: Path) -> None:
             counts=counts,
             seed=run.config.seed,
         )
-        # np.save does not notice when the disk is full at the last bytes.
-        content = io.BytesIO()
-        np.save(content, vectors)
-        write_bytes(place / "vectors.npy", content.getbuffer())
+        write_array(place / "vectors.npy", vectors)
         coverage = {"tokens": found.tokens, "types": found.types}
     write_json(place / "coverage.json", coverage)
 
@@ -209,43 +202,27 @@ def _vocabulary(run: "Pipeline", place: Path) -> None:
 def _student(run: "Pipeline", place: Path) -> None:
     """Train the distilled student, once for each seed."""
     import_tensorflow()
-    from keras_distill.student.seeds import train_seeds
+    from keras_distill.student.training import train_students
 
-    train_seeds(
+    train_students(
         run.config,
         run.path,
         place,
-        labelled_only=False,
         lower_case=lower_case(run.config, run.path),
-        fingerprint=run.fingerprint("student"),
     )
 
 
 def _baseline(run: "Pipeline", place: Path) -> None:
-    """Train the undistilled student, once for each seed.
-
-    It may make as many updates and looks at the selection split as the
-    distilled student may: a weak baseline proves nothing.
-    """
+    """Train the undistilled student, once for each seed."""
     import_tensorflow()
-    from keras_distill.student.seeds import train_seeds
-    from keras_distill.transfer_set.manifest import Manifest
+    from keras_distill.student.training import train_baselines
 
-    settings = run.config.student
-    rows = Manifest.load(run.path / "transfer_set").rows("train")
-    updates_per_epoch = math.ceil(rows / settings.batch_size)
-    own = dataclasses.replace(settings, patience=run.config.baseline.patience)
-    train_seeds(
-        dataclasses.replace(run.config, student=own),
+    train_baselines(
+        run.config,
         run.path,
         place,
-        labelled_only=True,
         lower_case=lower_case(run.config, run.path),
-        fingerprint=run.fingerprint("baseline"),
-        max_updates=settings.epochs * updates_per_epoch,
-        updates_per_evaluation=math.ceil(
-            updates_per_epoch / settings.evaluations_per_epoch
-        ),
+        patience=run.config.baseline.patience,
     )
 
 

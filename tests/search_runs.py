@@ -109,7 +109,7 @@ def without_times(records):
 
 def train(work, config, trial, place):
     """Leave what `TrialWork._train` leaves; larger students are better."""
-    from keras_distill.student.seeds import write_curves
+    from keras_distill.student.training import write_curves
 
     units = config.student.lstm_units
     for seed, folder in seed_folders(config, place).items():

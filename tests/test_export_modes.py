@@ -12,7 +12,7 @@ from keras_distill.data.normalize import normalize
 from keras_distill.export import convert, exporter, saved_model
 from keras_distill.export.student import exported_from
 from keras_distill.export.verify import FLOAT16, FLOAT32, INT8, Proof
-from keras_distill.student.losses import DistillationLoss
+from keras_distill.student.losses import DistillationLoss, pack_targets
 from keras_distill.student.optimizers import build_optimizer
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import StudentTokenizer
@@ -50,7 +50,8 @@ def trained(mode, pair):
         teacher = 3 * rng.normal(size=(8, 3)).astype("float32")
         with tf.GradientTape() as tape:
             logits = model(batch, training=True)
-            loss = objective.compute_loss(teacher, logits, np.full(8, -1))
+            targets = pack_targets(np.full(8, -1), teacher)
+            loss = objective(targets, logits)
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply(gradients, model.trainable_variables)
     for weights, old in zip(model.trainable_variables, before, strict=True):

@@ -10,12 +10,11 @@ from keras_distill.config import Config
 from keras_distill.errors import UserError
 from keras_distill.events import forget_runs
 from keras_distill.files import read_json, write_json
-from keras_distill.run import RunFolder, seed_folders
+from keras_distill.run import seed_folders
 from keras_distill.search.records import Record, Records, tuning_facts
 from keras_distill.search.settings import Settings, check_run
 from keras_distill.search.space import with_values
-from keras_distill.student.scalars import RUNS
-from keras_distill.student.seeds import write_curves
+from keras_distill.student.training import RUNS, write_curves
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +27,16 @@ class Stages(Protocol):
     The pipeline stands to the right of all rooms: it is handed in.
     """
 
-    folder: RunFolder
+    path: Path
+
+    def check(self, wanted: set[str], redo: bool) -> None:
+        """Raise UserError where the stages cannot be run."""
+
+    def is_done(self, name: str) -> bool:
+        """Say whether a stage is complete, with these settings."""
+
+    def place(self, name: str) -> Path:
+        """Return where a stage looks for what was begun."""
 
     def run(self, stages: Sequence[str], redo: bool) -> None:
         """Run stages; those that are complete are skipped."""
@@ -47,7 +55,7 @@ def check_adoptable(run_dir: Path, stages: MakeStages) -> None:
     """
     config = check_run(run_dir)
     try:
-        stages(config, run_dir).folder.check(set(_STAGES), redo=True)
+        stages(config, run_dir).check(set(_STAGES), redo=True)
     except UserError as error:
         raise UserError(
             f"the winner could not become the student of {run_dir}: {error}; "
@@ -60,7 +68,7 @@ def finished_student(
 ) -> Path | None:
     """Return the run's student if it was made with this configuration."""
     try:
-        done = stages(config, run_dir).folder.is_done("student")
+        done = stages(config, run_dir).is_done("student")
     except UserError:
         # Files that the run was made of are gone.
         return None
@@ -101,10 +109,10 @@ def adopt(
     config = _winner_config(settings, values, baseline)
     pipeline = stages(config, run_dir)
     kept = records.student(winner["id"])
-    if pipeline.folder.is_done("student"):
+    if pipeline.is_done("student"):
         logger.info("the winner is the run's student already")
     elif kept.is_dir() and _is_whole(settings, values, config):
-        _hand_over(config, pipeline.folder, kept, winner["seconds"])
+        _hand_over(config, pipeline, kept, winner["seconds"])
     else:
         logger.info("the winner is trained anew, with all epochs")
     write_json(
@@ -114,7 +122,7 @@ def adopt(
             for name in ("id", "hyperparameters", "metrics", "seeds")
         },
     )
-    if not config.baseline:
+    if not config.baseline.enabled:
         shutil.rmtree(run_dir / "baseline", ignore_errors=True)
         forget_runs(run_dir / "logs", f"{RUNS['baseline']}*", set())
     pipeline.run(_STAGES, redo=True)
@@ -130,7 +138,8 @@ def _winner_config(
     A shortened trial's length is not taken over, nor the one that Hyperband
     gave it.
     """
-    taken = {**values, "baseline": settings.config.baseline and baseline}
+    wanted = settings.config.baseline.enabled and baseline
+    taken = {**values, "baseline.enabled": wanted}
     if settings.request.tuner == "hyperband":
         taken.pop("student.epochs", None)
     return with_values(settings.config, taken)
@@ -145,18 +154,17 @@ def _is_whole(
 
 
 def _hand_over(
-    config: Config, folder: RunFolder, kept: Path, seconds: float
+    config: Config, pipeline: Stages, kept: Path, seconds: float
 ) -> None:
     """Move a trained student to where its stage finds it."""
-    mark = folder.fingerprint("student")
-    place = folder.path / ".work" / f"student-{mark}"
+    place = pipeline.place("student")
     wanted = seed_folders(config, kept).values()
     for other in kept.glob("seed-*"):
         if other not in wanted:
             shutil.rmtree(other)
     # Its stage trains nothing and so writes none: TensorBoard would go on
     # showing the old student.
-    write_curves(config, folder.path / "logs", kept)
+    write_curves(config, pipeline.path / "logs", kept)
     place.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(place, ignore_errors=True)
     note = place.with_name(f"seconds-{place.name}")

@@ -197,7 +197,7 @@ def search(
     folder = run_dir / FOLDER
     records = Records(folder)
     objective = OBJECTIVES[request.objective]
-    with RunFolder(run_dir, []).lock():
+    with RunFolder(run_dir).lock():
         settings = begin(run_dir, request, redo)
         config = settings.trial_config
         show = SearchProgress(
@@ -212,7 +212,7 @@ def search(
             config,
             executions=request.executions,
             max_updates=request.updates,
-            lower_case=lower_case(run_dir, config),
+            lower_case=lower_case(config, run_dir),
             finished=None if request.updates else finished(config),
         )
         oracle = make_oracle(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_distill.config import Config
 from keras_distill.errors import UserError
@@ -19,7 +20,7 @@ from keras_distill.export.convert import convert_all
 from keras_distill.export.metadata import packed
 from keras_distill.export.opened import LiteStudent
 from keras_distill.export.student import exported_from
-from keras_distill.files import fingerprint, read_json
+from keras_distill.files import read_json, write_array
 from keras_distill.metrics import median_seconds
 from keras_distill.run import Stopwatch, seed_folders
 from keras_distill.search.records import (
@@ -32,11 +33,8 @@ from keras_distill.search.settings import words_folder
 from keras_distill.search.space import with_values
 from keras_distill.student.models import parameters_without_embeddings
 from keras_distill.student.predictor import StudentPredictor
-from keras_distill.student.seeds import (
-    read_vocabulary,
-    train_seeds,
-    write_curves,
-)
+from keras_distill.student.text import load_vocabulary, save_vocabulary
+from keras_distill.student.training import train_students, write_curves
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import Rows, read_rows
 
@@ -141,30 +139,31 @@ class TrialWork:
 
     def _train(self, config: Config, trial: str, place: Path) -> None:
         """Train a student for each seed that has none yet."""
-        words, vectors = read_vocabulary(words_folder(self.run_dir))
-        if not config.student.word_pieces:
-            # They stand by frequency: a smaller vocabulary is a prefix.
-            words = words[: config.student.vocabulary_size]
-            vectors = None if vectors is None else vectors[: len(words)]
-        train_seeds(
+        train_students(
             config,
-            self.run_dir / "transfer_set",
+            self.run_dir,
             place,
-            words=words,
-            vectors=vectors,
-            logs=self._logs(trial),
-            labelled_only=False,
             lower_case=self.lower_case,
-            # Of a part that was trained with other settings nothing is to
-            # be used.
-            fingerprint=fingerprint(
-                {
-                    "student": dataclasses.asdict(config.student),
-                    "updates": self.max_updates,
-                }
-            ),
             max_updates=self.max_updates,
+            vocabulary=self._words(config, trial),
+            logs=self._logs(trial),
         )
+
+    def _words(self, config: Config, trial: str) -> Path:
+        """Return the folder with this trial's words and their vectors."""
+        source = words_folder(self.run_dir)
+        words = load_vocabulary(source / "vocab.txt")
+        size = config.student.vocabulary_size
+        if config.student.word_pieces or size >= len(words):
+            return source
+        # The words stand by frequency: a smaller vocabulary is a prefix.
+        place = self.folder / "work" / trial / "vocabulary"
+        save_vocabulary(place / "vocab.txt", words[:size])
+        vectors = source / "vectors.npy"
+        if vectors.is_file():
+            cut = np.load(vectors, mmap_mode="r")[:size]
+            write_array(place / "vectors.npy", cut)
+        return place
 
     def _reuse(self, config: Config, trial: str, place: Path) -> bool:
         """Take the students over that the run has already; say if so."""

@@ -1,1 +1,12 @@
-"""The student: its text, its model and its training."""
+"""The student: a small BiLSTM that learns from the teacher's logits.
+
+`text.select_words` and `vectors.load_vectors` make its vocabulary,
+`training.train_students` and `training.train_baselines` train it: they take
+a run folder with a transfer set and leave `model.keras`, `vocab.txt`,
+`labels.txt`, `text.json`, `history.csv` and `training.json`, once for each
+seed. `predictor.StudentPredictor` answers texts with what they leave.
+
+A new student is a model in `models.py`, a new objective a loss in
+`losses.py`: `Model.compile` and `Model.fit` do the rest, with the callbacks
+of `callbacks.py` and `checkpoint.py`.
+"""

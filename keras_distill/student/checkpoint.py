@@ -1,12 +1,13 @@
-"""The state of a training run on disk, so that it survives being killed."""
+"""The state of a training on disk, so that it survives being killed."""
 
 import json
 import logging
 import shutil
+import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -15,13 +16,40 @@ from keras_distill.files import atomic_path
 
 logger = logging.getLogger(__name__)
 
+_SECONDS_BETWEEN_SAVES = 60.0
 
-class Checkpoint:
-    """Variables and progress of a run, in one file that is replaced whole.
 
-    The weights of the best evaluation lie beside it in a file named after
-    its update. `state.npz` names the one that belongs to it, so whichever
-    write a kill falls into, the two fit together.
+class Progress(Protocol):
+    """Where a training stands, apart from its variables."""
+
+    looked: bool  # Whether the last update was followed by a look.
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The best look's row of the history."""
+
+    def state(self) -> dict[str, Any]:
+        """Return all there is to know, JSON-serialisable."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to where `state` was asked for."""
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves a training after each look, and once a minute between them.
+
+    Keras' `BackupAndRestore` goes on with the epoch that was interrupted,
+    from its first batch; this one with the batch that was next. Variables
+    and progress lie in one file that is replaced whole. The weights of the
+    best look lie beside it in a file named after its update; `state.npz`
+    names the one that belongs to it, so whichever write a kill falls into,
+    the two fit together.
+
+    Args:
+        folder: Where the files go; made when needed.
+        weights: The model's variables that training changes.
+        optimizer: A built optimiser, saved with all its variables.
+        progress: What the callbacks before this one know.
     """
 
     def __init__(
@@ -29,90 +57,73 @@ class Checkpoint:
         folder: Path,
         weights: Sequence[keras.Variable],
         optimizer: keras.optimizers.Optimizer,
-        fingerprint: str,
+        progress: Progress,
     ) -> None:
-        """Name what is to be saved.
-
-        Args:
-            folder: Where the files go; made when needed.
-            weights: The model's variables that training changes.
-            optimizer: A built optimiser, saved with all its variables.
-            fingerprint: Of everything that makes the run what it is; a
-                checkpoint with another one is not restored.
-        """
+        super().__init__()
         self._folder = folder
         self._weights = list(weights)
         self._all = self._weights + list(optimizer.variables)
-        self._fingerprint = fingerprint
+        self._progress = progress
+        self._saved = time.monotonic()
 
-    def save(self, progress: dict[str, Any]) -> None:
-        """Write the state: all variables now, and where the run stands.
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Save when it is time to."""
+        if self._progress.looked:
+            self.save()
+        elif time.monotonic() - self._saved > _SECONDS_BETWEEN_SAVES:
+            self.save()
 
-        Args:
-            progress: JSON-serialisable; `best_update` in it is the update
-                whose weights `save_best` has written, or None.
-        """
-        text = json.dumps({**progress, "fingerprint": self._fingerprint})
-        _write(self._folder / "state.npz", self._all, progress=text)
-        keep = self._best(progress["best_update"])
-        for path in self._folder.glob("best-*.npz"):
-            if path != keep:
-                path.unlink()
+    def save(self) -> None:
+        """Write the variables as they are now, and where the training is."""
+        state, best = self._progress.state(), self._progress.best
+        path = self._best(best["updates"]) if best else None
+        if path and best["updates"] == state["update"]:
+            _write(path, self._weights)
+        _write(
+            self._folder / "state.npz", self._all, progress=json.dumps(state)
+        )
+        for other in self._folder.glob("best-*.npz"):
+            if other != path:
+                other.unlink()
+        self._saved = time.monotonic()
 
-    def restore(self) -> dict[str, Any] | None:
-        """Load the state into the variables.
-
-        Returns:
-            The progress that was saved; None, with the variables as they
-            were, when there is no checkpoint or it belongs to another run.
-        """
+    def restore(self) -> None:
+        """Go back to what was saved; all stays as it is if nothing was."""
         for stale in self._folder.glob(".*.tmp"):
             stale.unlink()
         path = self._folder / "state.npz"
         if not path.exists():
-            return None
+            return
+        before = self._progress.state()
         try:
-            with np.load(path, allow_pickle=False) as state:
-                progress = json.loads(str(state["progress"]))
-                if progress.pop("fingerprint") != self._fingerprint:
-                    logger.warning(
-                        "%s belongs to a run with other settings or data; "
-                        "training starts anew",
-                        path,
-                    )
-                    return None
-                values = _values(state, self._all)
-            if progress["best_update"] is not None:
-                self._read_best(progress["best_update"])
+            with np.load(path, allow_pickle=False) as saved:
+                values = _values(saved, self._all)
+                self._progress.restore(json.loads(str(saved["progress"])))
+            if self._progress.best:
+                self._read_best()
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             logger.warning(
                 "%s cannot be used (%s); training starts anew", path, error
             )
-            return None
-        for variable, value in zip(self._all, values, strict=True):
-            variable.assign(value)
-        return progress
+            self._progress.restore(before)
+            return
+        _assign(self._all, values)
 
-    def save_best(self, update: int) -> None:
-        """Keep the weights as they are now as those of `update`."""
-        _write(self._best(update), self._weights)
-
-    def load_best(self, update: int) -> None:
-        """Put the weights of `update` into the model."""
-        values = self._read_best(update)
-        for variable, value in zip(self._weights, values, strict=True):
-            variable.assign(value)
+    def load_best(self) -> None:
+        """Put the weights of the best look into the model."""
+        _assign(self._weights, self._read_best())
 
     def remove(self) -> None:
-        """Delete the files: the run is over."""
+        """Delete the files: the training is over."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _best(self, update: int | None) -> Path:
+    def _best(self, update: int) -> Path:
         return self._folder / f"best-{update}.npz"
 
-    def _read_best(self, update: int) -> list[np.ndarray]:
-        with np.load(self._best(update), allow_pickle=False) as state:
-            return _values(state, self._weights)
+    def _read_best(self) -> list[np.ndarray]:
+        path = self._best(self._progress.best["updates"])
+        with np.load(path, allow_pickle=False) as saved:
+            return _values(saved, self._weights)
 
 
 def _write(
@@ -127,9 +138,9 @@ def _write(
 
 
 def _values(
-    state: Any, variables: Sequence[keras.Variable]
+    saved: Any, variables: Sequence[keras.Variable]
 ) -> list[np.ndarray]:
-    values = [state[f"variable_{index}"] for index in range(len(variables))]
+    values = [saved[f"variable_{index}"] for index in range(len(variables))]
     for variable, value in zip(variables, values, strict=True):
         if tuple(variable.shape) != value.shape:
             raise ValueError(
@@ -137,3 +148,10 @@ def _values(
                 f"expected {tuple(variable.shape)}"
             )
     return values
+
+
+def _assign(
+    variables: Sequence[keras.Variable], values: Sequence[np.ndarray]
+) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

@@ -8,9 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_distill.batches import like_lengths
 from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
 from keras_distill.files import read_json, read_lines
+from keras_distill.metrics import softmax  # noqa: F401 (asked for here)
 from keras_distill.student import layers  # noqa: F401 (registers them)
 from keras_distill.student.text import PAD_ID, StudentTokenizer
 
@@ -51,51 +53,6 @@ def forward_function(model: keras.Model) -> Callable[[dict], tf.Tensor]:
     )
 
 
-class Predictor:
-    """A student traced once, for any number of data sets.
-
-    Later changes of the model's weights count.
-    """
-
-    def __init__(self, model: keras.Model) -> None:
-        self._forward = forward_function(model)
-
-    def __call__(self, dataset: tf.data.Dataset) -> Predictions:
-        """Predict every row.
-
-        Args:
-            dataset: Batches of (inputs, targets) as `evaluation_dataset`
-                gives them; `row` says where a row stands in the file.
-        """
-        columns = {"row": [], "logits": [], "label": [], "teacher_logits": []}
-        for inputs, targets in dataset:
-            columns["logits"].append(self._forward(inputs).numpy())
-            for name in ("row", "label", "teacher_logits"):
-                columns[name].append(targets[name].numpy())
-        if not columns["row"]:
-            raise ValueError("the data set is empty")
-        rows = np.argsort(np.concatenate(columns.pop("row")))
-        logits, labels, teacher_logits = (
-            np.concatenate(parts)[rows] for parts in columns.values()
-        )
-        return Predictions(logits, labels, teacher_logits)
-
-
-def predict(model: keras.Model, dataset: tf.data.Dataset) -> Predictions:
-    """Predict every row of a data set; see `Predictor`."""
-    return Predictor(model)(dataset)
-
-
-def predict_logits(model: keras.Model, dataset: tf.data.Dataset) -> np.ndarray:
-    """Return a student's logits, float32 `[rows, classes]`, in file order.
-
-    Args:
-        model: The student.
-        dataset: See `Predictor`.
-    """
-    return predict(model, dataset).logits
-
-
 # Rows that are tokenised and sorted by length together.
 _BATCHES_PER_WINDOW = 100
 
@@ -104,7 +61,8 @@ class StudentPredictor:
     """A student with its text handling and its class names.
 
     Text takes the way it took in training: normalised, split, looked up,
-    cut at the length limit.
+    cut at the length limit. The model is traced once; later changes of its
+    weights count.
 
     Args:
         model: The student.
@@ -220,6 +178,29 @@ class StudentPredictor:
                 on_rows(len(rows))
         return result
 
+    def predict(self, dataset: tf.data.Dataset) -> Predictions:
+        """Predict every row of a file.
+
+        Args:
+            dataset: Batches of (inputs, targets) as `evaluation_dataset`
+                gives them; `row` says where a row stands in the file.
+
+        Raises:
+            ValueError: The data set is empty.
+        """
+        columns = {"row": [], "logits": [], "label": [], "teacher_logits": []}
+        for inputs, targets in dataset:
+            columns["logits"].append(self._forward(inputs).numpy())
+            for name in ("row", "label", "teacher_logits"):
+                columns[name].append(targets[name].numpy())
+        if not columns["row"]:
+            raise ValueError("the data set is empty")
+        rows = np.argsort(np.concatenate(columns.pop("row")))
+        logits, labels, teacher_logits = (
+            np.concatenate(parts)[rows] for parts in columns.values()
+        )
+        return Predictions(logits, labels, teacher_logits)
+
     def ids(self, texts: Sequence[str]) -> tf.RaggedTensor:
         """Return the word ids of texts, int32 [texts, (len)]."""
         normalized = [normalize(text) for text in texts]
@@ -250,16 +231,16 @@ def _like_lengths(
 ) -> Iterator[np.ndarray]:
     """Yield row numbers of batches in which texts have like lengths."""
     lengths = [part.row_lengths().numpy() for part in ids]
-    order = np.argsort(lengths[0], kind="stable")
-    if len(lengths) > 1:
-        # Stripes by the first text's length, sorted by the second's.
-        batches = -(-len(order) // batch_size)
-        stripe = np.arange(len(order)) // (
-            int(np.ceil(np.sqrt(batches))) * batch_size
-        )
-        order = order[np.lexsort((lengths[1][order], stripe))]
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    if len(lengths) == 1:
+        yield from like_lengths(lengths[0], batch_size)
+        return
+    # Stripes by the first text's length, sorted by the second's: each text
+    # of a pair is padded for itself.
+    batches = -(-len(lengths[0]) // batch_size)
+    stripe = int(np.ceil(np.sqrt(batches))) * batch_size
+    for rows in like_lengths(lengths[0], max(stripe, 1)):
+        for part in like_lengths(lengths[1][rows], batch_size):
+            yield rows[part]
 
 
 def _inputs(

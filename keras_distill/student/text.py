@@ -26,6 +26,10 @@ MAX_WORD_BYTES = 100
 # stands for it: always a token of its own, and kept by the normaliser.
 _MASK_MARK = "\u2e16"
 
+_MAX_CHUNKS = 500_000
+_MAX_WORDS = 2_000_000
+_SPLIT_AT_ONCE = 8192
+
 
 class WordSplitter:
     """Splits text into the words that a student looks up.
@@ -94,15 +98,12 @@ class StudentTokenizer:
         protect_mask: bool = True,
     ) -> None:
         if isinstance(vocabulary, (str, Path)):
-            # Here and not above: vocabulary.py counts words by this module.
-            pass
-
             vocabulary = load_vocabulary(vocabulary)
         self.vocabulary = list(vocabulary)
         self.lower_case = lower_case
         self.max_length = max_length
         self.protect_mask = protect_mask
-        check_vocabulary(self.vocabulary, "the vocabulary")
+        _check_vocabulary(self.vocabulary, "the vocabulary")
         words = list(self.vocabulary)
         words[MASK_ID] = _MASK_MARK
         self._tokenizer = tf_text.FastBertTokenizer(
@@ -179,68 +180,6 @@ class StudentTokenizer:
         return self._tokenizer.tokenize(texts)
 
 
-def check_vocabulary(vocabulary: Sequence[str], name: str) -> None:
-    """Check that a word list can serve as a student's vocabulary.
-
-    Args:
-        vocabulary: The words in the order of their ids.
-        name: What the words come from, for the message.
-
-    Raises:
-        UserError: The special tokens are not the first five words, or a word
-            is empty or there twice; the line is named.
-    """
-    for index, word in enumerate(SPECIALS):
-        found = vocabulary[index] if index < len(vocabulary) else None
-        if found != word:
-            raise UserError(
-                f"{name}: line {index + 1} is {found!r}, expected {word!r}"
-            )
-    seen: dict[str, int] = {}
-    for index, word in enumerate(vocabulary):
-        if not word:
-            raise UserError(f"{name}: line {index + 1} is empty")
-        if word in seen:
-            raise UserError(
-                f"{name}: line {index + 1} repeats {word!r} of line "
-                f"{seen[word] + 1}"
-            )
-        seen[word] = index
-
-
-def _protect_mask(texts: tf.Tensor) -> tf.Tensor:
-    return tf.strings.regex_replace(texts, r"\[MASK\]", _MASK_MARK)
-
-
-_MAX_CHUNKS = 500_000
-_MAX_WORDS = 2_000_000
-_SPLIT_AT_ONCE = 8192
-
-
-def build_vocabulary(
-    texts: Iterable[str],
-    lower_case: bool,
-    max_size: int,
-    min_count: int,
-    word_pieces: Sequence[str] | None = None,
-) -> list[str]:
-    """Build a vocabulary from the texts that a student is trained on.
-
-    Args:
-        texts: A stream of normalised texts.
-        lower_case: Lower-case and strip accents.
-        max_size: Number of special tokens and words at most.
-        min_count: Rarer words are left out.
-        word_pieces: The teacher's vocabulary, see `select_words`.
-
-    Returns:
-        The words in the order of their ids; a function of the multiset of
-        texts, whatever their order.
-    """
-    counts = count_words(texts, lower_case)
-    return select_words(counts, max_size, min_count, word_pieces)
-
-
 def count_words(texts: Iterable[str], lower_case: bool) -> Counter[str]:
     """Count the words of a stream of texts, as the student splits them.
 
@@ -314,7 +253,7 @@ def save_vocabulary(path: Path, vocabulary: Sequence[str]) -> None:
         UserError: The words are no vocabulary, or the file cannot be
             written.
     """
-    check_vocabulary(vocabulary, str(path))
+    _check_vocabulary(vocabulary, str(path))
     write_text(path, "".join(f"{word}\n" for word in vocabulary))
 
 
@@ -325,7 +264,7 @@ def load_vocabulary(path: Path | str) -> list[str]:
         UserError: The file is missing, not UTF-8, or no vocabulary.
     """
     vocabulary = read_lines(path)
-    check_vocabulary(vocabulary, str(path))
+    _check_vocabulary(vocabulary, str(path))
     return vocabulary
 
 
@@ -355,3 +294,27 @@ def _forget_rare(words: Counter[str]) -> None:
         for word in [w for w, count in words.items() if count <= threshold]:
             del words[word]
         threshold += 1
+
+
+def _check_vocabulary(vocabulary: Sequence[str], name: str) -> None:
+    """Check a word list; `name` says what the words come from."""
+    for index, word in enumerate(SPECIALS):
+        found = vocabulary[index] if index < len(vocabulary) else None
+        if found != word:
+            raise UserError(
+                f"{name}: line {index + 1} is {found!r}, expected {word!r}"
+            )
+    seen: dict[str, int] = {}
+    for index, word in enumerate(vocabulary):
+        if not word:
+            raise UserError(f"{name}: line {index + 1} is empty")
+        if word in seen:
+            raise UserError(
+                f"{name}: line {index + 1} repeats {word!r} of line "
+                f"{seen[word] + 1}"
+            )
+        seen[word] = index
+
+
+def _protect_mask(texts: tf.Tensor) -> tf.Tensor:
+    return tf.strings.regex_replace(texts, r"\[MASK\]", _MASK_MARK)

@@ -1,241 +1,458 @@
-"""Trains a student on the transfer set and keeps its best evaluation."""
+"""Trains students: compiled and fitted, looked at several times an epoch."""
 
 import logging
 import math
-import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_distill.config import StudentConfig
+from keras_distill.config import Config, StudentConfig, get_task
 from keras_distill.errors import UserError
+from keras_distill.files import atomic_path, read_json, write_json, write_text
 from keras_distill.progress import progress
+from keras_distill.run import seed_folders
+from keras_distill.student.callbacks import (
+    Looks,
+    Notes,
+    ScalarLog,
+    read_history,
+)
 from keras_distill.student.checkpoint import Checkpoint
 from keras_distill.student.dataset import evaluation_dataset, training_dataset
 from keras_distill.student.layers import WordVectors
-from keras_distill.student.losses import DistillationLoss
+from keras_distill.student.losses import (
+    DistillationLoss,
+    LossTerms,
+    pack_targets,
+)
 from keras_distill.student.models import build_student
 from keras_distill.student.optimizers import build_optimizer
-from keras_distill.student.scalars import ScalarLog
-from keras_distill.student.text import StudentTokenizer
-from keras_distill.student.trainer import Row, Trainer
+from keras_distill.student.predictor import StudentPredictor
+from keras_distill.student.text import (
+    StudentTokenizer,
+    load_vocabulary,
+    save_vocabulary,
+)
+from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import NO_LABEL, ORIGINAL
 
 logger = logging.getLogger(__name__)
 
-_SECONDS_BETWEEN_CHECKPOINTS = 60.0
+# What the runs of TensorBoard are called, by stage.
+RUNS = {"student": "student-distilled", "baseline": "student-labels-alone"}
+
 _EVALUATION_BATCH = 256
-_UPDATES_PER_NOTE = 50
+# A profile's first steps trace graphs and fill buffers.
+_WARM_UP, _PROFILED = 10, 10
 
 
 @dataclass(frozen=True)
-class TrainingResult:
-    """What a training run came to.
+class Lessons:
+    """What a student learns from, and what its best look is chosen on.
 
     Attributes:
-        model_path: The saved model, with the weights of the best evaluation.
-        best: The best evaluation's row of the history.
-        history: One row per evaluation, as in `history.csv`.
-        updates: Updates that were made.
-        updates_per_epoch: Batches in one pass over the rows.
-        rows: Rows in one pass.
+        vocabulary: The student's words in the order of their ids.
+        vectors: float32 `[len(vocabulary), embedding_dim]`, or None.
+        train_files: Shards of the transfer set.
+        select_file: Labelled records that choose the best look.
+        labels: Class names in logit order.
+        pair: Whether rows have two texts.
+        lower_case: Whether the student's text is lower-cased.
+        metric: The metric that chooses: `accuracy`, `f1` or `mcc`.
+        labelled_only: Learn from gold labels alone (the undistilled
+            baseline): original rows with a label, alpha 1.
     """
 
-    model_path: Path
-    best: Row
-    history: list[Row]
-    updates: int
-    updates_per_epoch: int
-    rows: int
+    vocabulary: Sequence[str]
+    vectors: np.ndarray | None
+    train_files: Sequence[Path]
+    select_file: Path
+    labels: Sequence[str]
+    pair: bool
+    lower_case: bool
+    metric: str = "accuracy"
+    labelled_only: bool = False
+
+    @classmethod
+    def of_run(
+        cls,
+        config: Config,
+        run_dir: Path,
+        lower_case: bool,
+        vocabulary: Path | None = None,
+        labelled_only: bool = False,
+    ) -> "Lessons":
+        """Read what a run has; see `train_students` for the arguments.
+
+        Raises:
+            UserError: A part of the run is missing or damaged.
+        """
+        transfer_set = run_dir / "transfer_set"
+        manifest = Manifest.load(transfer_set)
+        words = vocabulary or run_dir / "vocabulary"
+        vectors = words / "vectors.npy"
+        return cls(
+            vocabulary=load_vocabulary(words / "vocab.txt"),
+            vectors=np.load(vectors) if vectors.exists() else None,
+            train_files=manifest.files(transfer_set, "train"),
+            select_file=transfer_set / "select.tfrecord",
+            labels=manifest.labels,
+            pair=manifest.pair,
+            lower_case=lower_case,
+            metric=get_task(config.task).metric,
+            labelled_only=labelled_only,
+        )
 
 
-def train_student(
-    settings: StudentConfig,
+def train_students(
+    config: Config,
+    run_dir: Path,
+    place: Path,
     *,
-    vocabulary: Sequence[str],
-    vectors: np.ndarray | None,
-    train_files: Sequence[Path],
-    select_file: Path,
-    labels: Sequence[str],
-    pair: bool,
     lower_case: bool,
-    output_dir: Path,
-    seed: int,
-    metric: str = "accuracy",
-    labelled_only: bool = False,
     max_updates: int | None = None,
-    updates_per_evaluation: int | None = None,
+    vocabulary: Path | None = None,
+    logs: Path | None = None,
+) -> None:
+    """Train the distilled student, once for each seed that has none yet.
+
+    Each folder holds all that the student needs to answer for texts:
+    `model.keras`, `vocab.txt`, `labels.txt` and `text.json`. Its
+    `training.json` comes last and says that it is whole.
+
+    Args:
+        config: The run's configuration.
+        run_dir: The run folder, with transfer set and vocabulary.
+        place: The stage's folder: the main seed's student goes there, the
+            others' into `seed-N` in it. What a killed training left there
+            must be of the same settings and data.
+        lower_case: Whether the student's text is lower-cased.
+        max_updates: See `fit_student`.
+        vocabulary: The folder with the words and their vectors, in place of
+            the run's.
+        logs: What TensorBoard shows, in place of the run's.
+
+    Raises:
+        UserError: As `fit_student` raises it, or a part of the run is
+            missing or damaged.
+    """
+    lessons = Lessons.of_run(config, run_dir, lower_case, vocabulary)
+    _train_seeds(
+        config,
+        lessons,
+        place,
+        logs or run_dir / "logs",
+        max_updates=max_updates,
+    )
+
+
+def train_baselines(
+    config: Config,
+    run_dir: Path,
+    place: Path,
+    *,
+    lower_case: bool,
+    patience: int | None,
+) -> None:
+    """Train the undistilled student, once for each seed that has none yet.
+
+    It may make as many updates, and looks at the selection split, as the
+    distilled one: a weak baseline proves nothing. Of the objective's
+    settings nothing counts.
+
+    Args:
+        config: As `train_students` takes it.
+        run_dir: As `train_students` takes it.
+        place: As `train_students` takes it.
+        lower_case: As `train_students` takes it.
+        patience: Looks in a row without a better one after which training
+            stops; None for no limit.
+
+    Raises:
+        UserError: As `train_students` raises it.
+    """
+    lessons = Lessons.of_run(config, run_dir, lower_case, labelled_only=True)
+    settings = replace(config.student, patience=patience)
+    rows = Manifest.load(run_dir / "transfer_set").rows("train")
+    per_epoch = math.ceil(rows / settings.batch_size)
+    _train_seeds(
+        replace(config, student=settings),
+        lessons,
+        place,
+        run_dir / "logs",
+        max_updates=settings.epochs * per_epoch,
+        updates_per_look=math.ceil(per_epoch / settings.evaluations_per_epoch),
+    )
+
+
+def fit_student(
+    settings: StudentConfig,
+    lessons: Lessons,
+    folder: Path,
+    seed: int,
+    *,
+    max_updates: int | None = None,
+    updates_per_look: int | None = None,
     log_dir: Path | None = None,
-    fingerprint: str = "",
-    around_update: Callable[[int], AbstractContextManager] = nullcontext,
-) -> TrainingResult:
-    """Train a student, or go on where a killed run of it stopped.
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Looks:
+    """Compile and fit a student, or go on where a killed run of it stopped.
 
     The batches are a function of the seed and the epoch, so a resumed run
     sees the batches it would have seen. The global Keras seed is set.
 
     Args:
         settings: Architecture, objective, optimiser, batch size, epochs,
-            evaluations per epoch, patience (evaluations in a row without a
-            better one after which training stops).
-        vocabulary: The student's words in the order of their ids.
-        vectors: float32 `[len(vocabulary), embedding_dim]`, or None.
-        train_files: Shards of the transfer set.
-        select_file: Labelled records that choose the best evaluation.
-        labels: Class names in logit order.
-        pair: Whether rows have two texts.
-        lower_case: Whether the student's text is lower-cased.
-        output_dir: Gets `model.keras` and `history.csv`, and `checkpoint/`
+            looks per epoch, patience (looks in a row without a better one
+            after which training stops).
+        lessons: What it learns from.
+        folder: Gets `model.keras` and `history.csv`, and `checkpoint/`
             while training runs.
         seed: Of the initial weights, the batches and the dropout.
-        metric: The metric that chooses: `accuracy`, `f1` or `mcc`.
-        labelled_only: Train on gold labels alone (the undistilled
-            baseline): original rows with a label, alpha 1.
         max_updates: Stop after so many updates, however many epochs that
             takes, in place of `settings.epochs`.
-        updates_per_evaluation: Updates between evaluations, in place of
+        updates_per_look: Updates between looks, in place of
             `settings.evaluations_per_epoch`.
         log_dir: Gets TensorBoard scalars.
-        fingerprint: Of the inputs; a checkpoint with another one is left
-            aside.
-        around_update: Called with the number of updates done; gives what
-            the next one is made in.
+        callbacks: Further ones, such as `keras.callbacks.TensorBoard`.
 
     Returns:
-        The best evaluation and the history.
+        What was seen on the way, as Keras' `fit` returns a `History`.
 
     Raises:
         UserError: There is nothing to train on or to choose on, or the
             loss is no finite number any more.
     """
-    output_dir = Path(output_dir)
-    rows = _count_rows(train_files, labelled_only)
+    rows = _count_rows(lessons.train_files, lessons.labelled_only)
     per_epoch = math.ceil(rows / settings.batch_size)
+    tokenizer = StudentTokenizer(lessons.vocabulary, lessons.lower_case)
     data = {
-        "tokenizer": StudentTokenizer(vocabulary, lower_case),
-        "pair": pair,
-        "num_classes": len(labels),
+        "tokenizer": tokenizer,
+        "pair": lessons.pair,
+        "num_classes": len(lessons.labels),
         "max_length": settings.max_length,
     }
-
-    def training_data(epoch: int, skip: int) -> tf.data.Dataset:
-        return training_dataset(
-            train_files,
+    keras.utils.set_random_seed(seed)
+    model = build_student(
+        settings,
+        len(lessons.vocabulary),
+        len(lessons.labels),
+        lessons.pair,
+        lessons.vectors,
+    )
+    optimizer = build_optimizer(settings)
+    # Before the first batch, because a checkpoint restores its variables.
+    optimizer.build(model.trainable_variables)
+    loss = DistillationLoss(
+        alpha=1.0 if lessons.labelled_only else settings.alpha,
+        loss=settings.loss,
+        temperature=settings.temperature,
+    )
+    terms = LossTerms(loss)
+    model.compile(
+        optimizer=optimizer, loss=loss, metrics=[terms], jit_compile=False
+    )
+    student = StudentPredictor(model, tokenizer, lessons.labels)
+    select = evaluation_dataset(
+        lessons.select_file, batch_size=_EVALUATION_BATCH, **data
+    )
+    period = updates_per_look or per_epoch
+    every = updates_per_look or math.ceil(
+        per_epoch / settings.evaluations_per_epoch
+    )
+    looks = Looks(
+        lambda: student.predict(select),
+        terms,
+        folder / "history.csv",
+        metric=lessons.metric,
+        updates=max_updates or settings.epochs * per_epoch,
+        updates_per_epoch=per_epoch,
+        rows=rows,
+        due=lambda update: update % period % every == 0,
+        patience=settings.patience,
+    )
+    checkpoint = Checkpoint(
+        folder / "checkpoint", _changing(model), optimizer, looks
+    )
+    checkpoint.restore()
+    if not looks.over:
+        epoch, skip = divmod(looks.update, per_epoch)
+        batches = training_dataset(
+            lessons.train_files,
             batch_size=settings.batch_size,
             seed=seed,
-            labelled_only=labelled_only,
+            labelled_only=lessons.labelled_only,
             epoch=epoch,
             skip_batches=skip,
             **data,
         )
+        rate = float(optimizer.learning_rate)
+        with progress(
+            looks.updates, "training", "updates", looks.update
+        ) as bar:
+            # One epoch for Keras, which knows an epoch's end only as a place
+            # to evaluate and resume at: ours are looks, which come within
+            # epochs, and a resumed training begins within one.
+            model.fit(
+                batches.map(_packed),
+                steps_per_epoch=looks.updates - looks.update,
+                callbacks=[
+                    looks,
+                    checkpoint,
+                    Notes(bar, looks),
+                    ScalarLog(log_dir, looks.history, rate, rows),
+                    *callbacks,
+                ],
+                shuffle=False,
+                verbose=0,
+            )
+    checkpoint.load_best()
+    _save(model, folder / "model.keras")
+    checkpoint.remove()
+    return looks
 
-    keras.utils.set_random_seed(seed)
-    model = build_student(settings, len(vocabulary), len(labels), pair, vectors)
-    optimizer = build_optimizer(settings)
-    optimizer.build(model.trainable_variables)
-    trainer = Trainer(
-        model=model,
-        loss=DistillationLoss(
-            alpha=1.0 if labelled_only else settings.alpha,
-            loss=settings.loss,
-            temperature=settings.temperature,
-        ),
-        optimizer=optimizer,
-        training_data=training_data,
-        updates_per_epoch=per_epoch,
-        select=evaluation_dataset(
-            select_file, batch_size=_EVALUATION_BATCH, **data
-        ),
-        metric=metric,
-        checkpoint=Checkpoint(
-            output_dir / "checkpoint",
-            _changing_variables(model),
-            optimizer,
-            fingerprint,
-        ),
+
+def write_curves(config: Config, logs: Path, place: Path) -> None:
+    """Write the curves of distilled students that were trained elsewhere.
+
+    Args:
+        config: Their configuration.
+        logs: The folder that TensorBoard is to find them in.
+        place: Where the students lie; seeds without one are left out.
+    """
+    rate = float(build_optimizer(config.student).learning_rate)
+    for seed, folder in seed_folders(config, place).items():
+        if not (folder / "training.json").is_file():
+            continue
+        rows = read_json(folder / "training.json")["rows"]
+        history = read_history(folder / "history.csv")
+        curve = _curve(config, logs, "student", seed)
+        ScalarLog(curve, history, rate, rows).on_train_end()
+
+
+def profile_training(config: Config, run_dir: Path) -> Path:
+    """Profile a few updates of a student like the run's, for TensorBoard.
+
+    A student is begun anew and thrown away: the run's own stays as it is,
+    and its training is not slowed down.
+
+    Args:
+        config: The run's configuration.
+        run_dir: A run folder with a trained student.
+
+    Returns:
+        `RUN/logs/profile`, with this profile in place of an earlier one.
+
+    Raises:
+        UserError: The run has no student yet, or the logs cannot be
+            written.
+    """
+    text = read_json(run_dir / "student" / "text.json")
+    lessons = Lessons.of_run(config, run_dir, text["lower_case"])
+    place = run_dir / "logs" / "profile"
+    try:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"cannot write {place}: {error.strerror}") from error
+    updates = _WARM_UP + _PROFILED + 1
+    profiler = keras.callbacks.TensorBoard(
+        place,
+        write_graph=False,
+        profile_batch=(_WARM_UP + 1, _WARM_UP + _PROFILED),
     )
-    trainer.resume()
-    _train(
-        trainer,
-        total=max_updates or settings.epochs * per_epoch,
-        evaluations=_Evaluations(
-            per_epoch, settings.evaluations_per_epoch, updates_per_evaluation
-        ),
-        patience=settings.patience or math.inf,
-        output_dir=output_dir,
-        log=ScalarLog(
-            log_dir, trainer.history, float(optimizer.learning_rate), rows
-        ),
-        around_update=around_update,
-    )
-    return TrainingResult(
-        model_path=trainer.finish(output_dir),
-        best=trainer.best,
-        history=trainer.history,
-        updates=trainer.update,
-        updates_per_epoch=per_epoch,
-        rows=rows,
-    )
+    with tempfile.TemporaryDirectory() as nowhere:
+        fit_student(
+            config.student,
+            lessons,
+            Path(nowhere),
+            config.seed,
+            max_updates=updates,
+            updates_per_look=updates,
+            callbacks=[profiler],
+        )
+    # Beside the profile it writes a curve, of a single point.
+    shutil.rmtree(place / "train", ignore_errors=True)
+    logger.info("profile of %d updates in %s", _PROFILED, place)
+    return place
 
 
-@dataclass(frozen=True)
-class _Evaluations:
-    """After which updates an evaluation is due."""
-
-    updates_per_epoch: int
-    per_epoch: int
-    every: int | None
-
-    def due(self, update: int) -> bool:
-        if self.every:
-            return update % self.every == 0
-        place = update % self.updates_per_epoch
-        every = math.ceil(self.updates_per_epoch / self.per_epoch)
-        return place % every == 0
-
-
-def _train(
-    trainer: Trainer,
-    *,
-    total: int,
-    evaluations: _Evaluations,
-    patience: float,
-    output_dir: Path,
-    log: ScalarLog,
-    around_update: Callable[[int], AbstractContextManager],
+def _train_seeds(
+    config: Config, lessons: Lessons, place: Path, logs: Path, **budget: Any
 ) -> None:
-    """Update and evaluate until the updates or the patience run out."""
-    saved = time.monotonic()
-    with (
-        log,
-        progress(total, "training", "updates", trainer.update) as bar,
-    ):
-        while (
-            trainer.update < total and trainer.evaluations_since_best < patience
-        ):
-            with around_update(trainer.update):
-                trainer.train_batch()
-            bar.update(1)
-            due = evaluations.due(trainer.update) or trainer.update == total
-            if due:
-                log.write(trainer.evaluate())
-                bar.note(f"best {trainer.best[trainer.metric]:.4f}")
-            elif trainer.update % _UPDATES_PER_NOTE == 0:
-                bar.note(f"loss {trainer.loss:.4f}")
-            if due or time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
-                trainer.save(output_dir)
-                saved = time.monotonic()
+    stage = "baseline" if lessons.labelled_only else "student"
+    for seed, folder in seed_folders(config, place).items():
+        if (folder / "training.json").is_file():
+            continue
+        curve = _curve(config, logs, stage, seed)
+        looks = fit_student(
+            config.student, lessons, folder, seed, log_dir=curve, **budget
+        )
+        _complete(folder, seed, lessons, config.student.max_length, looks)
 
 
-def _changing_variables(model: keras.Model) -> list[keras.Variable]:
+def _curve(config: Config, logs: Path, stage: str, seed: int) -> Path:
+    name = RUNS[stage]
+    return logs / (name if seed == config.seed else f"{name}-seed-{seed}")
+
+
+def _complete(
+    folder: Path, seed: int, lessons: Lessons, max_length: int, looks: Looks
+) -> None:
+    """Put what a student needs beside its model, and the record last."""
+    save_vocabulary(folder / "vocab.txt", lessons.vocabulary)
+    labels = "".join(f"{label}\n" for label in lessons.labels)
+    write_text(folder / "labels.txt", labels)
+    write_json(
+        folder / "text.json",
+        {
+            "lower_case": lessons.lower_case,
+            "max_length": max_length,
+            "pair": lessons.pair,
+        },
+    )
+    write_json(
+        folder / "training.json",
+        {
+            "seed": seed,
+            "updates": looks.update,
+            "updates_per_epoch": looks.updates_per_epoch,
+            "rows": looks.rows,
+            "evaluations": len(looks.history),
+            "best": looks.best,
+        },
+    )
+
+
+def _packed(inputs: Any, targets: Any) -> tuple[Any, Any]:
+    return inputs, pack_targets(targets["label"], targets["teacher_logits"])
+
+
+def _save(model: keras.Model, path: Path) -> None:
+    # Without what it was compiled with: the optimiser's state is twice as
+    # large as the student.
+    bare = keras.Model(model.input, model.output, name=model.name)
+    with atomic_path(path) as temporary:
+        # Keras insists on the suffix.
+        named = temporary.with_suffix(".keras")
+        try:
+            bare.save(named)
+            named.replace(temporary)
+        finally:
+            named.unlink(missing_ok=True)
+
+
+def _changing(model: keras.Model) -> list[keras.Variable]:
     """Return what training changes: all but the frozen word vectors.
 
-    `Model.variables` holds the state of the dropout's random numbers too.
+    The state of the dropout's random numbers belongs to it.
     """
     frozen = {
         id(layer.embeddings)

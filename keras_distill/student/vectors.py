@@ -1,4 +1,10 @@
-"""Word vectors: the file's forms, and those of a vocabulary."""
+"""Word vectors: the file's forms, and those of a vocabulary.
+
+A run's start checks vector files before anything slow is imported, numpy
+included: what reads them imports it itself.
+"""
+
+from __future__ import annotations
 
 import bz2
 import contextlib
@@ -13,12 +19,13 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
-
-import numpy as np
+from typing import TYPE_CHECKING, BinaryIO
 
 from keras_distill.errors import UserError
 from keras_distill.progress import progress
+
+if TYPE_CHECKING:
+    import numpy as np
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +36,14 @@ _TAIL = 2**20
 # The lines of larger files are not counted; a run's start hashes no larger
 # file whole either.
 _MAX_COUNTED = 512 * 2**20
+_WORDS_PER_UPDATE = 10_000
+# Words without a vector, as in Kim 2014 and the paper's released code.
+_RANGE = 0.25
 _PACKED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 @dataclass(frozen=True)
-class Form:
+class _Form:
     """How a vector file is laid out.
 
     Attributes:
@@ -71,9 +81,9 @@ def check_ends(path: Path, dim: int) -> None:
     """
     path = Path(path)
     with _plainly_opened(path) as stream:
-        form = read_form(stream, path, dim)
+        form = _read_form(stream, path, dim)
     with _plainly_opened(path) as stream:
-        for word, raw in itertools.islice(rows(stream, form, path), 1):
+        for word, raw in itertools.islice(_read(stream, form, path), 1):
             if form.binary:
                 raw = struct.unpack(f"<{form.dim}f", raw)
             _check_numbers(f"{path}, {form.place(1)}", word, raw)
@@ -90,7 +100,7 @@ def check_ends(path: Path, dim: int) -> None:
         )
 
 
-def _check_tail(stream: BinaryIO, size: int, form: Form, path: Path) -> None:
+def _check_tail(stream: BinaryIO, size: int, form: _Form, path: Path) -> None:
     stream.seek(max(0, size - _TAIL))
     tail = stream.read()
     ended = tail.endswith(b"\n")
@@ -132,15 +142,8 @@ def _check_numbers(
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a vector file by gensim; what is wrong with it is one line.
-
-    Yields:
-        The file's bytes, decompressed.
-
-    Raises:
-        UserError: The file is missing or damaged.
-    """
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a vector file by gensim; what is wrong with it is one line."""
     from gensim import utils
 
     with _one_line_errors(path), utils.open(str(path), "rb") as stream:
@@ -170,17 +173,8 @@ def _one_line_errors(path: Path) -> Iterator[None]:
         raise UserError(f"cannot read {path}: {reason}") from error
 
 
-def read_form(stream: BinaryIO, path: Path, dim: int) -> Form:
-    """Tell the format from the first two lines and check the width.
-
-    Args:
-        stream: The file from its first byte on.
-        path: Its name, for errors.
-        dim: Width that the vectors should have.
-
-    Raises:
-        UserError: The file has another width or no known format.
-    """
+def _read_form(stream: BinaryIO, path: Path, dim: int) -> _Form:
+    """Tell the format from the first two lines and check the width."""
     first = stream.readline(_MAX_LINE)
     second = stream.readline(_MAX_LINE)
     fields = first.split()
@@ -188,9 +182,9 @@ def read_form(stream: BinaryIO, path: Path, dim: int) -> Form:
         count, width = map(int, fields)
         parts = _fields(second, width)
         binary = not (len(parts) == width + 1 and _are_numbers(parts[1:]))
-        form = Form(binary, count, width)
+        form = _Form(binary, count, width)
     elif len(fields) > 2 and _are_numbers(fields[1:]):
-        form = Form(False, None, len(fields) - 1)
+        form = _Form(False, None, len(fields) - 1)
     else:
         shown = first[:40].decode("utf-8", "replace").rstrip()
         raise UserError(
@@ -205,28 +199,16 @@ def read_form(stream: BinaryIO, path: Path, dim: int) -> Form:
     return form
 
 
-def rows(
-    stream: BinaryIO, form: Form, path: Path
+def _read(
+    stream: BinaryIO, form: _Form, path: Path
 ) -> Iterator[tuple[str, bytes | list[bytes]]]:
-    """Yield words and their numbers, not yet converted.
-
-    Args:
-        stream: The file from its first byte on.
-        form: Its layout.
-        path: Its name, for errors.
-
-    Yields:
-        A word, and its vector as bytes (binary) or as a list of texts.
-
-    Raises:
-        UserError: The file is damaged or cut short.
-    """
+    """Yield words and their numbers, as bytes or as a list of texts."""
     read = _read_binary if form.binary else _read_text
     return read(stream, form, path)
 
 
 def _read_binary(
-    stream: BinaryIO, form: Form, path: Path
+    stream: BinaryIO, form: _Form, path: Path
 ) -> Iterator[tuple[str, bytes]]:
     stream.readline(_MAX_LINE)
     size = 4 * form.dim
@@ -259,7 +241,7 @@ def _read_binary(
 
 
 def _read_text(
-    stream: BinaryIO, form: Form, path: Path
+    stream: BinaryIO, form: _Form, path: Path
 ) -> Iterator[tuple[str, list[bytes]]]:
     if form.count is not None:
         stream.readline(_MAX_LINE)
@@ -293,7 +275,7 @@ def _fields(line: bytes, dim: int) -> list[bytes]:
     return line.rstrip().rsplit(b" ", dim)
 
 
-def _cut_short(path: Path, number: int, form: Form) -> UserError:
+def _cut_short(path: Path, number: int, form: _Form) -> UserError:
     return UserError(
         f"{path} is cut short: it holds {number:,} of the {form.count:,} "
         "vectors that its first line promises"
@@ -307,12 +289,6 @@ def _are_numbers(fields: list[bytes]) -> bool:
     except ValueError:
         return False
     return True
-
-
-# Words without a vector, as in Kim 2014 and the paper's released code.
-_RANGE = 0.25
-
-_WORDS_PER_UPDATE = 10_000
 
 
 @dataclass(frozen=True)
@@ -361,7 +337,8 @@ def load_vectors(
         UserError: The file is missing, cut short, of another width or of
             no known format.
     """
-    # A run's start checks vector files before TensorFlow is imported.
+    import numpy as np
+
     from keras_distill.student.text import SPECIALS
 
     path = Path(path)
@@ -375,8 +352,8 @@ def load_vectors(
     for word, row in index.items():
         spellings.setdefault(_fold(word), []).append(row)
     quality = np.zeros(len(vocabulary), np.int8)
-    with opened(path) as stream:
-        form = read_form(stream, path, dim)
+    with _opened(path) as stream:
+        form = _read_form(stream, path, dim)
     for number, (word, raw) in enumerate(_rows(path, form), 1):
         values = None
         for row in spellings.get(_fold(word), ()):
@@ -406,6 +383,8 @@ def random_vectors(
     Returns:
         float32 [V, dim], uniform in -0.25..0.25; zeros for `[PAD]`.
     """
+    import numpy as np
+
     from keras_distill.student.text import PAD_ID
 
     generator = np.random.default_rng(seed)
@@ -415,18 +394,20 @@ def random_vectors(
     return vectors
 
 
-def _rows(path: Path, form: Form) -> Iterator[tuple[str, bytes | list]]:
+def _rows(path: Path, form: _Form) -> Iterator[tuple[str, bytes | list]]:
     with (
-        opened(path) as stream,
+        _opened(path) as stream,
         progress(form.count, "reading vectors", "words") as bar,
     ):
-        for number, row in enumerate(rows(stream, form, path), 1):
+        for number, row in enumerate(_read(stream, form, path), 1):
             yield row
             if number % _WORDS_PER_UPDATE == 0:
                 bar.update(_WORDS_PER_UPDATE)
 
 
 def _numbers(raw: bytes | list[bytes], word: str, place: str) -> np.ndarray:
+    import numpy as np
+
     try:
         if isinstance(raw, bytes):
             values = np.frombuffer(raw, "<f4")

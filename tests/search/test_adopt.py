@@ -14,7 +14,7 @@ from keras_distill.pipeline import Pipeline
 from keras_distill.search.adopt import adopt
 from keras_distill.search.records import Records
 from keras_distill.search.settings import Request, Settings, check_run
-from keras_distill.student.scalars import ScalarLog
+from keras_distill.student.callbacks import ScalarLog
 
 EPOCHS = 4
 SHAPE = {"student.hidden_units": 6}
@@ -94,8 +94,7 @@ def test_the_curve_is_that_of_the_student_that_was_handed_over(run, trained):
 
 def test_without_a_baseline_it_has_no_curves(run):
     seed = run / "logs" / "student-labels-alone-seed-8"
-    with ScalarLog(seed, tensorboard_runs.history(0.5), 1.0, rows=24):
-        pass
+    ScalarLog(seed, tensorboard_runs.history(0.5), 1.0, rows=24).on_train_end()
     adopted(run, SHAPE, baseline=False)
     left = sorted(path.name for path in (run / "logs").iterdir())
     assert left == ["student-distilled"]

@@ -187,7 +187,7 @@ def test_a_failed_trial_is_reported_and_skipped(tmp_path, monkeypatch, cheap):
 def test_a_search_of_failures_alone_is_one_line(tmp_path, monkeypatch):
     run = make_run(tmp_path / "run")
     space = write_space(tmp_path, "student.lstm_units: [2]")
-    monkeypatch.setattr(trial, "train_seeds", None)
+    monkeypatch.setattr(trial, "train_students", None)
     result = tune_here("--run", run, "--space", space, *ALONE)
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith(

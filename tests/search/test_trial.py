@@ -68,11 +68,12 @@ def test_another_shape_is_not_taken_over(work):
 def test_what_is_trained_follows_from_the_trial_s_values(tmp_path, monkeypatch):
     given = {}
 
-    def train_seeds(config, transfer_set, place, **more):
-        given.update(more, epochs=config.student.epochs)
+    def train_students(config, run_dir, place, **more):
+        words = (more["vocabulary"] / "vocab.txt").read_text().splitlines()
+        given.update(more, epochs=config.student.epochs, words=words)
         raise RuntimeError("enough")
 
-    monkeypatch.setattr(trial, "train_seeds", train_seeds)
+    monkeypatch.setattr(trial, "train_students", train_students)
     made = make_work(tmp_path, monkeypatch)(updates=2)
     values = {"student.vocabulary_size": 7, "student.epochs": 1}
     assert made.run("0000", values)["error"] == "enough"

@@ -23,7 +23,7 @@ import sys
 from collections.abc import Sequence
 
 from keras_distill.cli import configure_logging, exit_code, one_line_errors
-from keras_distill.search.options import parser
+from keras_distill.search.command import parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,12 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logging()
 
     def run() -> None:
-        from keras_distill.search.main import tune
+        from keras_distill.pipeline import Pipeline
+        from keras_distill.search.command import tune
 
-        table = tune(options, arguments)
-        if table is not None:
-            print(table)
-            print(next_steps(options.run, options.search_only))
+        print(tune(options, arguments, Pipeline))
+        print(next_steps(options.run, options.search_only))
 
     return exit_code(run)
 

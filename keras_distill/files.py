@@ -3,15 +3,19 @@
 import contextlib
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_distill.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @contextlib.contextmanager
@@ -117,6 +121,16 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write bytes to `path`, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_array(path: Path, values: "np.ndarray") -> None:
+    """Write an array as .npy, atomically."""
+    import numpy as np
+
+    # np.save does not notice when the disk is full at the last bytes.
+    content = io.BytesIO()
+    np.save(content, values)
+    write_bytes(path, content.getbuffer())
 
 
 def write_json(path: Path, value: Any) -> None:

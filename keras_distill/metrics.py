@@ -1,5 +1,10 @@
 """Scores of logits, their uncertainty and their calibration."""
 
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import numpy as np
 
 
@@ -312,3 +317,23 @@ def paired_gain(
         "ci_low": float(low),
         "ci_high": float(high),
     }
+
+
+def median_seconds(
+    ask: Callable[[Any], object], questions: Iterable[Any], repeats: int = 1
+) -> float:
+    """Return the median seconds of a call; the first one is not counted.
+
+    Args:
+        ask: What is measured.
+        questions: Its arguments, one at a time.
+        repeats: How often each is asked.
+    """
+    questions = list(questions)
+    ask(questions[0])
+    times = []
+    for question in repeats * questions:
+        started = time.perf_counter()
+        ask(question)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)

@@ -1,7 +1,6 @@
 """The nine stages of a run in order: what each reads, makes, depends on."""
 
 import dataclasses
-import io
 import json
 import logging
 from collections.abc import Iterable
@@ -16,7 +15,7 @@ from keras_distill.files import (
     checkpoint_identity,
     file_identity,
     read_json,
-    write_bytes,
+    write_array,
     write_json,
 )
 from keras_distill.process import run_child
@@ -134,8 +133,6 @@ def _vocabulary(run: "Pipeline", place: Path) -> None:
     save_vocabulary(place / "vocab.txt", words)
     coverage = {"tokens": None, "types": None}
     if settings.embeddings != "none":
-        import numpy as np
-
         from keras_distill.student.vectors import load_vectors
 
         vectors, found = load_vectors(
@@ -145,10 +142,7 @@ def _vocabulary(run: "Pipeline", place: Path) -> None:
             counts=counts,
             seed=run.config.seed,
         )
-        # np.save does not notice when the disk is full at the last bytes.
-        content = io.BytesIO()
-        np.save(content, vectors)
-        write_bytes(place / "vectors.npy", content.getbuffer())
+        write_array(place / "vectors.npy", vectors)
         coverage = {"tokens": found.tokens, "types": found.types}
     write_json(place / "coverage.json", coverage)
 

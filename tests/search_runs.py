@@ -1,15 +1,24 @@
-"""Runs that a search can be made on, without a teacher's training."""
+"""Runs that a search can be made on, without a teacher's training.
 
+And trials without a student's: what a training leaves, in no time.
+"""
+
+import csv
+import functools
 import importlib.util
 import json
-import os
+import shutil
 import subprocess
-import sys
+import tempfile
+from pathlib import Path
 
 import report_runs
+import tensorboard_runs
 import tiny_runs
 
 from keras_distill.config import config_from_dict
+from keras_distill.files import read_json, write_json, write_text
+from keras_distill.run import seed_folders
 from keras_distill.student import text as vocabulary
 
 STUDENT = {
@@ -27,10 +36,7 @@ student.hidden_units: [2, 4]
 
 def make_run(folder, **student):
     """Write what a search reads: transfer set, vocabulary, settings."""
-    report_runs.write_run(folder)
-    vocabulary.save_vocabulary(
-        folder / "vocabulary" / "vocab.txt", report_runs.WORDS
-    )
+    shutil.copytree(_template(), folder)
     train_file = folder / "train.csv"
     train_file.write_text("text,label\n")
     config = {
@@ -43,6 +49,20 @@ def make_run(folder, **student):
     return folder
 
 
+@functools.cache
+def _template():
+    """Make the part that all runs have, once: it is never changed."""
+    kept = tempfile.TemporaryDirectory(prefix="search-run-")
+    _template.kept = kept
+    folder = Path(kept.name) / "run"
+    report_runs.write_run(folder, baseline=False)
+    shutil.rmtree(folder / "student")
+    vocabulary.save_vocabulary(
+        folder / "vocabulary" / "vocab.txt", report_runs.WORDS
+    )
+    return folder
+
+
 def write_space(folder, text=SPACE):
     path = folder / "space.yaml"
     path.write_text(text)
@@ -52,19 +72,6 @@ def write_space(folder, text=SPACE):
 def tune(*arguments, **more):
     """Run tune.py in a process of its own."""
     return tiny_runs.run(tiny_runs.ROOT / "tune.py", *arguments, **more)
-
-
-def start(*arguments, **more):
-    """Start tune.py and do not wait for it."""
-    return subprocess.Popen(
-        [sys.executable, "tune.py", *map(str, arguments)],
-        cwd=tiny_runs.ROOT,
-        env=tiny_runs.environment(**more),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def tune_here(*arguments):
@@ -100,30 +107,28 @@ def without_times(records):
     return records
 
 
-def locks(run):
-    """Return the locks of trials that a search has left."""
-    return list((run / "tuning" / "work").glob("*.lock"))
+def train(work, config, trial, place):
+    """Leave what `TrialWork._train` leaves; larger students are better."""
+    from keras_distill.student.training import write_curves
+
+    units = config.student.lstm_units
+    for seed, folder in seed_folders(config, place).items():
+        if (folder / "training.json").is_file():
+            continue
+        history = tensorboard_runs.history(0.5 + 0.01 * units)
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / "history.csv", "w", newline="") as stream:
+            table = csv.DictWriter(stream, list(history[0]))
+            table.writeheader()
+            table.writerows(history)
+        write_text(folder / "model.keras", f"{units}\n")
+        best = history[-1] | {"seed": seed}
+        write_json(folder / "training.json", {"rows": 24, "best": best})
+    write_curves(config, work.run_dir / "logs" / "tuning" / trial, place)
 
 
-def free_port():
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def worker_variables(name, port):
-    return {
-        "KERASTUNER_TUNER_ID": name,
-        "KERASTUNER_ORACLE_IP": "127.0.0.1",
-        "KERASTUNER_ORACLE_PORT": str(port),
-        "TF_NUM_INTRAOP_THREADS": "1",
-        "TF_NUM_INTEROP_THREADS": "1",
-    }
-
-
-def no_parallel_search(monkeypatch):
-    for name in list(os.environ):
-        if name.startswith("KERASTUNER_"):
-            monkeypatch.delenv(name)
+def cost(student_dir, timed):
+    """Return what a conversion in a process of its own would tell."""
+    best = read_json(student_dir / "training.json")["best"]
+    size = round(1000 * best["accuracy"])
+    return {"parameters": size, "int8_bytes": 9 * size, "latency_ms": 0.1}

@@ -1,1 +1,7 @@
-"""The search: KerasTuner picks the student on a run's transfer set."""
+"""The search: KerasTuner picks the student on a run's transfer set.
+
+tune.py calls `command.tune`. It takes a run that has a transfer set and a
+vocabulary, tries students on it (`search.py` holds the loop, `executor.py` the
+processes), and leaves `RUN/tuning` and, unless it is told not to, the best
+student in place of the run's own. The report reads `records.tuning_facts`.
+"""

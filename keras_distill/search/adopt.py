@@ -2,15 +2,14 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from keras_distill.config import Config
 from keras_distill.errors import UserError
 from keras_distill.events import forget_runs
 from keras_distill.files import read_json, write_json
-from keras_distill.pipeline import Pipeline
 from keras_distill.run import seed_folders
 from keras_distill.search.records import Record, Records, tuning_facts
 from keras_distill.search.settings import Settings, check_run
@@ -19,10 +18,35 @@ from keras_distill.student.training import RUNS, write_curves
 
 logger = logging.getLogger(__name__)
 
-STAGES = ("vocabulary", "student", "baseline", "export", "report")
+_STAGES = ("vocabulary", "student", "baseline", "export", "report")
 
 
-def check_adoptable(run_dir: Path) -> None:
+class Stages(Protocol):
+    """What adoption asks of `keras_distill.pipeline.Pipeline`.
+
+    The pipeline stands to the right of all rooms: it is handed in.
+    """
+
+    path: Path
+
+    def check(self, wanted: set[str], redo: bool) -> None:
+        """Raise UserError where the stages cannot be run."""
+
+    def is_done(self, name: str) -> bool:
+        """Say whether a stage is complete, with these settings."""
+
+    def place(self, name: str) -> Path:
+        """Return where a stage looks for what was begun."""
+
+    def run(self, stages: Sequence[str], redo: bool) -> None:
+        """Run stages; those that are complete are skipped."""
+
+
+# Makes the stages of a run from its configuration and its folder.
+MakeStages = Callable[[Config, Path], Stages]
+
+
+def check_adoptable(run_dir: Path, stages: MakeStages) -> None:
     """Look, before hours of search, whether its winner can be adopted.
 
     Raises:
@@ -31,7 +55,7 @@ def check_adoptable(run_dir: Path) -> None:
     """
     config = check_run(run_dir)
     try:
-        Pipeline(config, run_dir).check(set(STAGES), redo=True)
+        stages(config, run_dir).check(set(_STAGES), redo=True)
     except UserError as error:
         raise UserError(
             f"the winner could not become the student of {run_dir}: {error}; "
@@ -39,16 +63,80 @@ def check_adoptable(run_dir: Path) -> None:
         ) from error
 
 
-def winner_config(
+def finished_student(
+    run_dir: Path, config: Config, stages: MakeStages
+) -> Path | None:
+    """Return the run's student if it was made with this configuration."""
+    try:
+        done = stages(config, run_dir).is_done("student")
+    except UserError:
+        # Files that the run was made of are gone.
+        return None
+    return run_dir / "student" if done else None
+
+
+def adopt(
+    run_dir: Path,
+    settings: Settings,
+    records: Records,
+    winner: Record,
+    stages: MakeStages,
+    baseline: bool = True,
+) -> Config:
+    """Make a trial's student the run's, then export and report anew.
+
+    The student keeps its seed: its files go to where the stage `student`
+    looks for what an interrupted run has left, and the stage makes the rest
+    (students of further seeds) and puts it into the old one's place. A
+    student of a shortened trial is trained anew.
+
+    Args:
+        run_dir: The run folder.
+        settings: The search.
+        records: Its trials and students.
+        winner: The trial.
+        stages: Makes the run's stages.
+        baseline: Whether the student without a teacher is made anew too,
+            in the winner's shape; otherwise the run has none any more.
+
+    Returns:
+        The run's new configuration.
+
+    Raises:
+        UserError: A stage could not be run.
+    """
+    values = winner["hyperparameters"]
+    config = _winner_config(settings, values, baseline)
+    pipeline = stages(config, run_dir)
+    kept = records.student(winner["id"])
+    if pipeline.is_done("student"):
+        logger.info("the winner is the run's student already")
+    elif kept.is_dir() and _is_whole(settings, values, config):
+        _hand_over(config, pipeline, kept, winner["seconds"])
+    else:
+        logger.info("the winner is trained anew, with all epochs")
+    write_json(
+        records.folder / "best.json",
+        {
+            name: winner[name]
+            for name in ("id", "hyperparameters", "metrics", "seeds")
+        },
+    )
+    if not config.baseline.enabled:
+        shutil.rmtree(run_dir / "baseline", ignore_errors=True)
+        forget_runs(run_dir / "logs", f"{RUNS['baseline']}*", set())
+    pipeline.run(_STAGES, redo=True)
+    _note(run_dir)
+    return config
+
+
+def _winner_config(
     settings: Settings, values: Mapping[str, Any], baseline: bool
 ) -> Config:
     """Return the run's configuration with a trial's values.
 
-    Args:
-        settings: The search; a shortened trial's length is not taken over,
-            nor the one that Hyperband gave it.
-        values: The trial's, by dotted configuration key.
-        baseline: Whether the student without a teacher is to be compared.
+    A shortened trial's length is not taken over, nor the one that Hyperband
+    gave it.
     """
     wanted = settings.config.baseline.enabled and baseline
     taken = {**values, "baseline.enabled": wanted}
@@ -65,69 +153,18 @@ def _is_whole(
     return settings.request.updates is None and trained == config.student.epochs
 
 
-def adopt(
-    run_dir: Path,
-    settings: Settings,
-    records: Records,
-    winner: Record,
-    baseline: bool = True,
-) -> Config:
-    """Make a trial's student the run's, then export and report anew.
-
-    The student keeps its seed: its files go to where the stage `student`
-    looks for what an interrupted run has left, and the stage makes the rest
-    (students of further seeds) and puts it into the old one's place. A
-    student of a shortened trial is trained anew.
-
-    Args:
-        run_dir: The run folder.
-        settings: The search.
-        records: Its trials and students.
-        winner: The trial.
-        baseline: Whether the student without a teacher is made anew too,
-            in the winner's shape; otherwise the run has none any more.
-
-    Returns:
-        The run's new configuration.
-
-    Raises:
-        UserError: As `Pipeline.run` raises it.
-    """
-    values = winner["hyperparameters"]
-    config = winner_config(settings, values, baseline)
-    pipeline = Pipeline(config, run_dir)
-    kept = records.student(winner["id"])
-    if pipeline.is_done("student"):
-        logger.info("the winner is the run's student already")
-    elif kept.is_dir() and _is_whole(settings, values, config):
-        _hand_over(pipeline, kept, winner["seconds"])
-    else:
-        logger.info("the winner is trained anew, with all epochs")
-    write_json(
-        records.folder / "best.json",
-        {
-            name: winner[name]
-            for name in ("id", "hyperparameters", "metrics", "seeds")
-        },
-    )
-    if not config.baseline.enabled:
-        shutil.rmtree(run_dir / "baseline", ignore_errors=True)
-        forget_runs(run_dir / "logs", f"{RUNS['baseline']}*", set())
-    pipeline.run(STAGES, redo=True)
-    _note(run_dir, records)
-    return config
-
-
-def _hand_over(pipeline: Pipeline, kept: Path, seconds: float) -> None:
+def _hand_over(
+    config: Config, pipeline: Stages, kept: Path, seconds: float
+) -> None:
     """Move a trained student to where its stage finds it."""
     place = pipeline.place("student")
-    wanted = seed_folders(pipeline.config, kept).values()
-    for folder in kept.glob("seed-*"):
-        if folder not in wanted:
-            shutil.rmtree(folder)
+    wanted = seed_folders(config, kept).values()
+    for other in kept.glob("seed-*"):
+        if other not in wanted:
+            shutil.rmtree(other)
     # Its stage trains nothing and so writes none: TensorBoard would go on
     # showing the old student.
-    write_curves(pipeline.config, pipeline.path / "logs", kept)
+    write_curves(config, pipeline.path / "logs", kept)
     place.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(place, ignore_errors=True)
     note = place.with_name(f"seconds-{place.name}")
@@ -135,7 +172,7 @@ def _hand_over(pipeline: Pipeline, kept: Path, seconds: float) -> None:
     kept.replace(place)
 
 
-def _note(run_dir: Path, records: Records) -> None:
+def _note(run_dir: Path) -> None:
     """Put the search into results that were complete before it."""
     path = run_dir / "results.json"
     results = read_json(path)

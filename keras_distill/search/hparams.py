@@ -1,9 +1,4 @@
-"""The trials of a search for TensorBoard's HParams page.
-
-The protocol buffers are written directly: TensorBoard's Keras callback
-derives from `tf.keras.callbacks.Callback`, which is no callback of Keras 3
-wherever something has switched `tf.keras` to tf_keras.
-"""
+"""The trials of a search for TensorBoard's HParams page."""
 
 import logging
 import math
@@ -13,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from tensorboard.plugins.hparams import api as hp
 from tensorboard.plugins.hparams import api_pb2, summary
-from tensorboard.plugins.hparams import summary_v2 as hp
 
 from keras_distill.errors import UserError
 from keras_distill.events import rewritten
@@ -54,18 +49,16 @@ def write_hparams(run_dir: Path) -> None:
     place = run_dir / "logs" / "tuning"
     parameters = _parameters(trials)
     with rewritten(place, _EXPERIMENT):
-        _write_proto(
-            hp.hparams_config_pb(
-                [
-                    # The page has no room for the section above its axes.
-                    hp.HParam(name, domain, name.rpartition(".")[2])
-                    for name, domain in parameters.items()
-                ],
-                [
-                    hp.Metric(f"{_PREFIX}/{name}", display_name=name)
-                    for name in _metric_names(trials)
-                ],
-            )
+        hp.hparams_config(
+            [
+                # The page has no room for the section above its axes.
+                hp.HParam(name, domain, name.rpartition(".")[2])
+                for name, domain in parameters.items()
+            ],
+            [
+                hp.Metric(f"{_PREFIX}/{name}", display_name=name)
+                for name in _metric_names(trials)
+            ],
         )
     for trial in trials:
         with rewritten(place / trial["id"], _SESSION):
@@ -94,19 +87,14 @@ def _write_session(trial: Trial, parameters: Mapping[str, Any]) -> None:
     seconds = trial.get("seconds") or 0.0
     # The name of the group, else made from the values: two trials with the
     # same values would become one.
-    start = hp.hparams_pb(
-        values, trial_id=trial["id"], start_time_secs=ended - seconds
-    )
-    _write_proto(start)
+    hp.hparams(values, trial_id=trial["id"], start_time_secs=ended - seconds)
     for name, value in _numbers(trial).items():
         tf.summary.scalar(f"{_PREFIX}/{name}", value)
     completed = trial["status"] == "completed"
     status = api_pb2.STATUS_SUCCESS if completed else api_pb2.STATUS_FAILURE
-    _write_proto(summary.session_end_pb(status, ended))
-
-
-def _write_proto(proto: tf.compat.v1.Summary) -> None:
-    tf.summary.experimental.write_raw_pb(proto.SerializeToString())
+    # The one thing that its own API writes from a Keras callback alone.
+    end = summary.session_end_pb(status, ended)
+    tf.summary.experimental.write_raw_pb(end.SerializeToString())
 
 
 def _numbers(trial: Trial) -> dict[str, float]:

@@ -1,6 +1,5 @@
-"""KerasTuner's oracles, made to survive kills, failures and lost workers."""
+"""KerasTuner's oracles, made to survive kills and failures."""
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,6 @@ from keras_tuner.engine.trial import Trial
 from keras_distill.files import write_json
 from keras_distill.search.space import combinations
 
-TUNERS = ("grid", "random", "bayesian", "hyperband")
-
-# A trial that took so many workers with it is not handed out again.
-_MOST_LOSSES = 3
 # KerasTuner gives up after three failures in a row; here it never does.
 _NEVER = 10**9
 # Of a Bayesian search.
@@ -26,12 +21,12 @@ class ResumableOracle(keras_tuner.Oracle):
     """What all oracles here add to KerasTuner's.
 
     Their files are written atomically, so that a kill leaves whole ones; a
-    search can be limited from outside; the trial of a worker that is gone
-    is handed out again.
+    search can be limited from outside.
 
     Attributes:
-        most_trials: No more trials than so many; None for no limit.
-        may_start: Asked before each new trial.
+        most_trials: No more trials than so many; None for no limit. Not
+            KerasTuner's `max_trials`, which decides the trials' names too.
+        may_start: Asked before each trial that is handed out.
     """
 
     most_trials: int | None = None
@@ -40,13 +35,11 @@ class ResumableOracle(keras_tuner.Oracle):
     def __init__(self, **arguments: Any) -> None:
         super().__init__(max_consecutive_failed_trials=_NEVER, **arguments)
         self.verbose = 0
-        self._losses: Counter[str] = Counter()
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> Trial:
-        """Hand a trial to a worker; see `keras_tuner.Oracle`."""
-        if tuner_id not in self.ongoing_trials and self._is_over():
-            self.tuner_ids.discard(tuner_id)
+        """Hand a trial out; see `keras_tuner.Oracle`."""
+        if not self.may_start() or (self._is_full and not self._retry_queue):
             return Trial(self.get_space(), "none", status="STOPPED")
         return super().create_trial(tuner_id)
 
@@ -57,54 +50,22 @@ class ResumableOracle(keras_tuner.Oracle):
         # KerasTuner's last save is from when the trial was still under way.
         self.save()
 
-    def _is_over(self) -> bool:
-        if not self.may_start():
-            return True
-        if self.most_trials is None or self._retry_queue:
-            return False
-        # A worker that has a trial may be lost, and others are to take it.
-        enough = len(self.trials) >= self.most_trials
-        return enough and not self.ongoing_trials
-
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Choose a trial's values; see `keras_tuner.Oracle`."""
-        full = self.most_trials is not None and (
-            len(self.trials) >= self.most_trials
+    @property
+    def _is_full(self) -> bool:
+        return (
+            self.most_trials is not None
+            and len(self.trials) >= self.most_trials
         )
-        if full:
-            return {"status": "IDLE", "values": None}
-        return self._wait_for_others(super().populate_space(trial_id))
 
-    def _wait_for_others(self, answer: dict[str, Any]) -> dict[str, Any]:
-        if answer["status"] == "STOPPED" and self.ongoing_trials:
-            return {"status": "IDLE", "values": None}
-        return answer
-
-    @keras_tuner.synchronized
-    def forget_worker(self, tuner_id: str) -> Trial | None:
-        """Let another worker have the trial of one that is gone.
-
-        Args:
-            tuner_id: The worker's.
-
-        Returns:
-            The trial, which has failed if too many were lost with it; None
-            when the worker had none.
-        """
-        self.tuner_ids.discard(tuner_id)
-        trial = self.ongoing_trials.pop(tuner_id, None)
-        if trial is None:
-            return None
-        self._losses[trial.trial_id] += 1
-        if self._losses[trial.trial_id] < _MOST_LOSSES:
-            self._retry_queue.append(trial.trial_id)
-        else:
-            trial.status = "FAILED"
-            trial.message = f"{_MOST_LOSSES} workers ended in it"
-            self.end_order.append(trial.trial_id)
-            self._save_trial(trial)
-        self.save()
-        return trial
+    def reload(self) -> None:
+        """Read the oracle's state; trials under way are handed out again."""
+        super().reload()
+        # A kill may have come before the oracle's own file named a trial.
+        self._retry_queue = [
+            name
+            for name in sorted(self.trials, reverse=True)
+            if self.trials[name].status == "RUNNING"
+        ]
 
     def save(self) -> None:
         """Write the oracle's state."""
@@ -125,11 +86,10 @@ class GridOracle(ResumableOracle, oracles.GridSearchOracle):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Return the first point that no trial has."""
         tried = [trial.hyperparameters.values for trial in self.trials.values()]
-        if self.most_trials is None or len(tried) < self.most_trials:
-            for values in combinations(self.get_space()):
-                if values not in tried:
-                    return {"status": "RUNNING", "values": values}
-        return self._wait_for_others({"status": "STOPPED", "values": None})
+        for values in combinations(self.get_space()):
+            if values not in tried:
+                return {"status": "RUNNING", "values": values}
+        return {"status": "STOPPED", "values": None}
 
 
 class RandomOracle(ResumableOracle, oracles.RandomSearchOracle):
@@ -167,7 +127,7 @@ def make_oracle(
     """Make an oracle by the name of its search.
 
     Args:
-        tuner: One of `TUNERS`.
+        tuner: One of `command.TUNERS`.
         hp: The space.
         objective: What is compared.
         seed: Of what is drawn at random.

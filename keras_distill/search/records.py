@@ -1,12 +1,13 @@
-"""What is kept of each trial: `tuning/trials.json` and its students."""
+"""What is kept of each trial, and which trial wins."""
 
-import contextlib
+import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_distill.files import locked, read_json, write_json
+from keras_distill.files import read_json, write_json
 
 COMPLETED, FAILED = "completed", "failed"
 
@@ -17,11 +18,9 @@ Record = dict[str, Any]
 
 
 class Records:
-    """The trials of a search, in files that several processes share.
+    """The trials of a search that have ended: `RUN/tuning/trials.json`.
 
-    `trials.json` lists them all; `trials/ID.json` holds one each, so that
-    workers do not write the same file; `students/ID/` holds those students
-    that may still be chosen.
+    `students/ID/` holds those students that may still be chosen.
 
     Args:
         folder: The run's `tuning` folder.
@@ -36,13 +35,13 @@ class Records:
 
     def get(self, trial: str) -> Record | None:
         """Return a trial that has ended, or None."""
-        path = self._path(trial)
-        return read_json(path) if path.is_file() else None
+        found = (one for one in self.all() if one["id"] == trial)
+        return next(found, None)
 
     def all(self) -> list[Record]:
         """Return the trials that have ended, by id."""
-        paths = sorted((self.folder / "trials").glob("*.json"))
-        return [read_json(path) for path in paths]
+        path = self.folder / "trials.json"
+        return read_json(path) if path.is_file() else []
 
     def add(
         self,
@@ -57,27 +56,18 @@ class Records:
             student: Its student's folder, which is moved.
             kept: Says of which trials the students stay.
         """
-        with self._locked():
-            if student is not None:
-                place = self.student(record["id"])
+        if student is not None:
+            place = self.student(record["id"])
+            shutil.rmtree(place, ignore_errors=True)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            student.replace(place)
+        records = [*self.all(), record]
+        records.sort(key=lambda one: one["id"])
+        write_json(self.folder / "trials.json", records)
+        keep = kept(completed(records))
+        for place in (self.folder / "students").glob("*"):
+            if place.name not in keep:
                 shutil.rmtree(place, ignore_errors=True)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                student.replace(place)
-            write_json(self._path(record["id"]), record)
-            records = self.all()
-            write_json(self.folder / "trials.json", records)
-            keep = kept(completed(records))
-            for place in (self.folder / "students").glob("*"):
-                if place.name not in keep:
-                    shutil.rmtree(place, ignore_errors=True)
-
-    def _path(self, trial: str) -> Path:
-        return self.folder / "trials" / f"{trial}.json"
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        with locked(self.folder / ".records.lock"):
-            yield
 
 
 def completed(records: Sequence[Record]) -> list[Record]:
@@ -85,19 +75,169 @@ def completed(records: Sequence[Record]) -> list[Record]:
     return [record for record in records if record["status"] == COMPLETED]
 
 
-def seconds_of_training(records: Sequence[Record]) -> list[float]:
-    """Return how long trials took that were trained from the start."""
-    return [
-        record["seconds"]
-        for record in completed(records)
-        if not record.get("reused")
-    ]
+def failed_record(
+    trial: str, values: Mapping[str, Any], seconds: float, error: str
+) -> Record:
+    """Return what is kept of a trial that failed."""
+    return {
+        "id": trial,
+        "status": FAILED,
+        "hyperparameters": dict(values),
+        "metrics": {},
+        "seconds": round(seconds, 1),
+        "seeds": [],
+        "error": error,
+    }
+
+
+def described(values: Mapping[str, Any]) -> str:
+    """Return hyper-parameters in words: `lstm_units 150, alpha 0.1`."""
+    return ", ".join(
+        f"{key.rpartition('.')[2]} {value}" for key, value in values.items()
+    )
 
 
 def tuning_facts(run_dir: Path) -> dict[str, Any]:
-    """Return `tuning` of results.json: None where nothing was searched."""
+    """Return `tuning` of results.json: None where nothing was searched.
+
+    Args:
+        run_dir: The run folder.
+
+    Returns:
+        `trials`, their number, and `best`, the trial that became the run's
+        student.
+    """
     folder = Path(run_dir) / "tuning"
     if not (folder / "best.json").is_file():
         return {"trials": None, "best": None}
     trials = read_json(folder / "trials.json")
     return {"trials": len(trials), "best": read_json(folder / "best.json")}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a search compares trials by.
+
+    Attributes:
+        metric: A metric of the trials.
+        larger: Whether larger is better.
+        smallest: Whether the smallest student near the best one wins.
+    """
+
+    metric: str
+    larger: bool = True
+    smallest: bool = False
+
+    @property
+    def direction(self) -> str:
+        """Return `max` or `min`, as KerasTuner calls it."""
+        return "max" if self.larger else "min"
+
+    def reach(self, within: float) -> str:
+        """Return in words how far from the best is near: `0.5 points`.
+
+        A loss has no points, the cross-entropy is in nats.
+        """
+        if self.larger:
+            return f"{within:g} points"
+        return f"{within / 100:g} nats"
+
+    def score(self, record: Record) -> float:
+        """Return a trial's value; larger is better."""
+        value = record["metrics"].get(self.metric)
+        if value is None or math.isnan(value):
+            return -math.inf
+        return value if self.larger else -value
+
+
+OBJECTIVES = {
+    "accuracy": Objective("accuracy"),
+    "f1": Objective("f1"),
+    "loss": Objective("cross_entropy", larger=False),
+    "agreement": Objective("agreement"),
+    "pareto": Objective("accuracy", smallest=True),
+}
+
+
+def best_trial(records: Sequence[Record], objective: Objective) -> Record:
+    """Return the best trial, whatever its size.
+
+    Ties go to the lower cross-entropy: on a small selection split many
+    trials tie.
+    """
+    return max(
+        records,
+        key=lambda record: (
+            objective.score(record),
+            -_number(record, "cross_entropy"),
+            -_number(record, "parameters"),
+        ),
+    )
+
+
+def smallest_trial(
+    records: Sequence[Record], objective: Objective, within: float
+) -> Record:
+    """Return the fewest int8 bytes within some points of the best."""
+    least = objective.score(best_trial(records, objective)) - within / 100
+    # Scores are fractions of rows: what is the same must not differ by the
+    # last bit.
+    near = [
+        record for record in records if objective.score(record) >= least - 1e-9
+    ]
+    return min(
+        near,
+        key=lambda record: (
+            _number(record, "int8_bytes"),
+            _number(record, "parameters"),
+            -objective.score(record),
+        ),
+    )
+
+
+def chosen_trial(
+    records: Sequence[Record], objective: Objective, within: float
+) -> Record:
+    """Return the trial that becomes the run's student."""
+    if objective.smallest:
+        return smallest_trial(records, objective, within)
+    return best_trial(records, objective)
+
+
+def pareto_front(
+    records: Sequence[Record], objective: Objective, cost: str
+) -> list[Record]:
+    """Return the trials that no other beats in both quality and cost.
+
+    They go from cheap to dear; of equal trials the first one is there.
+    """
+    known = [record for record in records if _number(record, cost) < math.inf]
+    ordered = sorted(
+        known, key=lambda one: (_number(one, cost), -objective.score(one))
+    )
+    front: list[Record] = []
+    for record in ordered:
+        if not front or objective.score(record) > objective.score(front[-1]):
+            front.append(record)
+    return front
+
+
+def may_be_chosen(
+    records: Sequence[Record], objective: Objective, within: float
+) -> set[str]:
+    """Return the ids of the trials that may win, whatever follows.
+
+    The best so far; when size counts, all on the front of size.
+    """
+    if not records:
+        return set()
+    ids = {chosen_trial(records, objective, within)["id"]}
+    if objective.smallest:
+        front = pareto_front(records, objective, "int8_bytes")
+        ids |= {record["id"] for record in front}
+    return ids
+
+
+def _number(record: Record, metric: str) -> float:
+    value = record["metrics"].get(metric)
+    return math.inf if value is None else float(value)

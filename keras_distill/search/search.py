@@ -1,49 +1,47 @@
-"""A whole search: alone, as chief, as worker, or with workers of its own."""
+"""The search itself: the loop that hands out trials and notes their ends."""
 
 import contextlib
+import itertools
 import logging
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras_tuner
 import tensorflow as tf
-from keras_tuner import errors
+from keras_tuner.engine import base_tuner
 from keras_tuner.engine.trial import Trial
 
+from keras_distill.cli import import_tensorflow
 from keras_distill.config import Config
 from keras_distill.errors import UserError
-from keras_distill.pipeline import Pipeline
+from keras_distill.process import cores
 from keras_distill.run import RunFolder, Stopwatch, lower_case
-from keras_distill.search.chief import Chief, Role, role_here
-from keras_distill.search.choice import OBJECTIVES, Objective
-from keras_distill.search.crew import work_together
+from keras_distill.search.executor import Executor, InProcess, LocalPool
 from keras_distill.search.oracles import ResumableOracle, make_oracle
-from keras_distill.search.progress import SearchProgress
 from keras_distill.search.records import (
+    COMPLETED,
+    OBJECTIVES,
     Record,
     Records,
     completed,
-    seconds_of_training,
-)
-from keras_distill.search.settings import Request, Settings, begin
-from keras_distill.search.space import combinations, hyperparameters
-from keras_distill.search.stub import ChiefStub
-from keras_distill.search.trial import TrialWork
-from keras_distill.search.tuner import (
-    Pulse,
-    StudentTuner,
     failed_record,
-    trial_values,
+    may_be_chosen,
 )
+from keras_distill.search.settings import FOLDER, Request, Settings, begin
+from keras_distill.search.show import SearchProgress
+from keras_distill.search.space import combinations, hyperparameters
+from keras_distill.search.trial import TrialWork
 
 logger = logging.getLogger(__name__)
 
-FOLDER = "tuning"
-
-_LOOKS_BEFORE_LOST = 6
-_LOCAL = "127.0.0.1:0"
+_PROJECT = "search"
+_HYPERBAND = "tuner/"
+_SECONDS_BETWEEN_LOOKS = 0.5
+# A trial that took so many processes with it has failed.
+_MOST_LOSSES = 3
 
 
 @dataclass(frozen=True)
@@ -56,229 +54,248 @@ class Limits:
             of earlier sessions included; None for no limit. The first trial
             always runs.
         workers: Processes; None chooses.
-        lost_after: Seconds of silence after which a worker is given up.
         within: Points within which the smaller student may be preferred.
     """
 
     trials: int | None = None
     minutes: float | None = None
     workers: int | None = None
-    lost_after: float = 60.0
     within: float = 0.5
 
 
-class Search:
-    """A search on one run.
+class StudentTuner(base_tuner.BaseTuner):
+    """KerasTuner's tuner, with trials that an executor runs.
+
+    Args:
+        oracle: Chooses the trials.
+        work: Knows where a trial's students lie.
+        records: Where the trials are noted.
+        executor: Runs them.
+        kept: Says of which trials the students are kept.
+        look: Called when a trial has ended, and now and then.
+    """
+
+    def __init__(
+        self,
+        oracle: ResumableOracle,
+        work: TrialWork,
+        records: Records,
+        executor: Executor,
+        kept: Callable[[list[Record]], set[str]],
+        look: Callable[[], object],
+    ) -> None:
+        self._work = work
+        self._records = records
+        self._executor = executor
+        self._kept = kept
+        self._look = look
+        # It prints that it reloads.
+        with contextlib.redirect_stdout(None):
+            super().__init__(
+                oracle=oracle, directory=str(work.folder), project_name=_PROJECT
+            )
+
+    def _get_tuner_fname(self) -> str:
+        return str(Path(self.project_dir) / "tuner.json")
+
+    def search(self) -> None:
+        """Hand out trials while there are any, and note how each ends.
+
+        Raises:
+            UserError: Nothing can be written any more.
+        """
+        self.save()
+        running: dict[str, Trial] = {}
+        losses: Counter[str] = Counter()
+        while True:
+            while len(running) < self._executor.slots and (
+                trial := self._next_trial()
+            ):
+                running[trial.trial_id] = trial
+                self._executor.submit(trial.trial_id, trial_values(trial))
+            if not running:
+                return
+            ended = self._executor.wait(_SECONDS_BETWEEN_LOOKS)
+            for name, record in ended.items():
+                values = trial_values(running[name])
+                if record is None:
+                    losses[name] += 1
+                    if losses[name] < _MOST_LOSSES:
+                        self._executor.submit(name, values)
+                        continue
+                    why = f"{_MOST_LOSSES} workers ended in it"
+                    record = failed_record(name, values, 0.0, why)
+                self._note(record)
+                self._end(running.pop(name), record)
+            self._look()
+
+    def _next_trial(self) -> Trial | None:
+        """Return a trial to run; None when there is none, or none yet."""
+        while True:
+            # KerasTuner knows the trials under way by who has them.
+            names = (f"worker-{number}" for number in itertools.count())
+            free = next(n for n in names if n not in self.oracle.ongoing_trials)
+            trial = self.oracle.create_trial(free)
+            if trial.status != "RUNNING":
+                return None
+            # A kill may have come before the oracle knew of its end.
+            record = self._records.get(trial.trial_id)
+            if record is None:
+                return trial
+            self._end(trial, record)
+
+    def _note(self, record: Record) -> None:
+        name = record["id"]
+        place = None
+        if record["status"] == COMPLETED:
+            place = self._work.students(name)
+        self._records.add(record, place, self._kept)
+        self._work.forget(name)
+
+    def _end(self, trial: Trial, record: Record) -> None:
+        """Tell the oracle."""
+        metrics = {
+            metric: float(value)
+            for metric, value in record["metrics"].items()
+            if value is not None
+        }
+        if self.oracle.objective.name in metrics:
+            self.oracle.update_trial(trial.trial_id, metrics)
+            trial.status = "COMPLETED"
+        else:
+            trial.status = "FAILED"
+            trial.message = record.get("error")
+        self.oracle.end_trial(trial)
+        self.save()
+
+
+def search(
+    run_dir: Path,
+    request: Request,
+    limits: Limits,
+    redo: bool,
+    finished: Callable[[Config], Path | None],
+    on_ended: Callable[[], object] = lambda: None,
+) -> Settings:
+    """Search on one run until the space or the budget is used up.
 
     Args:
         run_dir: The run folder.
         request: What the trials are.
         limits: How long it goes on.
         redo: Forget a search that was begun there.
+        finished: Returns the run's student if a configuration made it.
+        on_ended: Called when trials have ended.
+
+    Returns:
+        The search as it was begun; the trials are in `RUN/tuning`.
 
     Raises:
-        UserError: Bad input; see `settings.begin`.
+        UserError: Bad input (see `settings.begin`), no trial could be
+            completed, or nothing can be written any more.
     """
-
-    def __init__(
-        self, run_dir: Path, request: Request, limits: Limits, redo: bool
-    ) -> None:
-        self.run_dir = Path(run_dir)
-        self.folder = self.run_dir / FOLDER
-        self.records = Records(self.folder)
-        self.objective: Objective = OBJECTIVES[request.objective]
-        self.limits = limits
-        self._request = request
-        self._redo = redo
-        self._watch: Stopwatch | None = None
-        self._on_ended: Callable[[], object] = lambda: None
-        self.settings: Settings | None = None
-
-    def run(
-        self,
-        worker_command: Sequence[str],
-        on_ended: Callable[[], object] = lambda: None,
-    ) -> bool:
-        """Search until the space or the budget is used up.
-
-        Args:
-            worker_command: Arguments of `python -m keras_distill.search`
-                that make a worker of this very search.
-            on_ended: Called when trials have ended, not by a worker.
-
-        Returns:
-            Whether the search's end is this process's to draw: not a
-            worker's.
-
-        Raises:
-            UserError: Bad input, or no trial could be completed.
-        """
-        role = role_here()
-        if role is not None and not role.is_chief:
-            self._be_worker(role)
-            return False
-        with RunFolder(self.run_dir).lock():
-            self.settings = begin(
-                self.run_dir, self.folder, self._request, self._redo
-            )
-            self._on_ended = on_ended
-            self._watch = Stopwatch(self.folder / "seconds")
-            tuner = self._tuner()
-            with self._watch, _reported():
-                if role is not None:
-                    self._be_chief(tuner, role)
-                elif (workers := self._workers()) > 1:
-                    with self._chief(tuner.oracle, _LOCAL) as chief:
-                        work_together(
-                            chief,
-                            workers,
-                            worker_command,
-                            self.folder,
-                            self._progress().look,
-                        )
-                else:
-                    self._alone(tuner)
-        if not completed(self.records.all()):
-            raise UserError(self._why_nothing())
-        return True
-
-    def _alone(self, tuner: StudentTuner) -> None:
-        show = self._progress()
-        tuner.oracle.may_start = self._may_start
-        end = tuner.on_trial_end
-
-        def on_trial_end(trial: Trial) -> None:
-            end(trial)
-            show.look()
-
-        tuner.on_trial_end = on_trial_end
-        tuner.search()
-
-    def _be_worker(self, role: Role) -> None:
-        self.settings = begin(
-            self.run_dir, self.folder, self._request, write=False
-        )
-        logger.info("%s: asking the chief at %s", role.name, role.address)
-        pulse = Pulse(
-            self.folder / "pulses" / role.name,
-            self.limits.lost_after / _LOOKS_BEFORE_LOST,
-        )
-        with _reported():
-            tuner = self._tuner()
-            tuner.oracle.stub = ChiefStub(tuner.oracle.stub, role.address)
-            # A chief that begins clears the folder, signs of life with it:
-            # those of a worker that was there first would be lost.
-            tuner.oracle.get_space()
-            with pulse:
-                tuner.search()
-
-    def _be_chief(self, tuner: StudentTuner, role: Role) -> None:
-        show = self._progress()
-        with self._chief(tuner.oracle, role.address) as chief:
-            logger.info("waiting for workers at %s", chief.address)
-            chief.wait(show.look)
-
-    def _chief(self, oracle: ResumableOracle, address: str) -> Chief:
-        oracle.may_start = self._may_start
-        pulses = self.folder / "pulses"
-
-        def failed(trial: Trial) -> None:
-            values = trial_values(trial)
-            self.records.add(
-                failed_record(trial.trial_id, values, 0.0, str(trial.message))
-            )
-
-        return Chief(oracle, address, pulses, self.limits.lost_after, failed)
-
-    def _tuner(self) -> StudentTuner:
-        settings = self.settings
+    folder = run_dir / FOLDER
+    records = Records(folder)
+    objective = OBJECTIVES[request.objective]
+    with RunFolder(run_dir).lock():
+        settings = begin(run_dir, request, redo)
         config = settings.trial_config
+        show = SearchProgress(
+            records,
+            objective,
+            *_size_and_length(settings, limits),
+            on_ended,
+        )
+        work = TrialWork(
+            run_dir,
+            folder,
+            config,
+            executions=request.executions,
+            max_updates=request.updates,
+            lower_case=lower_case(config, run_dir),
+            finished=None if request.updates else finished(config),
+        )
         oracle = make_oracle(
-            self._request.tuner,
+            request.tuner,
             hyperparameters(settings.space),
-            keras_tuner.Objective(
-                self.objective.metric, self.objective.direction
-            ),
+            keras_tuner.Objective(objective.metric, objective.direction),
             config.seed,
             config.student.epochs,
         )
-        oracle.most_trials = self.limits.trials
-        work = TrialWork(
-            self.run_dir,
-            self.folder,
-            config,
-            executions=self._request.executions,
-            max_updates=self._request.updates,
-            lower_case=lower_case(config, self.run_dir),
-            finished=self._finished(config),
-        )
-        # It prints that it reloads.
-        with contextlib.redirect_stdout(None):
-            return StudentTuner(
-                oracle,
-                work,
-                self.records,
-                self.objective,
-                self.limits.within,
-            )
-
-    def _finished(self, config: Config) -> Path | None:
-        """Return the run's student if it was made with this configuration."""
-        if self._request.updates is not None:
-            return None
-        try:
-            done = Pipeline(config, self.run_dir).is_done("student")
-        except UserError:
-            # Files that the run was made of are gone.
-            return None
-        return self.run_dir / "student" if done else None
-
-    def _progress(self) -> SearchProgress:
-        total = self.limits.trials
-        if self._request.tuner == "grid":
-            space = hyperparameters(self.settings.space)
-            points = len(list(combinations(space)))
-            total = min(total or points, points)
-        epochs = self.settings.trial_config.student.epochs
-        fixed = "student.epochs" not in self.settings.space
-        return SearchProgress(
-            self.records,
-            self.objective,
-            total,
-            epochs if fixed and self._request.tuner != "hyperband" else None,
-            self._on_ended,
-        )
-
-    def _workers(self) -> int:
-        if self.limits.workers is not None:
-            return self.limits.workers
-        # A GPU serves one; more than two need a look at the memory.
-        if tf.config.list_physical_devices("GPU"):
-            return 1
-        return min(2, len(os.sched_getaffinity(0)))
-
-    def _may_start(self) -> bool:
-        """Say whether a trial that begins now would end in time."""
-        if self.limits.minutes is None:
-            return True
-        done = seconds_of_training(self.records.all())
-        most = 60 * self.limits.minutes
-        return not done or self._watch.seconds + max(done) <= most
-
-    def _why_nothing(self) -> str:
-        failed: list[Record] = self.records.all()
-        if not failed:
-            return f"{self.folder}: no trial was completed"
-        return (
-            f"all {len(failed)} trials failed; the first one: "
-            f"{failed[0]['error']}"
-        )
+        oracle.most_trials = limits.trials
+        with Stopwatch(folder / "seconds") as watch:
+            oracle.may_start = lambda: _ends_in_time(records, watch, limits)
+            with contextlib.closing(_executor(work, limits)) as executor:
+                StudentTuner(
+                    oracle,
+                    work,
+                    records,
+                    executor,
+                    lambda good: may_be_chosen(good, objective, limits.within),
+                    show.look,
+                ).search()
+    if not completed(records.all()):
+        raise UserError(_why_nothing(records))
+    return settings
 
 
-@contextlib.contextmanager
-def _reported() -> Iterator[None]:
-    """Turn what ends a search into one line."""
-    try:
-        yield
-    except errors.FatalTypeError as error:
-        raise UserError(str(error)) from error
+def trial_values(trial: Trial) -> dict[str, Any]:
+    """Return a trial's values by configuration key."""
+    given = trial.hyperparameters.values
+    values = {
+        key: value
+        for key, value in given.items()
+        if not key.startswith(_HYPERBAND)
+    }
+    if epochs := given.get("tuner/epochs"):
+        values["student.epochs"] = int(epochs)
+    return values
+
+
+def _executor(work: TrialWork, limits: Limits) -> Executor:
+    workers = limits.workers or _workers()
+    if workers == 1:
+        return InProcess(work.run)
+    return LocalPool(work.run, workers, work.folder, import_tensorflow)
+
+
+def _workers() -> int:
+    # A GPU serves one; more than two need a look at the memory.
+    if tf.config.list_physical_devices("GPU"):
+        return 1
+    return min(2, cores())
+
+
+def _ends_in_time(records: Records, watch: Stopwatch, limits: Limits) -> bool:
+    """Say whether a trial that begins now would probably end in time."""
+    if limits.minutes is None:
+        return True
+    # How long trials took that were trained from the start.
+    done = [
+        record["seconds"]
+        for record in completed(records.all())
+        if not record.get("reused")
+    ]
+    return not done or watch.seconds + max(done) <= 60 * limits.minutes
+
+
+def _size_and_length(
+    settings: Settings, limits: Limits
+) -> tuple[int | None, int | None]:
+    """Return the trials there will be and a trial's epochs, where known."""
+    tuner, total = settings.request.tuner, limits.trials
+    if tuner == "grid":
+        points = len(list(combinations(hyperparameters(settings.space))))
+        total = min(total or points, points)
+    if tuner == "hyperband" or "student.epochs" in settings.space:
+        return total, None
+    return total, settings.trial_config.student.epochs
+
+
+def _why_nothing(records: Records) -> str:
+    failed = records.all()
+    if not failed:
+        return f"{records.folder}: no trial was completed"
+    return (
+        f"all {len(failed)} trials failed; the first one: {failed[0]['error']}"
+    )

@@ -18,6 +18,8 @@ from keras_distill.search.space import (
     with_values,
 )
 
+# In the run folder.
+FOLDER = "tuning"
 _NOTES = "search.json"
 
 
@@ -26,9 +28,9 @@ class Request:
     """The part of the command line that decides what the trials are.
 
     Attributes:
-        tuner: One of `oracles.TUNERS`.
+        tuner: One of `command.TUNERS`.
         space: `paper`, `wide` or a file.
-        objective: A key of `choice.OBJECTIVES`.
+        objective: A key of `records.OBJECTIVES`.
         executions: Seeds a trial.
         epochs: In place of the run's; None leaves them.
         updates: At most so many a student; None for whole epochs.
@@ -77,11 +79,7 @@ class Settings:
 
 
 def check_run(run_dir: Path) -> Config:
-    """Return a run's configuration; its parts for a search must be there.
-
-    Raises:
-        UserError: A part is missing or damaged.
-    """
+    """Return a run's configuration; its parts for a search must be there."""
     expected = "expected the folder of a run of train.py"
     if not (run_dir / "config.yaml").is_file():
         raise UserError(f"{run_dir} holds no config.yaml, {expected}")
@@ -107,38 +105,28 @@ def space_config(run_dir: Path, redo: bool) -> Config:
 
     That of the search which goes on: a winner with a smaller vocabulary may
     be the run's by now.
-
-    Raises:
-        UserError: As `check_run` raises it.
     """
     current = check_run(run_dir)
-    folder = run_dir / "tuning"
+    folder = run_dir / FOLDER
     if redo or not (folder / _NOTES).is_file():
         return current
     return config_from_dict(load_config(folder / "config.yaml"))
 
 
-def begin(
-    run_dir: Path,
-    folder: Path,
-    request: Request,
-    redo: bool = False,
-    write: bool = True,
-) -> Settings:
+def begin(run_dir: Path, request: Request, redo: bool = False) -> Settings:
     """Begin a search, or find the one that was begun.
 
     Args:
         run_dir: The run folder.
-        folder: Its `tuning` folder.
         request: What is asked for.
         redo: Forget a search that was begun.
-        write: Whether to note what is begun; workers leave it to the chief.
 
     Raises:
         UserError: Another search was begun, or a setting is not valid.
     """
     from keras_distill.transfer_set.manifest import Manifest
 
+    folder = run_dir / FOLDER
     current = check_run(run_dir)
     Manifest.load(run_dir / "transfer_set")
     data = file_identity(run_dir / "transfer_set" / "manifest.json")
@@ -155,8 +143,6 @@ def begin(
         # gone. `load_space` comes before the long import of TensorFlow.
         hyperparameters(space)
         settings = Settings(current, space, request)
-    if not write:
-        return settings
     # Every trial writes there: one after the other would fail.
     _make(run_dir / "logs" / "tuning")
     if not goes_on:
@@ -178,15 +164,8 @@ def _resumed(
 ) -> Settings:
     """Return the search that was begun, if what it was begun on is the same.
 
-    Args:
-        run_dir: The run folder.
-        folder: Its `tuning` folder.
-        request: What is asked for.
-        current: The run's configuration now.
-        asked: What is noted of the request and the transfer set now.
-
-    Raises:
-        UserError: Something has changed.
+    `current` and `asked` are the run's configuration and what is noted of
+    the request and the transfer set, as they are now.
     """
     known = read_json(folder / _NOTES)
     begun = config_from_dict(load_config(folder / "config.yaml"))
@@ -200,13 +179,18 @@ def _resumed(
         " of the run",
         *(_deciding(config, searched) for config in (begun, current)),
     )
-    kept = folder / "vocabulary"
-    words = _words(kept if kept.is_dir() else run_dir / "vocabulary")
+    words = _words(words_folder(run_dir))
     space = load_space(request.space, begun, words)
     _compare(folder, " of --space", known["space"], space)
     # The number of seeds is the run's own affair, trials have theirs.
     seeds = {"student.extra_seeds": current.student.extra_seeds}
     return Settings(with_values(begun, seeds), known["space"], request)
+
+
+def words_folder(run_dir: Path) -> Path:
+    """Return where a search's vocabulary lies: the run's may be smaller."""
+    kept = run_dir / FOLDER / "vocabulary"
+    return kept if kept.is_dir() else run_dir / "vocabulary"
 
 
 def _deciding(config: Config, searched: Collection[str]) -> dict[str, Any]:

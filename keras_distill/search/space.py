@@ -4,7 +4,8 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,21 @@ from keras_distill.config import (
     load_config,
 )
 from keras_distill.errors import UserError
-from keras_distill.search.dimension import Dimension, check_dimension
 
 if TYPE_CHECKING:
     import keras_tuner
 
-# By configuration key: a list of values or a mapping; see `dimension`.
+# By its fields: `values`, or `min`, `max` and perhaps `step` and `sampling`;
+# `when` names the values of other keys without which it does not matter.
+_Dimension = dict[str, Any]
+# By configuration key: a list of values or a mapping with those fields;
+# checked, a mapping.
 Space = dict[str, Any]
+# Gives a key's value the type that the configuration has.
+_Typed = Callable[[str, Any], Any]
+
+_FIELDS = ("max", "min", "sampling", "step", "values", "when")
+_SAMPLINGS = ("linear", "log")
 
 PAPER: Space = {
     "student.lstm_units": [150, 300],
@@ -49,11 +58,8 @@ VOCABULARY = "student.vocabulary_size"
 def wide_space(config: Config, words: int) -> Space:
     """Return the paper's space and all that else shapes a student.
 
-    Args:
-        config: The run's configuration: without word vectors there are no
-            modes of them to try, and a learning rate that was set fits one
-            optimiser only.
-        words: Size of the run's vocabulary.
+    Without word vectors there are no modes of them to try, and a learning
+    rate that was set fits one optimiser only.
     """
     settings = config.student
     space: Space = {
@@ -108,11 +114,7 @@ def load_space(name: str, config: Config, words: int) -> Space:
 
 
 def check_space(space: Mapping[str, Any], config: Config, source: str) -> Space:
-    """Return a space with values of the types that the configuration has.
-
-    Raises:
-        UserError: A key or a value is not valid.
-    """
+    """Return a space with values of the types that the configuration has."""
     valid = f"valid keys: {', '.join(KEYS)}"
     if not space:
         raise UserError(f"{source} names no key; {valid}")
@@ -122,18 +124,14 @@ def check_space(space: Mapping[str, Any], config: Config, source: str) -> Space:
         if key not in KEYS:
             raise UserError(f"{source}: unknown key {key}; {valid}")
         try:
-            checked[key] = check_dimension(key, given, typed, checked)
+            checked[key] = _check_dimension(key, given, typed, checked)
         except UserError as error:
             raise UserError(f"{source}: {error}") from error
     return checked
 
 
 def hyperparameters(space: Space) -> "keras_tuner.HyperParameters":
-    """Return a checked space as KerasTuner takes it.
-
-    Raises:
-        UserError: KerasTuner refuses it.
-    """
+    """Return a checked space as KerasTuner takes it."""
     import keras_tuner
 
     hp = keras_tuner.HyperParameters()
@@ -146,7 +144,7 @@ def hyperparameters(space: Space) -> "keras_tuner.HyperParameters":
 
 
 def _add(
-    hp: "keras_tuner.HyperParameters", key: str, dimension: Dimension
+    hp: "keras_tuner.HyperParameters", key: str, dimension: _Dimension
 ) -> None:
     with contextlib.ExitStack() as scopes:
         for other, values in dimension.get("when", {}).items():
@@ -170,9 +168,8 @@ def combinations(
 ) -> Iterator[dict[str, Any]]:
     """Give every point of a grid once, without what does not matter there.
 
-    Args:
-        hp: The space. Of a range without a step KerasTuner gives ten values,
-            but all of one of whole numbers that is not on a log scale.
+    Of a range without a step KerasTuner gives ten values, but all of one of
+    whole numbers that is not on a log scale.
     """
     seen = []
     names = [one.name for one in hp.space]
@@ -189,11 +186,7 @@ def combinations(
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
-    """Return a configuration with other values, by dotted keys.
-
-    Raises:
-        UserError: A value is not valid.
-    """
+    """Return a configuration with other values, by dotted keys."""
     nested = config.to_dict()
     for key, value in values.items():
         assign(nested, key, value)
@@ -201,11 +194,7 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
 
 
 def _typed(config: Config, key: str, value: Any) -> Any:
-    """Return a value of the type that the configuration has.
-
-    Raises:
-        UserError: It is not valid.
-    """
+    """Return a value of the type that the configuration has."""
     if value is None:
         raise UserError(f"{key} is null, expected a value")
     student = with_values(config, {key: value}).student
@@ -225,3 +214,130 @@ def _check_vocabulary(size: int, config: Config) -> None:
             f"{VOCABULARY} is {size}, expected at most the run's "
             f"{config.student.vocabulary_size}"
         )
+
+
+def _check_dimension(
+    key: str, given: Any, typed: _Typed, before: Mapping[str, _Dimension]
+) -> _Dimension:
+    """Return a dimension as a mapping, checked.
+
+    `before` are the checked dimensions that stand before it.
+    """
+    if isinstance(given, list):
+        given = {"values": given}
+    if not isinstance(given, dict):
+        raise UserError(
+            f"{key} is {given!r}, expected a list of values or a mapping "
+            "with min and max"
+        )
+    if unknown := [name for name in given if name not in _FIELDS]:
+        raise UserError(
+            f"{key}: unknown field {unknown[0]}, expected some of "
+            f"{_listed(_FIELDS)}"
+        )
+    result: _Dimension = {}
+    if "when" in given:
+        result["when"] = _conditions(key, given["when"], typed, before)
+    if "values" in given:
+        return result | {"values": _values(key, given, typed)}
+    return result | _range(key, given, typed)
+
+
+def _values(key: str, given: _Dimension, typed: _Typed) -> list[Any]:
+    if others := [name for name in given if name not in ("values", "when")]:
+        raise UserError(
+            f"{key} has values and {others[0]}, expected values alone or a "
+            "range with min and max"
+        )
+    values = given["values"]
+    if not isinstance(values, list) or not values:
+        raise UserError(
+            f"{key}: values is {values!r}, expected a list that is not empty"
+        )
+    return list(dict.fromkeys(typed(key, value) for value in values))
+
+
+def _range(key: str, given: _Dimension, typed: _Typed) -> _Dimension:
+    if not {"min", "max"} <= set(given):
+        raise UserError(f"{key} has neither values nor min and max")
+    low, high = typed(key, given["min"]), typed(key, given["max"])
+    sampling = given.get("sampling", "linear")
+    if sampling not in _SAMPLINGS:
+        raise UserError(
+            f"{key}: sampling is {sampling!r}, expected "
+            + " or ".join(_SAMPLINGS)
+        )
+    log = sampling == "log"
+    if isinstance(low, str) or low >= high or (log and low <= 0):
+        raise UserError(
+            f"{key} goes from {low} to {high}, expected numbers, min below max"
+            + (", min above 0" if log else "")
+        )
+    result: _Dimension = {"min": low, "max": high, "sampling": sampling}
+    if given.get("step") is not None:
+        result["step"] = _step(key, given["step"], type(low), log)
+    return result
+
+
+def _step(key: str, step: Any, kind: type, log: bool) -> int | float:
+    # On a log scale each value is `step` times the one before it.
+    least = 1 if log else 0
+    kinds = int if kind is int else (int, float)
+    number = isinstance(step, kinds) and not isinstance(step, bool)
+    # Not a number is neither above the least nor finite.
+    if not number or not least < step < math.inf:
+        noun = "whole number" if kind is int else "number"
+        raise UserError(
+            f"{key}: step is {step!r}, expected a {noun} above {least}"
+        )
+    return step
+
+
+def _conditions(
+    key: str, when: Any, typed: _Typed, before: Mapping[str, _Dimension]
+) -> dict[str, list[Any]]:
+    if not isinstance(when, dict) or not when:
+        raise UserError(
+            f"{key}: when is {when!r}, expected a mapping of keys to values"
+        )
+    return {
+        other: _met(key, other, values, typed, before)
+        for other, values in when.items()
+    }
+
+
+def _met(
+    key: str,
+    other: str,
+    values: Any,
+    typed: _Typed,
+    before: Mapping[str, _Dimension],
+) -> list[Any]:
+    """Return the values of another key that a key depends on."""
+    if other not in before:
+        raise UserError(
+            f"{key}: `when` names {other}, expected a key that stands before it"
+        )
+    if "values" not in before[other]:
+        raise UserError(
+            f"{key}: when: {other}, expected a key with a list of values"
+        )
+    wanted = values if isinstance(values, list) else [values]
+    if not wanted:
+        raise UserError(f"{key}: when: no value of {other}")
+    tried = before[other]["values"]
+    try:
+        wanted = [typed(other, value) for value in wanted]
+    except UserError as error:
+        raise UserError(f"{key}: when: {error}") from error
+    # It would never be tried, and nobody would notice.
+    if never := [value for value in wanted if value not in tried]:
+        raise UserError(
+            f"{key}: when: {other} is {never[0]!r}, which is not among its "
+            f"values {_listed(map(str, tried))}"
+        )
+    return wanted
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)

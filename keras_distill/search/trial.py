@@ -1,10 +1,12 @@
 """One trial: students trained as train.py would, and what they cost."""
 
 import dataclasses
-import io
+import errno
 import logging
 import shutil
 import statistics
+import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,19 +15,32 @@ import keras
 import numpy as np
 
 from keras_distill.config import Config
-from keras_distill.files import fingerprint, read_json, write_bytes
+from keras_distill.errors import UserError
+from keras_distill.export.convert import convert_all
+from keras_distill.export.metadata import packed
+from keras_distill.export.opened import LiteStudent
+from keras_distill.export.student import exported_from
+from keras_distill.files import read_json, write_array
+from keras_distill.metrics import median_seconds
 from keras_distill.run import Stopwatch, seed_folders
-from keras_distill.search.cost import measure_cost
-from keras_distill.search.records import COMPLETED, Record
+from keras_distill.search.records import (
+    COMPLETED,
+    Record,
+    described,
+    failed_record,
+)
+from keras_distill.search.settings import words_folder
 from keras_distill.search.space import with_values
+from keras_distill.student.models import parameters_without_embeddings
+from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import load_vocabulary, save_vocabulary
 from keras_distill.student.training import train_students, write_curves
 from keras_distill.transfer_set.manifest import Manifest
-from keras_distill.transfer_set.record import read_rows
+from keras_distill.transfer_set.record import Rows, read_rows
 
 logger = logging.getLogger(__name__)
 
-METRICS = (
+_METRICS = (
     "accuracy",
     "f1",
     "mcc",
@@ -34,7 +49,13 @@ METRICS = (
     "kl",
     "logit_mse",
 )
-_TIMED_ROWS = 100
+_TIMED_ROWS, _TIMED_REPEATS = 100, 3
+_FORM = "student_int8"
+# With a full disk, or a folder that cannot be written, all trials fail.
+_FATAL = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EACCES, errno.EROFS),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +63,7 @@ class TrialWork:
     """Trains and measures the trials of one search.
 
     Attributes:
-        run_dir: The run folder: its transfer set and teacher are read.
+        run_dir: The run folder: its transfer set and vocabulary are read.
         folder: The run's `tuning` folder.
         config: What the trials have in common.
         executions: Students a trial, each with a seed of its own; their
@@ -61,16 +82,7 @@ class TrialWork:
     lower_case: bool
     finished: Path | None = None
 
-    def configure(self, values: Mapping[str, Any]) -> Config:
-        """Return a trial's configuration.
-
-        Raises:
-            UserError: A value is not valid.
-        """
-        extra = {"student.extra_seeds": self.executions - 1}
-        return with_values(self.config, {**values, **extra})
-
-    def run(self, trial: str, values: Mapping[str, Any]) -> tuple[Record, Path]:
+    def run(self, trial: str, values: Mapping[str, Any]) -> Record:
         """Train and measure, or go on where a killed process stopped.
 
         Args:
@@ -78,36 +90,43 @@ class TrialWork:
             values: By dotted configuration key.
 
         Returns:
-            The record, and the folder of the students.
+            What is kept of the trial, also when it failed. Its students are
+            in `students(trial)`.
 
         Raises:
-            UserError: See `student.training.train_students`.
+            UserError: Nothing can be written any more.
         """
-        config = self.configure(values)
-        work = self.folder / "work" / trial
-        # Of a part that was trained with other settings nothing is used.
-        mark = fingerprint(
-            {
-                "student": dataclasses.asdict(config.student),
-                "updates": self.max_updates,
-            }
-        )
-        place = work / f"student-{mark}"
-        with Stopwatch(work / "seconds") as watch:
+        logger.info("trial %s: %s", trial, described(values))
+        started = time.monotonic()
+        try:
+            return self._run(trial, values)
+        # Whatever it was: the other trials are still worth their time.
+        except Exception as error:
+            if _is_fatal(error):
+                raise UserError(str(error)) from error
+            logger.debug("trial %s", trial, exc_info=True)
+            seconds = time.monotonic() - started
+            return failed_record(trial, values, seconds, _one_line(error))
+
+    def students(self, trial: str) -> Path:
+        """Return the folder of a trial's students while it is under way."""
+        return self.folder / "work" / trial / "student"
+
+    def forget(self, trial: str) -> None:
+        """Remove what a trial needed while it ran."""
+        shutil.rmtree(self.folder / "work" / trial, ignore_errors=True)
+
+    def _run(self, trial: str, values: Mapping[str, Any]) -> Record:
+        extra = {"student.extra_seeds": self.executions - 1}
+        config = with_values(self.config, {**values, **extra})
+        place = self.students(trial)
+        with Stopwatch(place.parent / "seconds") as watch:
             reused = self._reuse(config, trial, place)
-            train_students(
-                config,
-                self.run_dir,
-                place,
-                lower_case=self.lower_case,
-                max_updates=self.max_updates,
-                vocabulary=self._words(config, trial),
-                logs=self._logs(trial),
-            )
-            metrics, by_seed = self._metrics(config, place)
-            metrics |= self._cost(place)
+            self._train(config, trial, place)
+            metrics, by_seed = _metrics(config, place)
+            metrics |= measure_cost(place, self._timed_rows())
             keras.backend.clear_session()
-        record = {
+        return {
             "id": trial,
             "status": COMPLETED,
             "hyperparameters": dict(values),
@@ -117,11 +136,34 @@ class TrialWork:
             "by_seed": by_seed,
             "reused": reused,
         }
-        return record, place
 
-    def forget(self, trial: str) -> None:
-        """Remove what a trial needed while it ran."""
-        shutil.rmtree(self.folder / "work" / trial, ignore_errors=True)
+    def _train(self, config: Config, trial: str, place: Path) -> None:
+        """Train a student for each seed that has none yet."""
+        train_students(
+            config,
+            self.run_dir,
+            place,
+            lower_case=self.lower_case,
+            max_updates=self.max_updates,
+            vocabulary=self._words(config, trial),
+            logs=self._logs(trial),
+        )
+
+    def _words(self, config: Config, trial: str) -> Path:
+        """Return the folder with this trial's words and their vectors."""
+        source = words_folder(self.run_dir)
+        words = load_vocabulary(source / "vocab.txt")
+        size = config.student.vocabulary_size
+        if config.student.word_pieces or size >= len(words):
+            return source
+        # The words stand by frequency: a smaller vocabulary is a prefix.
+        place = self.folder / "work" / trial / "vocabulary"
+        save_vocabulary(place / "vocab.txt", words[:size])
+        vectors = source / "vectors.npy"
+        if vectors.is_file():
+            cut = np.load(vectors, mmap_mode="r")[:size]
+            write_array(place / "vectors.npy", cut)
+        return place
 
     def _reuse(self, config: Config, trial: str, place: Path) -> bool:
         """Take the students over that the run has already; say if so."""
@@ -152,68 +194,93 @@ class TrialWork:
             logger.info("the run's student of seed %d is this trial's", seed)
         return place.exists()
 
-    def _words(self, config: Config, trial: str) -> Path:
-        """Return the folder with this trial's words and their vectors."""
-        source = self.words_folder
-        words = load_vocabulary(source / "vocab.txt")
-        size = config.student.vocabulary_size
-        if config.student.word_pieces or size >= len(words):
-            return source
-        # The words stand by frequency: a smaller vocabulary is a prefix.
-        place = self.folder / "work" / trial / "vocabulary"
-        save_vocabulary(place / "vocab.txt", words[:size])
-        vectors = source / "vectors.npy"
-        if vectors.is_file():
-            cut = np.ascontiguousarray(np.load(vectors, mmap_mode="r")[:size])
-            write_array(place / "vectors.npy", cut)
-        return place
-
     def _logs(self, trial: str) -> Path:
         return self.run_dir / "logs" / "tuning" / trial
 
-    @property
-    def words_folder(self) -> Path:
-        """Return where the search's vocabulary lies."""
-        kept = self.folder / "vocabulary"
-        return kept if kept.is_dir() else self.run_dir / "vocabulary"
-
-    def _metrics(
-        self, config: Config, place: Path
-    ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-        """Return the mean over the seeds, and what each seed has."""
-        bests = [
-            read_json(folder / "training.json")["best"]
-            for folder in seed_folders(config, place).values()
-        ]
-        by_seed = {
-            name: [best.get(name) for best in bests]
-            for name in (*METRICS, "epoch")
-        }
-        metrics: dict[str, Any] = {}
-        for name, values in by_seed.items():
-            known = None not in values
-            key = "best_epoch" if name == "epoch" else name
-            metrics[key] = statistics.fmean(values) if known else None
-        several = len(bests) > 1
-        metrics["accuracy_std"] = (
-            statistics.stdev(by_seed["accuracy"]) if several else None
-        )
-        return metrics, by_seed
-
-    def _cost(self, place: Path) -> dict[str, Any]:
+    def _timed_rows(self) -> Rows:
         transfer_set = self.run_dir / "transfer_set"
         manifest = Manifest.load(transfer_set)
-        timed = read_rows(
+        return read_rows(
             [transfer_set / "select.tfrecord"],
             manifest.pair,
             len(manifest.labels),
             limit=_TIMED_ROWS,
         )
-        return measure_cost(place, timed)
 
 
-def write_array(path: Path, values: np.ndarray) -> None:
-    """Write an array as .npy, atomically."""
-    content = io.BytesIO()
-    np.save(content, values)
-    write_bytes(path, content.getbuffer())
+def measure_cost(student_dir: Path, timed: Rows) -> dict[str, Any]:
+    """Measure a student as its int8 file is on a phone.
+
+    Returns:
+        `parameters`, `parameters_without_embeddings`, `int8_bytes` and
+        `latency_ms`: the median time of one text (pair), from word ids to
+        probabilities, on one thread. The last two are None when the student
+        cannot be converted.
+    """
+    student = StudentPredictor.load(student_dir)
+    cost: dict[str, Any] = {
+        "parameters": student.model.count_params(),
+        "parameters_without_embeddings": parameters_without_embeddings(
+            student.model
+        ),
+        "int8_bytes": None,
+        "latency_ms": None,
+    }
+    exported = exported_from(student)
+    # A dot first: what a killed process leaves is swept as unfinished.
+    with tempfile.TemporaryDirectory(
+        dir=student_dir, prefix=".convert-"
+    ) as work:
+        try:
+            model = convert_all([_FORM], exported, Path(work))[_FORM]
+        except UserError as error:
+            logger.warning("no size and latency of this trial: %s", error)
+            return cost
+        content = packed(exported, model.read_bytes(), takes_text=False)
+        cost["int8_bytes"] = len(content)
+        model.write_bytes(content)
+        lite = LiteStudent(model)
+        asked = [
+            lite.inputs([[text] for text in row])
+            for row in zip(*timed.columns, strict=True)
+        ]
+        seconds = median_seconds(lite.ask, asked, _TIMED_REPEATS)
+        cost["latency_ms"] = round(1000 * seconds, 4)
+    return cost
+
+
+def _metrics(
+    config: Config, place: Path
+) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Return the mean over the seeds, and what each seed has."""
+    bests = [
+        read_json(folder / "training.json")["best"]
+        for folder in seed_folders(config, place).values()
+    ]
+    by_seed = {
+        name: [best.get(name) for best in bests]
+        for name in (*_METRICS, "epoch")
+    }
+    metrics: dict[str, Any] = {}
+    for name, values in by_seed.items():
+        known = None not in values
+        key = "best_epoch" if name == "epoch" else name
+        metrics[key] = statistics.fmean(values) if known else None
+    several = len(bests) > 1
+    metrics["accuracy_std"] = (
+        statistics.stdev(by_seed["accuracy"]) if several else None
+    )
+    return metrics, by_seed
+
+
+def _is_fatal(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FATAL:
+            return True
+        error = error.__cause__
+    return False
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())[:300]
+    return text or type(error).__name__

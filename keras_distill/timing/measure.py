@@ -14,8 +14,8 @@ from typing import Any
 import keras_distill
 from keras_distill.data.examples import read_examples
 from keras_distill.errors import UserError
+from keras_distill.process import cores
 from keras_distill.timing.bench import TEACHERS, Bench
-from keras_distill.timing.serve import processors
 from keras_distill.timing.settings import Settings
 from keras_distill.timing.students import form_names
 from keras_distill.timing.texts import Row, sorted_batches
@@ -131,7 +131,7 @@ def _circumstances(settings: Settings) -> dict[str, Any]:
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "settings": asdict(settings),
-        "processors": processors(),
+        "processors": cores(),
         "processor": _processor(),
         "gpus": len(list(Path("/proc/driver/nvidia/gpus").glob("*"))),
         "load_average": _load_average(),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from keras_distill.errors import UserError
+from keras_distill.process import cores
 from keras_distill.timing.contender import Contender, Entry
 
 _WARM_UP_CALLS = 3
@@ -42,14 +43,7 @@ def limit_threads(threads: int | None) -> int:
             *("OMP_NUM_THREADS", "RAYON_NUM_THREADS"),
         ):
             os.environ[name] = str(threads)
-    return threads or processors()
-
-
-def processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return threads or cores()
 
 
 def serve(

@@ -4,12 +4,22 @@
 pattern gets its final name for the COUNT-th time in a process, the whole
 process group is killed, just before or just after. Everything in a run
 appears by such a renaming, so that is the moment which matters. `STOP_SIGNAL`
-names another signal than SIGKILL.
+names another signal than SIGKILL. `STOP_ALONE` names a file: the process alone
+is killed, and none after it once the file is there.
 """
 
 import fnmatch
 import os
 import signal
+
+
+def kill(number):
+    alone = os.environ.get("STOP_ALONE")
+    if alone is None:
+        os.killpg(os.getpgrp(), number)
+    elif not os.path.exists(alone):
+        open(alone, "w").close()
+        os.kill(os.getpid(), number)
 
 
 def install(pattern, count, when, number):
@@ -22,10 +32,10 @@ def install(pattern, count, when, number):
         seen += fits
         stop = fits and seen == count
         if stop and when == "before":
-            os.killpg(os.getpgrp(), number)
+            kill(number)
         replace(source, target, **options)
         if stop:
-            os.killpg(os.getpgrp(), number)
+            kill(number)
 
     os.replace = stopping
 

@@ -11,7 +11,7 @@ from tensorboard_events import scalars
 
 from keras_distill.files import write_json, write_text
 from keras_distill.pipeline import Pipeline
-from keras_distill.search import adopt
+from keras_distill.search.adopt import adopt
 from keras_distill.search.records import Records
 from keras_distill.search.settings import Request, Settings, check_run
 from keras_distill.student.callbacks import ScalarLog
@@ -70,7 +70,7 @@ def adopted(run, values, tuner="grid", epochs=None, updates=None, **options):
     records, winner = write_winner(run, values, history)
     request = Request(tuner, "paper", "accuracy", 1, epochs, updates)
     settings = Settings(check_run(run), {}, request)
-    return adopt.adopt(run, settings, records, winner, **options)
+    return adopt(run, settings, records, winner, Pipeline, **options)
 
 
 def test_the_curve_is_that_of_the_student_that_was_handed_over(run, trained):

@@ -27,8 +27,7 @@ def begin_on(run, text=None, redo=False, **changes):
         "epochs": None,
         "updates": None,
     }
-    folder = run / "tuning"
-    return begin(run, folder, Request(**(request | changes)), redo)
+    return begin(run, Request(**(request | changes)), redo)
 
 
 def change(run, values):

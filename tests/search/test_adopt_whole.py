@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-import search_runs
 import tiny_runs
 from search_runs import trials, tune_here, write_space
 from tensorboard_events import scalars
@@ -14,6 +13,8 @@ from tensorboard_events import scalars
 from keras_distill.config import config_from_dict, load_config
 from keras_distill.search import trial
 from keras_distill.student.predictor import StudentPredictor
+
+pytestmark = pytest.mark.whole
 
 # The run's own shape and a smaller one, with fewer words; the smaller one
 # wins.
@@ -37,7 +38,6 @@ def adopted(sst2_run, tmp_path_factory):
     shutil.copytree(sst2_run.path, run)
     space = write_space(folder, SPACE)
     with pytest.MonkeyPatch.context() as patch:
-        search_runs.no_parallel_search(patch)
         patch.setattr(trial, "measure_cost", cheap_cost)
         result = tune_here(
             *("--run", run, "--space", space, "--workers", "1"),
@@ -160,8 +160,7 @@ def test_the_same_search_again_changes_nothing(adopted):
     run, _ = adopted
     before = (run / "student" / "model.keras").read_bytes()
     with pytest.MonkeyPatch.context() as patch:
-        search_runs.no_parallel_search(patch)
-        patch.setattr(trial, "train_students", None)
+        patch.setattr(trial.TrialWork, "_train", None)
         result = tune_here(
             *("--run", run, "--space", run.parent / "space.yaml"),
             *("--workers", "1", "--objective", "pareto", "--within", "100"),
@@ -174,7 +173,6 @@ def test_the_same_search_again_changes_nothing(adopted):
 def test_a_short_trial_s_winner_is_trained_with_all_epochs(
     sst2_run, tmp_path, monkeypatch
 ):
-    search_runs.no_parallel_search(monkeypatch)
     monkeypatch.setattr(trial, "measure_cost", cheap_cost)
     run = tmp_path / "run"
     shutil.copytree(sst2_run.path, run)
@@ -196,7 +194,6 @@ def test_a_short_trial_s_winner_is_trained_with_all_epochs(
 def test_a_run_that_has_the_winner_already_is_not_trained_again(
     sst2_run, tmp_path, monkeypatch
 ):
-    search_runs.no_parallel_search(monkeypatch)
     monkeypatch.setattr(trial, "measure_cost", cheap_cost)
     run = tmp_path / "run"
     shutil.copytree(sst2_run.path, run)

@@ -1,6 +1,7 @@
 """tune.py as people call it: what it leaves, going on, bad input."""
 
 import csv
+import errno
 import re
 import signal
 
@@ -8,18 +9,14 @@ import pytest
 import search_runs
 import tiny_runs
 from search_runs import (
-    locks,
     make_run,
     trials,
     tune_here,
     without_times,
     write_space,
 )
-from tensorboard_events import scalars
 
-from keras_distill.search import main, trial
-from keras_distill.search.search import Search
-from keras_distill.student import training
+from keras_distill.search import command, trial
 from keras_distill.student.predictor import StudentPredictor
 
 SHAPES = "{student.lstm_units: [2, 3], student.hidden_units: [4]}"
@@ -33,14 +30,11 @@ def cheap_cost(student_dir, timed):
     return {"parameters": size, "int8_bytes": 9 * size, "latency_ms": 0.1}
 
 
-@pytest.fixture(autouse=True)
-def alone(monkeypatch):
-    search_runs.no_parallel_search(monkeypatch)
-
-
 @pytest.fixture
 def cheap(monkeypatch):
-    monkeypatch.setattr(trial, "measure_cost", cheap_cost)
+    """Trials that train nothing."""
+    monkeypatch.setattr(trial.TrialWork, "_train", search_runs.train)
+    monkeypatch.setattr(trial, "measure_cost", search_runs.cost)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +44,8 @@ def found(tmp_path_factory):
     run = make_run(folder / "run")
     space = write_space(folder, SHAPES)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trial, "measure_cost", cheap_cost)
+        patch.setattr(trial.TrialWork, "_train", search_runs.train)
+        patch.setattr(trial, "measure_cost", search_runs.cost)
         result = tune_here(
             *("--run", run, "--space", space, "--executions", "2", *ALONE)
         )
@@ -99,9 +94,6 @@ class TestWhatASearchLeaves:
         assert len(list((run / "tuning").rglob("model.keras"))) == 2
         assert not list((run / "tuning").rglob("checkpoint"))
 
-    def test_no_locks_stay(self, found):
-        assert locks(found[0]) == []
-
     def test_the_table_is_there_for_spreadsheets(self, found):
         with open(found[0] / "tuning" / "results.csv") as stream:
             rows = list(csv.DictReader(stream))
@@ -141,7 +133,7 @@ class TestWhatASearchLeaves:
     ):
         run, _ = found
         before = (run / "tuning" / "trials.json").read_bytes()
-        monkeypatch.setattr(trial, "train_students", None)
+        monkeypatch.setattr(trial.TrialWork, "_train", None)
         made = [
             run / "tuning" / name
             for name in ("README.md", "results.csv", "pareto.png")
@@ -175,14 +167,13 @@ def test_a_search_is_repeatable_by_its_seed(tmp_path, cheap):
 def test_a_failed_trial_is_reported_and_skipped(tmp_path, monkeypatch, cheap):
     run = make_run(tmp_path / "run")
     space = write_space(tmp_path, "student.lstm_units: [2, 3, 4, 5, 6]")
-    build = training.build_student
 
-    def broken(settings, *arguments):
-        if settings.lstm_units in (2, 3, 4, 5):
+    def broken(work, config, *arguments):
+        if config.student.lstm_units in (2, 3, 4, 5):
             raise RuntimeError("out of\nmemory")
-        return build(settings, *arguments)
+        search_runs.train(work, config, *arguments)
 
-    monkeypatch.setattr(training, "build_student", broken)
+    monkeypatch.setattr(trial.TrialWork, "_train", broken)
     result = tune_here("--run", run, "--space", space, *ALONE)
     assert result.returncode == 0, result.stderr
     states = [one["status"] for one in trials(run)]
@@ -193,10 +184,10 @@ def test_a_failed_trial_is_reported_and_skipped(tmp_path, monkeypatch, cheap):
     assert "out of memory" in (run / "tuning" / "README.md").read_text()
 
 
-def test_a_search_of_failures_alone_is_one_line(tmp_path, monkeypatch, cheap):
+def test_a_search_of_failures_alone_is_one_line(tmp_path, monkeypatch):
     run = make_run(tmp_path / "run")
     space = write_space(tmp_path, "student.lstm_units: [2]")
-    monkeypatch.setattr(training, "build_student", None)
+    monkeypatch.setattr(trial, "train_students", None)
     result = tune_here("--run", run, "--space", space, *ALONE)
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith(
@@ -204,7 +195,9 @@ def test_a_search_of_failures_alone_is_one_line(tmp_path, monkeypatch, cheap):
     )
 
 
-def test_a_search_that_was_killed_goes_on_where_it_was(tmp_path, cheap):
+@pytest.mark.whole
+def test_a_search_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(trial, "measure_cost", cheap_cost)
     run = make_run(tmp_path / "run")
     space = write_space(tmp_path, SHAPES)
     # In the second trial, when its first evaluation has been saved.
@@ -224,7 +217,6 @@ def test_a_search_that_was_killed_goes_on_where_it_was(tmp_path, cheap):
     ]
     assert units == [2, 3]
     assert (run / "tuning" / "work" / "0001").exists() is False
-    assert locks(run) == []
 
 
 def test_max_trials_ends_a_search_that_can_go_on(tmp_path, cheap):
@@ -275,7 +267,7 @@ def test_another_search_begins_with_no_minutes_spent(tmp_path, cheap):
 
 def test_the_table_is_written_with_each_trial(tmp_path, monkeypatch, cheap):
     run, space = make_run(tmp_path / "run"), write_space(tmp_path, SHAPES)
-    monkeypatch.setattr(main, "write_report", None)
+    monkeypatch.setattr(command, "_write_report", None)
     with pytest.raises(TypeError):
         tune_here("--run", run, "--space", space, *ALONE)
     page = (run / "tuning" / "README.md").read_text()
@@ -283,26 +275,6 @@ def test_the_table_is_written_with_each_trial(tmp_path, monkeypatch, cheap):
     assert "`python tune.py --run" in page and "pareto.png" not in page
     lines = (run / "tuning" / "results.csv").read_text().splitlines()
     assert len(lines) == 3
-
-
-def test_a_student_that_is_taken_over_has_its_curve(
-    tmp_path, monkeypatch, cheap
-):
-    run = make_run(tmp_path / "run")
-    space = write_space(tmp_path, "student.lstm_units: [3]")
-    command = ("--run", run, "--space", space, *ALONE)
-    result = tune_here(*command)
-    assert result.returncode == 0, result.stderr
-    finished = tmp_path / "finished"
-    (run / "tuning" / "students" / "0000").rename(finished)
-    monkeypatch.setattr(Search, "_finished", lambda *_: finished)
-    result = tune_here(*command, "--redo")
-    assert result.returncode == 0, result.stderr
-    assert trials(run)[0]["reused"]
-    curves = scalars(run / "logs" / "tuning" / "0000" / "student-distilled")
-    lines = (finished / "history.csv").read_text().splitlines()[1:]
-    steps = [step for step, _ in curves["select/accuracy"]]
-    assert steps == [int(line.split(",")[0]) for line in lines]
 
 
 def test_hyperband_tries_short_trials_and_longer_ones_of_the_best(
@@ -330,27 +302,31 @@ def test_bayesian_search_goes_beyond_its_random_points(tmp_path, cheap):
     assert len(trials(run)) == 4
 
 
-def test_a_smaller_vocabulary_is_a_prefix_of_the_run_s(tmp_path, cheap):
+@pytest.mark.whole
+def test_processes_share_a_search_though_one_is_killed(tmp_path):
     run = make_run(tmp_path / "run")
-    space = write_space(tmp_path, "student.vocabulary_size: [7]")
-    result = tune_here("--run", run, "--space", space, *ALONE)
+    space = write_space(tmp_path, "student.lstm_units: [2, 3, 4]")
+    # Whoever trains 0001, when its first evaluation has been saved.
+    result = search_runs.tune(
+        *("--run", run, "--space", space, "--search-only", "--workers", "2"),
+        STOP_AT="*/work/0001/student/history.csv 1 after",
+        STOP_ALONE=str(tmp_path / "killed"),
+        PYTHONPATH=str(tiny_runs.ROOT / "tests" / "stop_at"),
+    )
     assert result.returncode == 0, result.stderr
-    words = (run / "vocabulary" / "vocab.txt").read_text().splitlines()
-    kept = run / "tuning" / "students" / "0000" / "vocab.txt"
-    assert kept.read_text().splitlines() == words[:7]
-
-
-def test_shorter_trials_by_epochs_and_by_updates(tmp_path, cheap):
-    run = make_run(tmp_path / "run")
-    space = write_space(tmp_path, "student.lstm_units: [2]")
-    for flags, updates in ((("--epochs", "1"), "3"), (("--updates", "2"), "2")):
-        result = tune_here(
-            *("--run", run, "--space", space, *ALONE, "--redo", *flags)
-        )
-        assert result.returncode == 0, result.stderr
-        history = run / "tuning" / "students" / "0000" / "history.csv"
-        last = history.read_text().splitlines()[-1]
-        assert last.split(",")[0] == updates
+    assert (tmp_path / "killed").exists()
+    assert "is gone in trial 0001" in result.stderr
+    assert "3 of 3 done" in result.stderr and "Chosen: trial" in result.stdout
+    logs = [path.read_text() for path in (run / "tuning").glob("worker-?.log")]
+    assert sum("training goes on after update" in log for log in logs) == 1
+    alone = make_run(tmp_path / "alone")
+    result = tune_here("--run", alone, "--space", space, *ALONE)
+    assert result.returncode == 0, result.stderr
+    shared, own = (without_times(trials(one)) for one in (run, alone))
+    assert [one["status"] for one in shared] == ["completed"] * 3
+    for ours, theirs in zip(shared, own, strict=True):
+        assert ours["hyperparameters"] == theirs["hyperparameters"]
+        assert ours["metrics"] == pytest.approx(theirs["metrics"], abs=1e-3)
 
 
 def test_help_is_there_in_less_than_two_seconds():
@@ -361,3 +337,101 @@ def test_help_is_there_in_less_than_two_seconds():
         *("-c", "import sys, tune; print('tensorflow' in sys.modules)")
     )
     assert modules.stdout.strip() == "False"
+
+
+def refused(*arguments):
+    result = tune_here(*arguments)
+    lines = result.stderr.strip().splitlines()
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert [one for one in lines if one.startswith("error: ")] == lines[-1:]
+    return lines[-1]
+
+
+def test_no_run(tmp_path):
+    line = refused("--run", tmp_path / "nowhere")
+    assert "nowhere holds no config.yaml" in line
+
+
+def test_a_run_without_a_transfer_set(tmp_path):
+    run = make_run(tmp_path / "run")
+    (run / "transfer_set" / "manifest.json").unlink()
+    assert "holds no transfer set" in refused("--run", run)
+
+
+def test_a_run_without_a_vocabulary(tmp_path):
+    run = make_run(tmp_path / "run")
+    (run / "vocabulary" / "vocab.txt").unlink()
+    assert "holds no vocabulary" in refused("--run", run)
+
+
+def test_a_run_whose_student_cannot_be_replaced(tmp_path):
+    run = make_run(tmp_path / "run")
+    line = refused("--run", run)
+    assert "--search-only searches all the same" in line
+
+
+def test_a_space_with_a_wrong_key(tmp_path):
+    run = make_run(tmp_path / "run")
+    space = write_space(tmp_path, "student.units: [3]")
+    line = refused("--run", run, "--space", space)
+    assert "unknown key student.units; valid keys: student." in line
+
+
+def test_a_space_that_is_not_there(tmp_path):
+    run = make_run(tmp_path / "run")
+    line = refused("--run", run, "--space", "my.yaml")
+    assert "cannot read my.yaml" in line
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    run = make_run(tmp_path / "run")
+    (run / "tuning").write_text("in the way")
+    line = refused("--run", run, *ALONE)
+    assert f"cannot write {run / 'tuning'}" in line
+
+
+def test_a_search_with_other_settings(tmp_path, cheap):
+    run = make_run(tmp_path / "run")
+    space = write_space(tmp_path, "student.lstm_units: [2]")
+    call = ("--run", run, "--space", space, *ALONE)
+    assert tune_here(*call).returncode == 0
+    line = refused(*call, "--executions", "2")
+    assert "--executions was 1, now 2" in line and "--redo" in line
+
+
+def test_logs_that_cannot_be_written(tmp_path):
+    run = make_run(tmp_path / "run")
+    space = write_space(tmp_path, "student.lstm_units: [2]")
+    # Modes do not bind root; a file in the way does.
+    (run / "logs").write_text("in the way")
+    line = refused("--run", run, "--space", space, *ALONE)
+    assert f"cannot write {run / 'logs' / 'tuning'}" in line
+    assert not (run / "tuning").exists()
+
+
+def test_logs_that_cannot_be_written_any_more(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "run")
+    space = write_space(tmp_path, "student.lstm_units: [2, 3]")
+
+    def denied(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", "logs")
+
+    monkeypatch.setattr(trial.TrialWork, "_train", denied)
+    line = refused("--run", run, "--space", space, *ALONE)
+    assert line == "error: [Errno 13] Permission denied: 'logs'"
+    assert not (run / "tuning" / "trials.json").exists()
+
+
+def test_a_search_as_a_worker_of_kerastuner_s_chief(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "run")
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "10.0.0.1")
+    line = refused("--run", run, *ALONE)
+    assert "KERASTUNER_ORACLE_IP is set" in line
+
+
+@pytest.mark.parametrize("flag", ["--max-trials", "--max-minutes"])
+def test_a_budget_of_nothing(flag, capsys):
+    with pytest.raises(SystemExit) as caught:
+        search_runs.tune_here("--run", "run", flag, "0")
+    assert caught.value.code == 2

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from keras_distill.search.choice import (
+from keras_distill.search.records import (
     OBJECTIVES,
     best_trial,
     chosen_trial,

@@ -1,0 +1,260 @@
+"""The flags of tune.py, and the way from them to the winner."""
+
+import argparse
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keras_distill.cli import count, import_tensorflow, not_negative, positive
+from keras_distill.errors import UserError
+from keras_distill.files import write_text
+
+if TYPE_CHECKING:
+    from keras_distill.search.adopt import MakeStages
+    from keras_distill.search.show import SearchTable
+
+TUNERS = ("grid", "random", "bayesian", "hyperband")
+
+_OBJECTIVES = ("accuracy", "f1", "loss", "agreement", "pareto")
+_MOST_TRIALS = 20
+# KerasTuner's own: with it its tuner waits for a chief.
+_CHIEF = "KERASTUNER_ORACLE_IP"
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of tune.py.
+
+    Args:
+        description: Its first line and examples.
+    """
+    result = argparse.ArgumentParser(
+        prog="tune.py",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument(
+        "--run", type=Path, required=True, metavar="DIR", help="a run folder"
+    )
+    search = result.add_argument_group("search")
+    search.add_argument(
+        "--space",
+        default="paper",
+        metavar="SPACE",
+        help="paper: LSTM units 150, 300 x hidden units 200, 400 (default); "
+        "wide: also alpha, loss, temperature, dropout, word vectors' mode, "
+        "vocabulary size, batch size, optimiser; or a YAML file",
+    )
+    search.add_argument(
+        "--tuner",
+        choices=TUNERS,
+        help="KerasTuner's search (default: grid; random for --space wide)",
+    )
+    search.add_argument(
+        "--objective",
+        choices=_OBJECTIVES,
+        default="accuracy",
+        help="what decides, on the selection split (default: accuracy; loss "
+        "is the cross-entropy; pareto takes the smallest student within "
+        "--within points of the best accuracy)",
+    )
+    search.add_argument(
+        "--within",
+        type=not_negative,
+        default=0.5,
+        metavar="POINTS",
+        help="the smallest student within so many points of the best is "
+        "named in every report (default: 0.5)",
+    )
+    search.add_argument(
+        "--executions",
+        type=count,
+        default=1,
+        metavar="K",
+        help="seeds a trial; the mean decides (default: 1)",
+    )
+    budget = result.add_argument_group("budget")
+    budget.add_argument(
+        "--max-trials",
+        type=count,
+        metavar="N",
+        help="default: all of a grid, Hyperband's own number, else 20",
+    )
+    budget.add_argument(
+        "--max-minutes",
+        type=positive,
+        metavar="M",
+        help="begin no trial that would probably end later, all sessions "
+        "together (the first one always runs; retraining the winner, its "
+        "further seeds, the undistilled student and the export come on top)",
+    )
+    budget.add_argument(
+        "--epochs",
+        type=count,
+        metavar="N",
+        help="of each trial, in place of the run's; the winner is then "
+        "trained anew with all epochs",
+    )
+    budget.add_argument(
+        "--updates",
+        type=count,
+        metavar="N",
+        help="at most so many a trial; the winner is then trained anew",
+    )
+    budget.add_argument(
+        "--workers",
+        type=count,
+        metavar="N",
+        help="trials at a time, each with its part of the cores (default: 2, "
+        "or 1 on one core or with a GPU)",
+    )
+    result_group = result.add_argument_group("result")
+    result_group.add_argument(
+        "--search-only",
+        action="store_true",
+        help="leave the run's student as it is",
+    )
+    result_group.add_argument(
+        "--no-baseline",
+        action="store_true",
+        help="do not train the undistilled student in the winner's shape; "
+        "the run has none to compare with then",
+    )
+    result_group.add_argument(
+        "--redo",
+        action="store_true",
+        help="forget the search that was begun in the run",
+    )
+    return result
+
+
+def tune(
+    options: argparse.Namespace, arguments: Sequence[str], stages: "MakeStages"
+) -> str:
+    """Search, write what was found, and make the winner the run's student.
+
+    Args:
+        options: The parsed flags.
+        arguments: The flags themselves, for the report.
+        stages: Makes the stages of a run, which adopt the winner.
+
+    Returns:
+        The table for people.
+
+    Raises:
+        UserError: Bad input.
+    """
+    from keras_distill.search.records import OBJECTIVES, Records, completed
+    from keras_distill.search.settings import FOLDER, Request, space_config
+
+    if _CHIEF in os.environ:
+        raise UserError(
+            f"{_CHIEF} is set, expected it unset: a search runs on one machine"
+        )
+    tuner = options.tuner or ("random" if options.space == "wide" else "grid")
+    request = Request(
+        tuner,
+        options.space,
+        options.objective,
+        options.executions,
+        options.epochs,
+        options.updates,
+    )
+    # Bad input is to be found before the long import.
+    config = space_config(options.run, options.redo)
+    if options.space not in ("paper", "wide"):
+        from keras_distill.search.space import load_space
+
+        load_space(options.space, config, words=0)
+    import_tensorflow()
+    from keras_distill.search.adopt import (
+        adopt,
+        check_adoptable,
+        finished_student,
+    )
+    from keras_distill.search.search import Limits, search
+    from keras_distill.search.show import SearchTable
+
+    limits = Limits(
+        trials=options.max_trials,
+        minutes=options.max_minutes,
+        workers=options.workers,
+        within=options.within,
+    )
+    if limits.trials is None and tuner in ("random", "bayesian"):
+        limits = replace(limits, trials=_MOST_TRIALS)
+    if not options.search_only:
+        check_adoptable(options.run, stages)
+    folder = options.run / FOLDER
+    records = Records(folder)
+
+    def found() -> SearchTable:
+        return SearchTable(
+            records.all(),
+            OBJECTIVES[options.objective],
+            options.within,
+            _selection_rows(options.run),
+        )
+
+    def write_so_far() -> None:
+        if completed(records.all()):
+            _write_table(folder, found(), arguments)
+
+    settings = search(
+        options.run,
+        request,
+        limits,
+        options.redo,
+        lambda config: finished_student(options.run, config, stages),
+        write_so_far,
+    )
+    table = found()
+    _write_report(options.run, folder, table, arguments)
+    if not options.search_only:
+        adopt(
+            options.run,
+            settings,
+            records,
+            table.chosen,
+            stages,
+            baseline=not options.no_baseline,
+        )
+    return table.text()
+
+
+def _selection_rows(run_dir: Path) -> int | None:
+    """Return the number of rows that trials are chosen on."""
+    from keras_distill.transfer_set.manifest import Manifest
+
+    shards = Manifest.load(run_dir / "transfer_set").shards
+    rows = [one.rows for one in shards if one.name == "select.tfrecord"]
+    return rows[0] if rows else None
+
+
+def _write_report(
+    run_dir: Path,
+    folder: Path,
+    table: "SearchTable",
+    arguments: Sequence[str],
+) -> None:
+    """Write all that shows a search: table, picture and HParams."""
+    from keras_distill.search.hparams import write_hparams
+    from keras_distill.search.show import plot_search
+
+    write_hparams(run_dir)
+    picture = plot_search(table, folder)
+    _write_table(folder, table, arguments, picture and picture.name)
+
+
+def _write_table(
+    folder: Path,
+    table: "SearchTable",
+    arguments: Sequence[str],
+    picture: str | None = None,
+) -> None:
+    """Write results.csv and README.md; without a picture while it goes on."""
+    table.write_csv(folder / "results.csv")
+    command = f"python tune.py {shlex.join(arguments)}"
+    write_text(folder / "README.md", table.markdown(picture, command))

@@ -10,6 +10,8 @@ import pytest
 import tiny_runs
 
 TESTS = Path(__file__).parent
+# The longest groups, so that no process is left with one at the end.
+FIRST = ["test_kill_resume", "stars_run", "qqp_run", "test_end_to_end"]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -19,11 +21,20 @@ def pytest_collection_modifyitems(items):
     `make test` gives each process (pytest-xdist) a group of tests at a time.
     A file makes its fixtures once, and so is a group unless it says better.
     """
+    whole = set()
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             name = item.path.relative_to(TESTS).with_suffix("").as_posix()
             item.add_marker(pytest.mark.xdist_group(name))
-    items.sort(key=lambda item: item.get_closest_marker("whole") is None)
+        if item.get_closest_marker("whole") is not None:
+            whole.add(_group(item))
+    places = dict.fromkeys(whole, len(FIRST))
+    places |= {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(_group(item), len(FIRST) + 1))
+
+
+def _group(item):
+    return item.get_closest_marker("xdist_group").args[0]
 
 
 # Fixtures of a module run commands, too, before those of its tests.

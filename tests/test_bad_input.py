@@ -423,6 +423,7 @@ TEACHER = ["data", "teacher", "augmented"]
 LABELLED = [*TEACHER, "transfer_set"]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "stage, folders, limit, file",
     [
@@ -444,6 +445,7 @@ def test_a_full_disk_in_a_later_stage_is_one_line(
     assert temporaries(run) == []
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("bad, reason", [("half", "cut"), ("wide", "9")])
 def test_bad_word_vectors_are_one_line(train, sst2_run, tmp_path, bad, reason):
     run = sst2_run.copy(tmp_path / "run", *LABELLED)

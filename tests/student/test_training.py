@@ -231,7 +231,9 @@ def plain_loop(settings, files, updates):
         seed=1,
     )
     heat = settings.temperature
-    for inputs, targets in batches.take(updates):
+
+    @tf.function(input_signature=batches.element_spec, autograph=False)
+    def update(inputs, targets):
         label, teacher = targets["label"], targets["teacher_logits"]
         known = tf.cast(label >= 0, tf.float32)
         with tf.GradientTape() as tape:
@@ -248,11 +250,16 @@ def plain_loop(settings, files, updates):
             loss = tf.reduce_mean(rows)
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply(gradients, model.trainable_variables)
+        return rows, ce, distance, known
+
+    optimizer.build(model.trainable_variables)
+    for batch in batches.take(updates):
         # Added up exactly, as the history is.
-        rows, ce, distance = (
-            x.numpy().astype(float) for x in (rows, ce, distance)
+        rows, ce, distance, known = (
+            x.numpy().astype(float) for x in update(*batch)
         )
-        yield rows.mean(), ce.sum() / known.numpy().sum(), distance.mean()
+        ce = ce[known > 0].mean() if known.any() else np.nan
+        yield rows.mean(), ce, distance.mean()
 
 
 def test_tensorboard_gets_the_scalars(trained):

@@ -24,7 +24,7 @@ from keras_distill.report import results as exports
 from keras_distill.report import results as students
 from keras_distill.report.results import collect_results
 from keras_distill.student.dataset import evaluation_dataset
-from keras_distill.student.predictor import StudentPredictor, predict
+from keras_distill.student.predictor import StudentPredictor
 from keras_distill.transfer_set.record import read_rows
 
 SEEDS = 2
@@ -106,7 +106,7 @@ def said_by(folder, run_dir, split, pair=False):
         num_classes=len(LABELS),
         max_length=6,
     )
-    return predict(student.model, dataset)
+    return student.predict(dataset)
 
 
 @pytest.mark.parametrize("split", ["dev", "select"])

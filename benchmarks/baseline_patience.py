@@ -15,6 +15,7 @@ counts.
         --output results/bench/baseline_patience_sst2.json
 """
 
+import copy
 import dataclasses
 import math
 import statistics
@@ -71,13 +72,14 @@ def main() -> int:
 
 def configured(task: str, data_dir: Path | None, values: list[str]) -> Config:
     """Return the task's configuration with some values changed."""
-    changes: dict[str, Any] = {"task": task, "data": {}}
+    changes: dict[str, Any] = copy.deepcopy(get_task(task).defaults)
+    changes["task"] = task
     if data_dir is not None:
-        changes["data"]["data_dir"] = str(data_dir)
+        changes.setdefault("data", {})["data_dir"] = str(data_dir)
     for value in values:
-        (section, key), text = value.split("=")[0].split("."), value
-        given = yaml.safe_load(text.partition("=")[2])
-        changes.setdefault(section, {})[key] = given
+        name, _, text = value.partition("=")
+        section, _, key = name.partition(".")
+        changes.setdefault(section, {})[key] = yaml.safe_load(text)
     return config_from_dict(changes)
 
 

@@ -128,7 +128,9 @@ def one_line_errors(
     Returns:
         The same parser. It still ends the process with exit code 2.
     """
-    parser.error = functools.partial(_refuse, parser)
+    parser.error = functools.partial(  # type: ignore[method-assign]
+        _refuse, parser
+    )
     return parser
 
 

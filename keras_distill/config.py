@@ -58,7 +58,7 @@ def knob(
         most: No value above it is taken.
         positive: Only finite values above 0 are taken.
     """
-    about = {"flag": flag, "help": help, "metavar": metavar}
+    about: dict[str, Any] = {"flag": flag, "help": help, "metavar": metavar}
     about |= {"least": least, "most": most, "positive": positive}
     if isinstance(default, list):
         return field(default_factory=default.copy, metadata=about)
@@ -348,7 +348,7 @@ def _unfolded(value: Any) -> Any:
     return {"enabled": value} if isinstance(value, bool) else value
 
 
-def _build(cls: type, values: Any, prefix: str = "") -> Any:
+def _build(cls: Any, values: Any, prefix: str = "") -> Any:
     """Make a dataclass, and those inside it, from nested dictionaries."""
     if cls is BaselineConfig:
         values = _unfolded(values)

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,6 +156,26 @@ def sha256_file(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """What a manifest says of a file of rows.
+
+    Attributes:
+        name: The file's name inside the manifest's folder.
+        rows: Number of rows.
+        sha256: Hexadecimal SHA-256 of the file's bytes.
+    """
+
+    name: str
+    rows: int
+    sha256: str
+
+    def is_whole(self, folder: Path) -> bool:
+        """Say whether the file stands in `folder`, undamaged."""
+        path = Path(folder) / self.name
+        return path.is_file() and sha256_file(path) == self.sha256
 
 
 def fingerprint(value: Any) -> str:

@@ -3,13 +3,12 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from keras_distill.cli import import_tensorflow
 from keras_distill.config import STAGES, Config
-from keras_distill.data.examples import read_examples, write_examples
 from keras_distill.data.splits import check_settings, corpus_files
 from keras_distill.errors import UserError
 from keras_distill.files import (
@@ -35,42 +34,9 @@ logger = logging.getLogger(__name__)
 
 def _data(run: "Pipeline", place: Path) -> None:
     """Read, check and split the examples."""
-    from keras_distill.data.splits import load_splits
-    from keras_distill.data.tables import read_unlabeled
+    from keras_distill.data.splits import write_data
 
-    splits = load_splits(run.config)
-    named = {
-        "train": splits.train,
-        "select": splits.select,
-        "dev": None if splits.selected_on == "dev" else splits.dev,
-        "dev_mismatched": splits.dev_mismatched,
-        "test": splits.test,
-    }
-    rows = {
-        name: write_examples(place / f"{name}.jsonl.gz", examples)
-        for name, examples in named.items()
-        if examples is not None
-    }
-    settings = run.config.data
-    unlabeled = write_examples(
-        place / "unlabeled.jsonl.gz",
-        read_unlabeled(
-            splits.unlabeled,
-            splits.pair,
-            settings.text_column,
-            settings.text_pair_column,
-        ),
-    )
-    write_json(
-        place / "manifest.json",
-        {
-            "labels": splits.labels,
-            "pair": splits.pair,
-            "splits": rows,
-            "unlabeled": unlabeled,
-            "selected_on": splits.selected_on,
-        },
-    )
+    write_data(run.config, place)
 
 
 def _teacher(run: "Pipeline", place: Path) -> None:
@@ -109,29 +75,13 @@ def _augment(run: "Pipeline", place: Path) -> None:
 def _label(run: "Pipeline", place: Path) -> None:
     """Deal all text to shards and have the teacher label them."""
     import_tensorflow()
-    from keras_distill.augmentation.generate import read_augmented
-    from keras_distill.transfer_set.plan import plan_shards
-    from keras_distill.transfer_set.record import (
-        AUGMENTED,
-        ORIGINAL,
-        UNLABELED,
-    )
+    from keras_distill.transfer_set.plan import plan_run, remove_plan
 
-    data, augmented = run.path / "data", run.path / "augmented"
-    sources = [
-        (ORIGINAL, read_examples(data / "train.jsonl.gz")),
-        (AUGMENTED, read_augmented(augmented)),
-        (UNLABELED, read_examples(data / "unlabeled.jsonl.gz")),
-    ]
-    if (augmented / "unlabeled").is_dir():
-        sources.append((AUGMENTED, read_augmented(augmented / "unlabeled")))
-    plan_shards(
-        sources,
+    plan_run(
+        run.path,
         place,
         run.config.transfer_set.rows_per_shard,
-        total=None,
-        seed=run.config.seed,
-        fingerprint=run.fingerprint("label"),
+        run.config.seed,
     )
     run_child(
         "keras_distill.teacher",
@@ -142,6 +92,8 @@ def _label(run: "Pipeline", place: Path) -> None:
             *("--output", str(place)),
         ],
     )
+    # From here on the records hold the texts.
+    remove_plan(place)
 
 
 def _shards_intact(run: "Pipeline", folder: Path) -> bool:
@@ -164,18 +116,14 @@ def _vocabulary(run: "Pipeline", place: Path) -> None:
         save_vocabulary,
         select_words,
     )
-    from keras_distill.transfer_set.plan import load_plan, read_input
+    from keras_distill.transfer_set.manifest import Manifest
+    from keras_distill.transfer_set.record import read_texts
 
     settings = run.config.student
-
-    def texts() -> Iterator[str]:
-        for path in load_plan(run.path / "transfer_set"):
-            for _, example in read_input(path):
-                yield example.text_a
-                if example.text_b is not None:
-                    yield example.text_b
-
-    counts = count_words(texts(), lower_case(run.config, run.path))
+    folder = run.path / "transfer_set"
+    manifest = Manifest.load(folder)
+    texts = read_texts(manifest.files(folder, "train"), manifest.pair)
+    counts = count_words(texts, lower_case(run.config, run.path))
     words = select_words(
         counts,
         settings.vocabulary_size,

@@ -1,11 +1,40 @@
+import fcntl
+import json
+import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 import tiny_runs
+
+TESTS = Path(__file__).parent
+# The longest groups, so that no process is left with one at the end.
+FIRST = ["test_kill_resume", "stars_run", "qqp_run", "test_end_to_end"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Keep a file's tests in one process; begin with the slow ones.
+
+    `make test` gives each process (pytest-xdist) a group of tests at a time.
+    A file makes its fixtures once, and so is a group unless it says better.
+    """
+    whole = set()
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            name = item.path.relative_to(TESTS).with_suffix("").as_posix()
+            item.add_marker(pytest.mark.xdist_group(name))
+        if item.get_closest_marker("whole") is not None:
+            whole.add(_group(item))
+    places = dict.fromkeys(whole, len(FIRST))
+    places |= {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(_group(item), len(FIRST) + 1))
+
+
+def _group(item):
+    return item.get_closest_marker("xdist_group").args[0]
 
 
 # Fixtures of a module run commands, too, before those of its tests.
@@ -52,67 +81,100 @@ ADAM = (
 )
 
 
-def _finished(path, *arguments):
-    run = Run(path, (*tiny_runs.SMALL, *arguments), None)
-    result = tiny_runs.run(*run.again())
-    assert result.returncode == 0, result.stderr
-    return Run(path, run.arguments, result)
-
-
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
+    """The folder that all processes of this session share."""
+    base = tmp_path_factory.getbasetemp()
+    # Each process of pytest-xdist has its own folder in a common one.
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    (folder / "runs").mkdir(exist_ok=True)
+    return folder / "runs"
+
+
+def _once(folder, make):
+    """Have `folder` made by the first process that needs it.
+
+    Returns:
+        What `make` returned there, as JSON tells it.
+    """
+    note = folder.with_suffix(".json")
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not note.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            note.write_text(json.dumps(make()))
+        return json.loads(note.read_text())
+
+
+def _finished(path, write_data, *arguments, run=tiny_runs.run_here):
+    """A run of train.py; `write_data` prepares the rest of its command."""
+
+    def make():
+        chosen = (*tiny_runs.SMALL, *arguments, *write_data())
+        result = run("train.py", *chosen, "--output-dir", path)
+        assert result.returncode == 0, result.stderr
+        return list(map(str, chosen)), result.stdout, result.stderr
+
+    arguments, stdout, stderr = _once(path, make)
+    result = CompletedProcess(arguments, 0, stdout, stderr)
+    return Run(path, tuple(arguments), result)
 
 
 @pytest.fixture(scope="session")
 def tiny_bert(workshop):
     """The folder of a BERT with two layers."""
-    result = tiny_runs.run(tiny_runs.__file__, workshop / "bert")
-    assert result.returncode == 0, result.stderr
+
+    def make():
+        result = tiny_runs.run(tiny_runs.__file__, workshop / "bert")
+        assert result.returncode == 0, result.stderr
+
+    _once(workshop / "bert", make)
     return workshop / "bert"
 
 
 @pytest.fixture(scope="session")
 def sst2_run(workshop, tiny_bert):
     """A sentence task, with word vectors and a second seed."""
-    vectors = tiny_runs.write_vectors(workshop / "vectors.txt")
-    data = tiny_runs.write_sst2(workshop / "glue-sst2")
+
+    def data():
+        vectors = tiny_runs.write_vectors(workshop / "vectors.txt")
+        folder = tiny_runs.write_sst2(workshop / "glue-sst2")
+        return "--data-dir", folder, "--embeddings", vectors
+
     return _finished(
-        workshop / "sst2",
-        *("--task", "sst2", "--data-dir", data, "--teacher", tiny_bert),
-        *("--embeddings", vectors, "--extra-seeds", "1"),
+        *(workshop / "sst2", data, "--task", "sst2", "--teacher", tiny_bert),
+        *("--extra-seeds", "1"),
+        # This one as a user would; the others save TensorFlow's import.
+        run=tiny_runs.run,
     )
 
 
 @pytest.fixture(scope="session")
-def qqp_and_stars(workshop, tiny_bert):
-    """Two runs at a time: much of each waits for a single core."""
-    qqp = tiny_runs.write_qqp(workshop / "glue-qqp")
-    stars = tiny_runs.write_stars(workshop / "stars-data")
-    with ThreadPoolExecutor() as pool:
-        runs = [
-            pool.submit(
-                *(_finished, workshop / "qqp", *ADAM, "--task", "qqp"),
-                *("--data-dir", qqp, "--teacher", tiny_bert),
-            ),
-            pool.submit(
-                *(_finished, workshop / "stars", *ADAM, "--task", "custom"),
-                *("--train-file", stars / "reviews.csv"),
-                *("--text-column", "review", "--label-column", "stars"),
-                *("--unlabeled", stars / "more.txt"),
-                *("--teacher", tiny_bert, "--teacher-epochs", "8"),
-            ),
-        ]
-        return [run.result() for run in runs]
-
-
-@pytest.fixture(scope="session")
-def qqp_run(qqp_and_stars):
+def qqp_run(workshop, tiny_bert):
     """A pair task."""
-    return qqp_and_stars[0]
+
+    def data():
+        return "--data-dir", tiny_runs.write_qqp(workshop / "glue-qqp")
+
+    return _finished(
+        *(workshop / "qqp", data, *ADAM),
+        *("--task", "qqp", "--teacher", tiny_bert),
+    )
 
 
 @pytest.fixture(scope="session")
-def stars_run(qqp_and_stars):
+def stars_run(workshop, tiny_bert):
     """A user's table with five classes, and unlabelled text."""
-    return qqp_and_stars[1]
+
+    def data():
+        folder = tiny_runs.write_stars(workshop / "stars-data")
+        return (
+            *("--train-file", folder / "reviews.csv"),
+            *("--unlabeled", folder / "more.txt"),
+        )
+
+    return _finished(
+        *(workshop / "stars", data, *ADAM, "--task", "custom"),
+        *("--text-column", "review", "--label-column", "stars"),
+        *("--teacher", tiny_bert, "--teacher-epochs", "8"),
+    )

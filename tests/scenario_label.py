@@ -1,5 +1,8 @@
 """Labelling whole, in parts and again; see teacher_process.py."""
 
+import contextlib
+import io
+
 import numpy as np
 import teacher_tiny as tiny
 from teacher_process import attempt
@@ -59,6 +62,7 @@ def labelling(folder):
         **records,
         **_single_rows(folder),
         **_label_refused(folder, place),
+        **_nowhere(folder),
     }
 
 
@@ -158,3 +162,14 @@ def _label_refused(folder, place):
         "untouched": _files(place) == before,
         "leftovers": [p.name for p in place.rglob("*.tmp")],
     }
+
+
+def _nowhere(folder):
+    """Name a teacher that is no folder, no package and not on the hub."""
+    from keras_distill.teacher.__main__ import main
+
+    tiny.settings(folder, name="bert-of-nowhere")
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors):
+        code = main(tiny.finetune_arguments(folder, "nothing"))
+    return {"nowhere": [code, errors.getvalue().splitlines()]}

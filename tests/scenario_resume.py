@@ -14,16 +14,7 @@ KILLED_AT = "evaluation.txt"
 def _finetune(folder, name):
     from keras_distill.teacher.__main__ import main
 
-    return main(
-        [
-            "finetune",
-            *("--config", str(folder / "config.yaml")),
-            *("--data", str(folder / "data")),
-            *("--output", str(folder / name)),
-            *("--work", str(folder / name / "work")),
-            *("--log-dir", str(folder / "logs")),
-        ]
-    )
+    return main(tiny.finetune_arguments(folder, name))
 
 
 def killed(folder):

@@ -140,7 +140,11 @@ def _full_disk(folder):
     settings = TeacherConfig(name=str(folder / "pretrained"))
     teacher = load_teacher(settings.name, tiny.LABELS)
     work = folder / "full"
-    run = finetune._Run(settings, tiny.LABELS, work, work, 0, "float32")
+    job = finetune._Job(
+        *(settings, tiny.LABELS, tiny.examples(2), [], "accuracy"),
+        *(work, work, 0, "float32"),
+    )
+    run = finetune._Run(job, 0, 1e-3, {"rows": [], "best": None})
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
     try:

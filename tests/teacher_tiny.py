@@ -158,6 +158,18 @@ def settings(folder, **teacher):
     config_from_dict(values).save(folder / "config.yaml")
 
 
+def finetune_arguments(folder, name="teacher"):
+    """The command line that makes the teacher `name` in a run's folder."""
+    return [
+        "finetune",
+        *("--config", str(folder / "config.yaml")),
+        *("--data", str(folder / "data")),
+        *("--output", str(folder / name)),
+        *("--work", str(folder / name / "work")),
+        *("--log-dir", str(folder / "logs")),
+    ]
+
+
 @contextlib.contextmanager
 def hub(repositories):
     """Serve folders as the Hugging Face hub does.

@@ -76,6 +76,16 @@ def test_the_javascript_tokenizer_gives_the_ids_of_random_texts(
 
 
 @needs_node
+@pytest.mark.slow
+def test_the_javascript_tokenizer_gives_the_ids_of_every_character(tmp_path):
+    client_tools.write_random_vectors(tmp_path, characters=1 << 18, texts=0)
+
+    result = javascript(tmp_path)
+
+    assert result.returncode == 0, result.stdout[:3000]
+
+
+@needs_node
 def test_the_javascript_test_sees_a_wrong_id(tmp_path):
     result = javascript(spoilt(tmp_path))
 

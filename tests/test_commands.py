@@ -4,6 +4,7 @@ import argparse
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -166,6 +167,37 @@ def test_the_pages_show_every_program():
     modules = ("predict", "evaluate", "export", "benchmark", "teacher")
     assert {"train.py", "tune.py"} <= programs
     assert {f"keras_distill.{name}" for name in modules} <= programs
+
+
+HEAVY = {
+    *("tensorflow", "keras", "tf_keras", "transformers", "numpy", "scipy"),
+    *("matplotlib", "nltk", "gensim", "keras_tuner"),
+}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("train.py", "tune.py", "-m keras_distill.benchmark"),
+        *("-m keras_distill.evaluate", "-m keras_distill.export"),
+        *("-m keras_distill.predict", "-m keras_distill.teacher"),
+    ],
+)
+def test_help_comes_without_a_heavy_import(command):
+    result = subprocess.run(
+        [*(sys.executable, "-X", "importtime"), *command.split(), "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0
+    assert result.stdout.startswith("usage: ")
+    names = {
+        line.rpartition("|")[2].strip().partition(".")[0]
+        for line in result.stderr.splitlines()
+    }
+    assert "keras_distill" in names
+    assert names & HEAVY == set()
 
 
 # The committed runs

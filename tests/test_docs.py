@@ -18,7 +18,6 @@ import tiny_students
 from chromium import Chromium, find_chromium
 from golden import make
 
-from keras_distill.export.exporter import export_student
 from keras_distill.export.metadata import packed
 from keras_distill.export.student import load_exported
 from keras_distill.export.tflite import convert_text
@@ -171,11 +170,8 @@ class TestServing:
     @pytest.fixture(scope="class")
     def student(self, tmp_path_factory):
         folder = tmp_path_factory.mktemp("run") / "saved_models" / "quick"
-        tiny_students.make_student(folder / "student")
-        export_student(
-            folder / "student", folder / "export", forms=["saved_model"]
-        )
-        return folder / "student"
+        run = tiny_students.make_run(folder)
+        return tiny_students.save_model(run) / "student"
 
     @pytest.fixture
     def expected(self, student):

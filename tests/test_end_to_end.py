@@ -21,7 +21,16 @@ from keras_distill.run import duration, stage_seconds
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import parse, read_shard
 
-RUNS = ["sst2_run", "qqp_run", "stars_run"]
+pytestmark = pytest.mark.whole
+
+# What asks for one of these runs alone can wait for it in another process.
+RUNS = [
+    "sst2_run",
+    *(
+        pytest.param(name, marks=pytest.mark.xdist_group(name))
+        for name in ("qqp_run", "stars_run")
+    ),
+]
 CLASSES = {
     "sst2_run": ["negative", "positive"],
     "qqp_run": ["not_duplicate", "duplicate"],
@@ -185,6 +194,7 @@ def test_only_original_rows_have_a_gold_label(classes):
     assert np.isfinite(rows["teacher_logits"].numpy()).all()
 
 
+@pytest.mark.xdist_group("stars_run")
 def test_unlabelled_text_joins_the_transfer_set(stars_run):
     assert results(stars_run)["transfer_set"]["rows"]["unlabelled"] == 30
 
@@ -402,6 +412,7 @@ def test_predict_answers_on_the_command_line(sst2_run):
         assert answer["label"] == best
 
 
+@pytest.mark.xdist_group("qqp_run")
 def test_predict_takes_pairs(qqp_run, capsys):
     output = asked(
         *(capsys, predict, qqp_run.path, "is the film great ?"),
@@ -430,7 +441,10 @@ def test_predict_writes_a_glue_submission(sst2_run, tmp_path, capsys):
     "name, file",
     [
         ("sst2_run", "glue-sst2/SST-2/dev.tsv"),
-        ("qqp_run", "glue-qqp/QQP/dev.tsv"),
+        pytest.param(
+            *("qqp_run", "glue-qqp/QQP/dev.tsv"),
+            marks=pytest.mark.xdist_group("qqp_run"),
+        ),
     ],
 )
 def test_evaluate_finds_the_reported_accuracy_in_every_form(
@@ -453,6 +467,7 @@ def test_evaluate_finds_the_reported_accuracy_in_every_form(
         assert 0 < forms[form]["max_abs_logit_difference"] < 0.5
 
 
+@pytest.mark.xdist_group("stars_run")
 def test_evaluate_knows_the_columns_of_a_users_table(
     stars_run, tmp_path, capsys
 ):
@@ -486,7 +501,7 @@ def test_a_teacher_with_other_classes_is_refused_with_both_lists(
         *("--stages", "data,teacher"),
         path=tmp_path / "run",
     )
-    result = tiny_runs.run(*command)
+    result = tiny_runs.run_here(*command)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     lines = result.stderr.splitlines()
@@ -502,7 +517,7 @@ def test_a_fine_tuned_teacher_is_taken_as_it_is(sst2_run, tmp_path):
         *("--stages", "data,teacher"),
         path=tmp_path / "run",
     )
-    result = tiny_runs.run(*command)
+    result = tiny_runs.run_here(*command)
     assert result.returncode == 0, result.stderr
     grid = read_json(tmp_path / "run" / "teacher" / "grid.json")
     expected = results(sst2_run)["teacher"]["select"]["accuracy"]

@@ -7,13 +7,16 @@ process of the tests.
 
 import contextlib
 import importlib.util
-import io
 import logging
 import os
 import random
+import runpy
 import signal
 import subprocess
 import sys
+import tempfile
+import unittest.mock
+import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -56,7 +59,7 @@ def sentence(rng, word):
 def write_sst2(folder, rows=90, dev=40, seed=0):
     """Write SST-2 in GLUE's layout; return the folder for --data-dir."""
     rng = random.Random(seed)
-    (folder / "SST-2").mkdir(parents=True)
+    (folder / "SST-2").mkdir(parents=True, exist_ok=True)
     for name, count in (("train", rows), ("dev", dev)):
         lines = ["sentence\tlabel"]
         for i in range(count):
@@ -73,7 +76,7 @@ def write_sst2(folder, rows=90, dev=40, seed=0):
 def write_qqp(folder, rows=90, dev=40, seed=1):
     """Write QQP in GLUE's layout; return the folder for --data-dir."""
     rng = random.Random(seed)
-    (folder / "QQP").mkdir(parents=True)
+    (folder / "QQP").mkdir(parents=True, exist_ok=True)
     header = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
     number = 0
     for name, count in (("train", rows), ("dev", dev)):
@@ -97,7 +100,7 @@ def write_qqp(folder, rows=90, dev=40, seed=1):
 def write_stars(folder, rows=160, seed=2):
     """Write reviews.csv with five classes, and more.txt without labels."""
     rng = random.Random(seed)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     words = "one two three four five".split()
     lines = ["date,stars,review"]
     for i in range(rows):
@@ -162,23 +165,65 @@ def train_script():
     return script("train.py")
 
 
-def run_here(script, *arguments):
-    """Run train.py in this process: TensorFlow's import takes seconds.
+def run_here(*command):
+    """Run a command of `run` in this process.
 
     For what does not depend on a process of its own, as a run that goes on
-    after a kill does.
+    after a kill does: TensorFlow's import takes seconds.
+
+    Args:
+        command: A script of the project's root, or `-m` and a module, and
+            the arguments.
     """
-    assert script == "train.py"
-    output, errors = io.StringIO(), io.StringIO()
+    words = [str(word) for word in command]
     with (
-        contextlib.redirect_stdout(output),
-        contextlib.redirect_stderr(errors),
-        same_logging(),
+        tempfile.TemporaryFile() as output,
+        tempfile.TemporaryFile() as errors,
     ):
-        code = train_script().main([str(argument) for argument in arguments])
-    return subprocess.CompletedProcess(
-        arguments, code, output.getvalue(), errors.getvalue()
-    )
+        with (
+            _written_to(output, 1, contextlib.redirect_stdout),
+            _written_to(errors, 2, contextlib.redirect_stderr),
+            unittest.mock.patch.dict(os.environ, environment()),
+            same_logging(),
+        ):
+            code = _exit_code(words)
+        written = []
+        for stream in (output, errors):
+            stream.seek(0)
+            written.append(stream.read().decode())
+    return subprocess.CompletedProcess(words, code, *written)
+
+
+def _exit_code(words):
+    if words[0] != "-m":
+        return script(words[0]).main(words[1:])
+    with (
+        unittest.mock.patch.object(sys, "argv", words[1:]),
+        warnings.catch_warnings(),
+    ):
+        # The module may have been imported before.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        try:
+            runpy.run_module(words[1], run_name="__main__", alter_sys=False)
+        except SystemExit as ended:
+            return ended.code
+    return 0
+
+
+@contextlib.contextmanager
+def _written_to(file, descriptor, redirected):
+    """Catch what this process and its children write to a descriptor."""
+    kept = os.dup(descriptor)
+    os.dup2(file.fileno(), descriptor)
+    try:
+        with (
+            open(descriptor, "w", buffering=1, closefd=False) as stream,
+            redirected(stream),
+        ):
+            yield
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
 
 
 @contextlib.contextmanager

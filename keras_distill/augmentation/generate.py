@@ -1,10 +1,11 @@
-"""Generates the augmented text of a run, in parts."""
+"""The stage: a file of examples in, parts of augmented text out.
 
-import contextlib
-import dataclasses
+Two passes, each over parts of the input that any process can do alone: words
+are split and tagged, then, when all words' frequencies are known, drawn anew.
+"""
+
 import functools
 import gzip
-import io
 import itertools
 import logging
 import multiprocessing
@@ -12,13 +13,12 @@ import os
 import shutil
 import signal
 import threading
-import time
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,38 +33,290 @@ from keras_distill.augmentation.tagged import (
 )
 from keras_distill.augmentation.variants import Augmenter
 from keras_distill.config import AugmentationConfig
-from keras_distill.data.examples import Example, read_examples
+from keras_distill.data.examples import (
+    Example,
+    atomic_writer,
+    read_examples,
+)
 from keras_distill.errors import UserError
-from keras_distill.files import atomic_path, read_json, sha256_file, write_json
+from keras_distill.files import ShardInfo, read_json, sha256_file, write_json
 from keras_distill.process import cores
 from keras_distill.progress import progress
 
 logger = logging.getLogger(__name__)
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+MANIFEST = "manifest.json"
+EXAMPLES_PER_PART = 4096
+_SCHEMA_VERSION = 1
+_FREQUENCIES = "frequencies.tsv.gz"
+# A tenth larger than level 6, in a third of the time.
+_COMPRESSION = 2
+
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
+
+
+def augment_file(
+    inputs: Path,
+    output_dir: Path,
+    settings: AugmentationConfig,
+    seed: int,
+    pair: bool,
+) -> dict[str, Any]:
+    """Generate the augmented text of a file of examples.
+
+    The bytes written depend on the input, the settings and the seed, not on
+    the number of workers. A call that was interrupted goes on where it
+    stopped: a part that is whole is kept, so that `output_dir` must be of
+    the same input, settings and seed.
+
+    Args:
+        inputs: Examples, as the data stage leaves them.
+        output_dir: Where `part-00000.tsv.gz`... and `manifest.json` go. The
+            columns are id, text_a and for pairs text_b, without a header.
+        settings: The operators' probabilities and the number of workers.
+        seed: Seed of all draws.
+        pair: Whether the examples are pairs.
+
+    Returns:
+        The manifest: schema_version, settings, seed, pair, examples, rows
+        and parts (name, rows, sha256).
+
+    Raises:
+        UserError: The input is damaged, the tagger is missing, or the disk
+            is full.
+    """
+    inputs, output_dir = Path(inputs), Path(output_dir)
+    work = output_dir / "work"
+    manifest = _finished(output_dir)
+    if manifest is None:
+        # Found, or missed, before any process is started.
+        load_tagger(settings.pos_tagger)
+        sizes = tag_parts(inputs, work, settings, pair)
+        parts = _draw_parts(output_dir, settings, seed, sizes, pair)
+        values = asdict(settings)
+        del values["workers"]
+        manifest = {
+            "schema_version": _SCHEMA_VERSION,
+            "settings": values,
+            "seed": seed,
+            "pair": pair,
+            "examples": sum(sizes),
+            "rows": sum(part.rows for part in parts),
+            "parts": [asdict(part) for part in parts],
+        }
+        write_json(output_dir / MANIFEST, manifest)
+        logger.info(
+            "%s rows generated from %s examples",
+            f"{manifest['rows']:,}",
+            f"{manifest['examples']:,}",
+        )
+    shutil.rmtree(work, ignore_errors=True)
+    return manifest
+
+
+def read_augmented(output_dir: Path) -> Iterator[Example]:
+    """Stream what `augment_file` generated, in order, without labels.
+
+    Args:
+        output_dir: A folder that is complete.
+
+    Yields:
+        The generated examples.
+
+    Raises:
+        UserError: The folder has no manifest, or a part is damaged.
+    """
+    output_dir = Path(output_dir)
+    manifest = read_json(output_dir / MANIFEST)
+    for part in manifest["parts"]:
+        for name, *texts in _read_part(
+            output_dir / part["name"], manifest["pair"]
+        ):
+            yield Example(*texts, id=name)
+
+
+def _finished(output_dir: Path) -> dict[str, Any] | None:
+    """Return the manifest of an output that is complete and undamaged."""
+    path = output_dir / MANIFEST
+    if not path.exists():
+        return None
+    manifest = read_json(path)
+    if all(ShardInfo(**p).is_whole(output_dir) for p in manifest["parts"]):
+        return manifest
+    logger.info("%s: mending damaged parts", output_dir)
+    path.unlink()
+    return None
+
+
+def tag_parts(
+    inputs: Path, work: Path, settings: AugmentationConfig, pair: bool
+) -> list[int]:
+    """Tag every part that is not yet, and count words over all of them.
+
+    Args:
+        inputs: Examples, as the data stage leaves them.
+        work: Gets the tagged parts and the table of frequencies.
+        settings: The tagger and the number of workers.
+        pair: Whether the examples are pairs.
+
+    Returns:
+        The number of examples of each part.
+
+    Raises:
+        UserError: The input is damaged, or the disk is full.
+    """
+    sizes = []
+
+    def untagged() -> Iterator[tuple[int, list[Example]]]:
+        examples = read_examples(inputs)
+        while batch := list(itertools.islice(examples, EXAMPLES_PER_PART)):
+            number = len(sizes)
+            sizes.append(len(batch))
+            if is_whole(tagged_path(work, number)):
+                bar.update(len(batch))
+            else:
+                yield number, batch
+
+    task = functools.partial(
+        _tag_part, work=work, pair=pair, pos_tagger=settings.pos_tagger
+    )
+    with progress(None, "tagging words", "examples") as bar:
+        for done in map_ordered(task, untagged(), settings.workers):
+            bar.update(done)
+    if not (work / _FREQUENCIES).exists():
+        counts = Counter()
+        for number in range(len(sizes)):
+            counts.update(TaggedPart.load(tagged_path(work, number)).counts())
+        FrequencyTable(counts).save(work / _FREQUENCIES)
+    return sizes
+
+
+def tagged_path(work: Path, number: int) -> Path:
+    """Return where a part's tagged words lie."""
+    return work / f"tagged-{number:05d}.npz"
+
+
+def _tag_part(
+    task: tuple[int, list[Example]], work: Path, pair: bool, pos_tagger: str
+) -> int:
+    number, examples = task
+    part = tag_examples(examples, pair, load_tagger(pos_tagger))
+    part.save(tagged_path(work, number))
+    return len(examples)
+
+
+def _draw_parts(
+    output_dir: Path,
+    settings: AugmentationConfig,
+    seed: int,
+    sizes: list[int],
+    pair: bool,
+) -> list[ShardInfo]:
+    """Generate the parts that are missing or damaged; return all."""
+    parts = [
+        _known_part(_part_path(output_dir, number), pair)
+        for number in range(len(sizes))
+    ]
+    todo = [number for number, part in enumerate(parts) if part is None]
+    task = functools.partial(
+        _draw_part,
+        output_dir=output_dir,
+        settings=settings,
+        seed=seed,
+        table_sha256=sha256_file(output_dir / "work" / _FREQUENCIES),
+    )
+    total = sum(sizes)
+    done = total - sum(sizes[number] for number in todo)
+    with progress(total, "augmenting", "examples", initial=done) as bar:
+        drawn = map_ordered(task, todo, settings.workers)
+        for number, part in zip(todo, drawn, strict=True):
+            parts[number] = part
+            bar.update(sizes[number])
+    return parts
+
+
+def _draw_part(
+    number: int,
+    output_dir: Path,
+    settings: AugmentationConfig,
+    seed: int,
+    table_sha256: str,
+) -> ShardInfo:
+    work = output_dir / "work"
+    augmenter = _augmenter(work / _FREQUENCIES, table_sha256, settings)
+    part = TaggedPart.load(tagged_path(work, number))
+    # A stream of its own for each part, whichever process draws from it.
+    rng = np.random.default_rng([seed, number])
+    return _write_part(
+        _part_path(output_dir, number), augmenter.rows(part, rng)
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _augmenter(
+    path: Path, sha256: str, settings: AugmentationConfig
+) -> Augmenter:
+    """Load the table once per process; `sha256` tells contents apart."""
+    return Augmenter(FrequencyTable.load(path), settings)
+
+
+def _part_path(output_dir: Path, number: int) -> Path:
+    return output_dir / f"part-{number:05d}.tsv.gz"
+
+
+def _write_part(path: Path, rows: Iterable[tuple[str, str]]) -> ShardInfo:
+    """Write ids and texts, those of a pair joined by a tab."""
+    count = 0
+    with atomic_writer(path, _COMPRESSION) as stream:
+        for name, text in rows:
+            stream.write(f"{name}\t{text}\n".encode())
+            count += 1
+    return ShardInfo(path.name, count, sha256_file(path))
+
+
+def _known_part(path: Path, pair: bool) -> ShardInfo | None:
+    """Describe a part that is there and whole, else return None."""
+    if not path.is_file():
+        return None
+    try:
+        rows = sum(1 for _ in _read_part(path, pair))
+    except UserError:
+        return None
+    return ShardInfo(path.name, rows, sha256_file(path))
+
+
+def _read_part(path: Path, pair: bool) -> Iterator[list[str]]:
+    columns = 3 if pair else 2
+    number = 0
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                number += 1
+                row = line[:-1].split("\t")
+                if len(row) != columns:
+                    raise ValueError(
+                        f"found {len(row)} columns, expected {columns}"
+                    )
+                yield row
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"{path}, line {number}: damaged: {reason}; "
+            "run the augmentation again to mend it"
+        ) from error
 
 
 def map_ordered(
-    function: Callable[[Task], Result],
-    tasks: Iterable[Task],
+    function: Callable[[_Task], _Result],
+    tasks: Iterable[_Task],
     workers: int | None,
-) -> Iterator[Result]:
-    """Yield `function(task)` for each task, in order.
+) -> Iterator[_Result]:
+    """Yield `function(task)` for each task, in order, from several processes.
 
-    At most two tasks per worker are read ahead, so `tasks` may be endless.
-    A single task, or a single worker, runs in this process.
-
-    Args:
-        function: A picklable function.
-        tasks: Its picklable arguments.
-        workers: Number of processes; None for one per core.
-
-    Yields:
-        The results.
-
-    Raises:
-        UserError: A worker was killed.
+    At most two tasks per worker are read ahead, so `tasks` may be endless. A
+    single task, or a single worker, runs in this process. None as `workers`
+    is one per core.
     """
     workers = workers or cores()
     tasks = iter(tasks)
@@ -106,392 +358,3 @@ def _follow_parent() -> None:
     """End this process with its parent, even when that is killed."""
     multiprocessing.parent_process().join()
     os._exit(1)
-
-
-# A tenth larger than level 6, in a third of the time.
-_COMPRESSION = 2
-
-
-@dataclass(frozen=True)
-class PartInfo:
-    """What a manifest says of a part.
-
-    Attributes:
-        name: File name.
-        rows: Number of lines.
-        sha256: Of the compressed file.
-    """
-
-    name: str
-    rows: int
-    sha256: str
-
-    def to_dict(self) -> dict[str, str | int]:
-        """Return the fields, ready for JSON."""
-        return dataclasses.asdict(self)
-
-    def is_whole(self, folder: Path) -> bool:
-        """Say whether the part stands in `folder`, undamaged."""
-        path = folder / self.name
-        return path.is_file() and sha256_file(path) == self.sha256
-
-
-def part_name(number: int) -> str:
-    """Return the file name of a part."""
-    return f"part-{number:05d}.tsv.gz"
-
-
-def write_part(path: Path, rows: Iterable[tuple[str, str]]) -> PartInfo:
-    """Write a part, atomically; equal rows give equal bytes.
-
-    Args:
-        path: The file to make.
-        rows: Id and text (the texts of a pair joined by a tab).
-
-    Returns:
-        Name, rows and hash of the file.
-
-    Raises:
-        UserError: The disk is full or the place cannot be written.
-    """
-    count = 0
-    with atomic_path(path) as temporary:
-        with (
-            open(temporary, "wb") as stream,
-            # No name and no time: the bytes depend on the rows alone.
-            gzip.GzipFile(
-                filename="",
-                mode="wb",
-                compresslevel=_COMPRESSION,
-                fileobj=stream,
-                mtime=0,
-            ) as zipped,
-            io.TextIOWrapper(
-                io.BufferedWriter(zipped, 1 << 16),
-                encoding="utf-8",
-                newline="\n",
-            ) as text,
-        ):
-            for name, line in rows:
-                text.write(f"{name}\t{line}\n")
-                count += 1
-        digest = sha256_file(temporary)
-    return PartInfo(Path(path).name, count, digest)
-
-
-def read_part(path: Path, columns: int) -> Iterator[list[str]]:
-    """Stream the rows of a part.
-
-    Args:
-        path: The file.
-        columns: How many columns each row must have.
-
-    Yields:
-        The columns of each row.
-
-    Raises:
-        UserError: The file is missing or damaged.
-    """
-    number = 0
-    try:
-        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
-            for line in lines:
-                number += 1
-                row = line[:-1].split("\t")
-                if len(row) != columns:
-                    raise ValueError(
-                        f"found {len(row)} columns, expected {columns}"
-                    )
-                yield row
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"{path}, line {number}: damaged: {reason}; "
-            "run the augmentation again to mend it"
-        ) from error
-
-
-FREQUENCIES = "frequencies.tsv.gz"
-EXAMPLES_PER_PART = 4096
-
-
-def tagged_path(work: Path, number: int) -> Path:
-    """Return where a part's tagged words lie."""
-    return work / f"tagged-{number:05d}.npz"
-
-
-def tag_parts(
-    inputs: Path, work: Path, settings: AugmentationConfig, pair: bool
-) -> list[int]:
-    """Tag every part that is not yet, and count words over all of them.
-
-    Args:
-        inputs: Examples, as `write_examples` leaves them.
-        work: Gets the tagged parts and the table of frequencies.
-        settings: The tagger and the number of workers.
-        pair: Whether the examples are pairs.
-
-    Returns:
-        The number of examples of each part.
-
-    Raises:
-        UserError: The input is damaged, or the disk is full.
-    """
-    sizes = []
-
-    def untagged() -> Iterator[tuple[int, list[Example]]]:
-        for number, examples in enumerate(_batches(inputs, pair)):
-            sizes.append(len(examples))
-            if is_whole(tagged_path(work, number)):
-                bar.update(len(examples))
-            else:
-                yield number, examples
-
-    task = functools.partial(
-        _tag_part, work=work, pair=pair, pos_tagger=settings.pos_tagger
-    )
-    with progress(None, "tagging words", "examples") as bar:
-        for done in map_ordered(task, untagged(), settings.workers):
-            bar.update(done)
-    if not (work / FREQUENCIES).exists():
-        counts = Counter()
-        for number in range(len(sizes)):
-            counts.update(TaggedPart.load(tagged_path(work, number)).counts())
-        FrequencyTable(counts).save(work / FREQUENCIES)
-    return sizes
-
-
-def _batches(inputs: Path, pair: bool) -> Iterator[list[Example]]:
-    """Stream the input in lists of a part's length."""
-    examples = enumerate(read_examples(inputs))
-    while batch := list(itertools.islice(examples, EXAMPLES_PER_PART)):
-        named = []
-        for row, example in batch:
-            if pair and example.text_b is None:
-                raise UserError(
-                    f"{inputs}, line {row + 1}: no text_b, expected a pair"
-                )
-            if not example.id:
-                example = dataclasses.replace(example, id=str(row))
-            named.append(example)
-        yield named
-
-
-def _tag_part(
-    task: tuple[int, list[Example]], work: Path, pair: bool, pos_tagger: str
-) -> int:
-    number, examples = task
-    part = tag_examples(examples, pair, load_tagger(pos_tagger))
-    part.save(tagged_path(work, number))
-    return len(examples)
-
-
-MANIFEST = "manifest.json"
-SCHEMA_VERSION = 1
-
-
-def augment_file(
-    inputs: Path,
-    output_dir: Path,
-    settings: AugmentationConfig,
-    seed: int,
-    pair: bool,
-) -> dict[str, Any]:
-    """Generate the augmented text of a file of examples.
-
-    The bytes written depend on the input, the settings and the seed, not on
-    the number of workers. A run that was interrupted goes on where it
-    stopped; parts that are whole are not made again, damaged ones are.
-
-    Args:
-        inputs: Examples, as `write_examples` leaves them.
-        output_dir: Where `part-00000.tsv.gz`... and `manifest.json` go. The
-            columns are id, text_a and for pairs text_b, without a header.
-        settings: The operators' probabilities and the number of workers.
-        seed: Seed of all draws.
-        pair: Whether the examples are pairs.
-
-    Returns:
-        The manifest: schema_version, settings, seed, pair, input_sha256,
-        examples, rows and parts (name, rows, sha256).
-
-    Raises:
-        UserError: The input is damaged, `output_dir` holds text made with
-            other settings, the tagger is missing, or the disk is full.
-    """
-    inputs, output_dir = Path(inputs), Path(output_dir)
-    identity = _identity(inputs, settings, seed, pair)
-    manifest_path = output_dir / MANIFEST
-    work = output_dir / "work"
-    if manifest_path.exists():
-        manifest = read_json(manifest_path)
-        _refuse_other(output_dir, manifest, identity)
-        known = [PartInfo(**part) for part in manifest["parts"]]
-        if all(part.is_whole(output_dir) for part in known):
-            shutil.rmtree(work, ignore_errors=True)
-            return manifest
-        logger.info("%s: mending damaged parts", output_dir)
-        for number, part in enumerate(known):
-            write_json(_info_path(work, number), part.to_dict())
-    elif (work / "identity.json").exists():
-        _refuse_other(output_dir, read_json(work / "identity.json"), identity)
-    write_json(work / "identity.json", identity)
-    # Last, so that a kill in between finds the one or the other.
-    manifest_path.unlink(missing_ok=True)
-    for path in (*output_dir.glob(".*.tmp"), *work.glob(".*.tmp")):
-        path.unlink()
-
-    # Found, or missed, before any process is started.
-    load_tagger(settings.pos_tagger)
-    sizes = tag_parts(inputs, work, settings, pair)
-    started = time.monotonic()
-    parts, drawn = _draw(output_dir, settings, seed, sizes)
-    seconds = time.monotonic() - started
-    rows = sum(part.rows for part in parts)
-    logger.info(
-        "%s rows generated from %s examples, %s of them now in %.1f s",
-        f"{rows:,}",
-        f"{sum(sizes):,}",
-        f"{drawn:,}",
-        seconds,
-    )
-    manifest = {
-        **identity,
-        "examples": sum(sizes),
-        "rows": rows,
-        "parts": [part.to_dict() for part in parts],
-    }
-    write_json(manifest_path, manifest)
-    shutil.rmtree(work)
-    return manifest
-
-
-def read_augmented(output_dir: Path) -> Iterator[Example]:
-    """Stream what `augment_file` generated, in order, without labels.
-
-    Args:
-        output_dir: A folder that is complete.
-
-    Yields:
-        The generated examples.
-
-    Raises:
-        UserError: The folder has no manifest, or a part is damaged.
-    """
-    output_dir = Path(output_dir)
-    manifest = read_json(output_dir / MANIFEST)
-    columns = 3 if manifest["pair"] else 2
-    for part in manifest["parts"]:
-        for row in read_part(output_dir / part["name"], columns):
-            yield Example(
-                text_a=row[1],
-                text_b=row[2] if columns == 3 else None,
-                id=row[0],
-            )
-
-
-def _identity(
-    inputs: Path, settings: AugmentationConfig, seed: int, pair: bool
-) -> dict[str, Any]:
-    values = dataclasses.asdict(settings)
-    del values["workers"]
-    try:
-        digest = sha256_file(inputs)
-    except OSError as error:
-        raise UserError(f"cannot read {inputs}: {error.strerror}") from error
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "settings": values,
-        "seed": seed,
-        "pair": pair,
-        "input_sha256": digest,
-    }
-
-
-def _refuse_other(
-    output_dir: Path, found: dict[str, Any], expected: dict[str, Any]
-) -> None:
-    for key, value in expected.items():
-        there = found.get(key)
-        if there == value:
-            continue
-        if key == "settings":
-            key = next(k for k in value if (there or {}).get(k) != value[k])
-            there, value = (there or {}).get(key), value[key]
-        raise UserError(
-            f"{output_dir} was made with {key} {there}, found {value} now: "
-            "remove that folder or choose another"
-        )
-
-
-def _info_path(work: Path, number: int) -> Path:
-    return work / f"part-{number:05d}.json"
-
-
-def _draw(
-    output_dir: Path,
-    settings: AugmentationConfig,
-    seed: int,
-    sizes: list[int],
-) -> tuple[list[PartInfo], int]:
-    """Generate the parts that are missing or damaged.
-
-    Returns:
-        All parts, and the number of rows generated by this call.
-    """
-    work = output_dir / "work"
-    known = [_known_part(output_dir, number) for number in range(len(sizes))]
-    todo = [number for number, part in enumerate(known) if part is None]
-    task = functools.partial(
-        _draw_part,
-        output_dir=output_dir,
-        settings=settings,
-        seed=seed,
-        table_sha256=sha256_file(work / FREQUENCIES),
-    )
-    drawn = 0
-    total = sum(sizes)
-    remaining = sum(sizes[number] for number in todo)
-    with progress(
-        total, "augmenting", "examples", initial=total - remaining
-    ) as bar:
-        parts = map_ordered(task, todo, settings.workers)
-        for number, part in zip(todo, parts, strict=True):
-            known[number] = part
-            write_json(_info_path(work, number), part.to_dict())
-            drawn += part.rows
-            bar.update(sizes[number])
-    return known, drawn
-
-
-def _known_part(output_dir: Path, number: int) -> PartInfo | None:
-    # A part whose record was not written before a kill is made again.
-    with contextlib.suppress(UserError, TypeError):
-        info = read_json(_info_path(output_dir / "work", number))
-        part = PartInfo(**info)
-        if part.is_whole(output_dir):
-            return part
-    return None
-
-
-def _draw_part(
-    number: int,
-    output_dir: Path,
-    settings: AugmentationConfig,
-    seed: int,
-    table_sha256: str,
-) -> PartInfo:
-    work = output_dir / "work"
-    augmenter = _augmenter(work / FREQUENCIES, table_sha256, settings)
-    part = TaggedPart.load(tagged_path(work, number))
-    # A stream of its own for each part, whichever process draws from it.
-    rng = np.random.default_rng([seed, number])
-    return write_part(output_dir / part_name(number), augmenter.rows(part, rng))
-
-
-@functools.lru_cache(maxsize=1)
-def _augmenter(
-    path: Path, sha256: str, settings: AugmentationConfig
-) -> Augmenter:
-    """Load the table once per process; `sha256` tells contents apart."""
-    return Augmenter(FrequencyTable.load(path), settings)

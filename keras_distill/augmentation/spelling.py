@@ -55,11 +55,7 @@ class Speller:
     """
 
     def __init__(self, vocabulary: list[str]) -> None:
-        """Prepare the tables.
-
-        Args:
-            vocabulary: The words; their rows are the ids.
-        """
+        """Prepare the tables; the words' rows are their ids."""
         words = list(vocabulary)
         rows = {word: row for row, word in enumerate(words)}
 

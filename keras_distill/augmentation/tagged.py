@@ -12,18 +12,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import nltk
 import numpy as np
-from nltk.tokenize import word_tokenize
 
 from keras_distill.data.examples import Example
-from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
 from keras_distill.files import atomic_path
 
 logger = logging.getLogger(__name__)
 
-QUOTES = ("``", "''")
+RESOURCE = "averaged_perceptron_tagger_eng"
+_DOWNLOAD_TIMEOUT_SECONDS = 20.0
+_QUOTES = ("``", "''")
+
+# From the words of a text to their tags.
+Tagger = Callable[[list[str]], list[str]]
 
 # NLTK cuts the full stop off the end of its input only, so a text of several
 # sentences is handed over sentence by sentence. A cut too many ("etc. and")
@@ -34,14 +36,14 @@ _SENTENCE_END = re.compile(r"(?<=\w\w\.) |(?<=\w\.[\"')]) ")
 def split(text: str) -> tuple[list[str], list[bool]]:
     """Split a normalised text into Penn-Treebank words.
 
-    Args:
-        text: One line without double spaces, as `normalize` returns it.
-
     Returns:
         The words (double quotes as two backticks or two apostrophes, which
         tell their side) and, for each, whether it is glued to the word
         before it. Joining them that way gives `text` again.
     """
+    # Slow to import, and not needed to read what was generated.
+    from nltk.tokenize import word_tokenize
+
     tokens = [
         token
         for sentence in _SENTENCE_END.split(text)
@@ -64,26 +66,17 @@ def split(text: str) -> tuple[list[str], list[bool]]:
 
 def surface(word: str) -> str:
     """Return a word as it stands in the text."""
-    return '"' if word in QUOTES else word
+    return '"' if word in _QUOTES else word
 
 
 def rejoin(
     words: list[str], tags: list[str], glued: list[bool]
 ) -> tuple[list[str], list[str], list[bool]]:
-    """Make "can" + "not", "gon" + "na" one word again.
+    """Make "can" + "not", "gon" + "na" one word again, with the first's tag.
 
     NLTK cuts these as the Penn Treebank does, which the tagger wants, but a
     half of one is no word that people write. "do" + "n't" stays cut: both
     halves have a spelling of their own.
-
-    Args:
-        words: Words of one text.
-        tags: Their tags.
-        glued: Whether each is glued to the one before.
-
-    Returns:
-        The three lists, shorter by the words joined; the first half's tag
-        is kept.
     """
     if not any(glued):
         return words, tags, glued
@@ -102,25 +95,12 @@ def rejoin(
     return joined
 
 
-RESOURCE = "averaged_perceptron_tagger_eng"
-_DOWNLOAD_TIMEOUT_SECONDS = 20.0
-
-Tagger = Callable[[list[str]], list[str]]
-
-
 @functools.cache
 def load_tagger(name: str) -> Tagger:
-    """Return a function from the words of a text to their Penn tags.
+    """Return NLTK's tagger (`"nltk"`), or one without tags (`"none"`).
 
     NLTK looks for its data in `NLTK_DATA` and its usual places; when the
     data is missing it is downloaded once.
-
-    Args:
-        name: `"nltk"`, or `"none"` for a tagger that gives every word the
-            empty tag.
-
-    Returns:
-        The tagger, the same one for each call in a process.
 
     Raises:
         UserError: The tagger's data is missing and cannot be downloaded,
@@ -150,6 +130,8 @@ def load_tagger(name: str) -> Tagger:
 
 
 def _is_installed() -> bool:
+    import nltk
+
     try:
         nltk.data.find(f"taggers/{RESOURCE}/")
     except LookupError:
@@ -158,6 +140,8 @@ def _is_installed() -> bool:
 
 
 def _download() -> bool:
+    import nltk
+
     logger.info("downloading %s for NLTK", RESOURCE)
     timeout = socket.getdefaulttimeout()
     # NLTK sets none: without a network that answers it would hang.
@@ -182,11 +166,7 @@ class FrequencyTable:
     """
 
     def __init__(self, counts: Counter[tuple[str, str]]) -> None:
-        """Build the table.
-
-        Args:
-            counts: Number of tokens of each (tag, word).
-        """
+        """Build the table from the number of tokens of each (tag, word)."""
         self._counts = sorted(counts.items())
         self.words = sorted({word for (_, word), _ in self._counts})
         self.tags = sorted({tag for (tag, _), _ in self._counts})
@@ -274,7 +254,7 @@ class TaggedPart:
 
     Attributes:
         ids: Id of each example.
-        texts: Per side (one, or two for pairs) the normalised texts.
+        texts: Per side (one, or two for pairs) the texts.
         vocabulary: The part's words, rows of `Sentences.words`.
         tags: The part's tags, rows of `Sentences.tags`.
         sides: Per side the texts as words.
@@ -342,7 +322,7 @@ class TaggedPart:
 def tag_examples(
     examples: Iterable[Example], pair: bool, tagger: Tagger
 ) -> TaggedPart:
-    """Normalise, split and tag examples.
+    """Split and tag examples, whose texts are normalised.
 
     Args:
         examples: The examples of one part; their ids must not be empty.
@@ -353,9 +333,9 @@ def tag_examples(
         The tagged part.
     """
     examples = list(examples)
-    columns = [[normalize(example.text_a) for example in examples]]
+    columns = [[example.text_a for example in examples]]
     if pair:
-        columns.append([normalize(e.text_b or "") for e in examples])
+        columns.append([example.text_b or "" for example in examples])
     vocabulary: dict[str, int] = {}
     tag_rows: dict[str, int] = {}
     sides = []

@@ -1,6 +1,7 @@
 """The augmentation operators of Tang et al. 2019, section 3.3."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,14 +14,32 @@ from keras_distill.augmentation.tagged import (
 from keras_distill.config import AugmentationConfig
 
 
+@dataclass(frozen=True)
+class Corpus:
+    """What an operator may go by.
+
+    Attributes:
+        settings: The operators' probabilities.
+        table: Frequencies of all words of the corpus, by tag.
+        mask: The id of `[MASK]`.
+    """
+
+    settings: AugmentationConfig
+    table: FrequencyTable
+    mask: int
+
+
+# From words (int32 [rows, words], each text many times), the texts that they
+# were, the corpus and chance to new words of the same shape.
+Operator = Callable[
+    [np.ndarray, Sentences, Corpus, np.random.Generator], np.ndarray
+]
+
+
 def mask_and_replace(
+    words: np.ndarray,
     sentences: Sentences,
-    rows: int,
-    *,
-    p_mask: float,
-    p_pos: float,
-    mask: int,
-    table: FrequencyTable,
+    corpus: Corpus,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Mask words, or replace them by words with the same tag.
@@ -28,21 +47,12 @@ def mask_and_replace(
     Tang et al. 2019, section 3.3: each word draws X from U[0, 1]. It
     becomes `[MASK]` when X < p_mask, another word of its tag when
     p_mask <= X < p_mask + p_pos, and stays otherwise.
-
-    Args:
-        sentences: The texts; words and tags are rows of `table`.
-        rows: How many times each text is drawn anew.
-        p_mask: Probability of masking a word.
-        p_pos: Probability of replacing a word.
-        mask: The id of `[MASK]`.
-        table: Where replacements are drawn from.
-        rng: Source of chance.
-
-    Returns:
-        int32 [rows, words], the words' ids.
     """
-    chance = rng.random((rows, len(sentences.words)), dtype=np.float32)
-    noised = np.where(chance < np.float32(p_mask), mask, sentences.words)
+    settings = corpus.settings
+    p_mask = settings.p_mask
+    p_pos = settings.p_pos if settings.pos_tagger != "none" else 0.0
+    chance = rng.random(words.shape, dtype=np.float32)
+    noised = np.where(chance < np.float32(p_mask), corpus.mask, words)
     noised = noised.astype(np.int32, copy=False)
     replaced = (chance >= np.float32(p_mask)) & (
         chance < np.float32(p_mask + p_pos)
@@ -50,8 +60,13 @@ def mask_and_replace(
     places = np.flatnonzero(replaced)
     if len(places):
         tags = sentences.tags[places % len(sentences.words)]
-        noised.ravel()[places] = table.draw(tags, rng)
+        noised.ravel()[places] = corpus.table.draw(tags, rng)
     return noised
+
+
+# Applied one after the other; a new operator is one more of them, with its
+# settings in `AugmentationConfig`. The crop to an n-gram comes last.
+OPERATORS: tuple[Operator, ...] = (mask_and_replace,)
 
 
 def crop(
@@ -68,13 +83,6 @@ def crop(
     1..max_ngram and one of the text's n-grams is kept. A text shorter than
     n is kept whole.
 
-    Args:
-        lengths: Integer array [texts], words in each text.
-        rows: How many times each text is drawn anew.
-        p_ngram: Probability of keeping an n-gram only.
-        max_ngram: The longest n-gram.
-        rng: Source of chance.
-
     Returns:
         Two int64 arrays [rows, texts]: the first word kept and how many.
     """
@@ -90,7 +98,7 @@ def crop(
 _WORDS_PER_BATCH = 1 << 17
 
 # Pairs, n-th iteration: the first text only, the second only, both.
-PAIR_CYCLE = ((True, False), (False, True), (True, True))
+_PAIR_CYCLE = ((True, False), (False, True), (True, True))
 
 
 class Augmenter:
@@ -99,15 +107,9 @@ class Augmenter:
     def __init__(
         self, table: FrequencyTable, settings: AugmentationConfig
     ) -> None:
-        """Prepare for a corpus.
-
-        Args:
-            table: Frequencies of all words of the corpus.
-            settings: Probabilities, longest n-gram, number of iterations.
-        """
-        self._table = table
-        self._settings = settings
+        """Prepare for a corpus, with the frequencies of all its words."""
         self._speller = Speller(table.words)
+        self._corpus = Corpus(settings, table, self._speller.mask)
 
     def rows(
         self, part: TaggedPart, rng: np.random.Generator
@@ -123,7 +125,7 @@ class Augmenter:
             texts of a pair with a tab between them. No text of an example
             is yielded twice, nor is its original.
         """
-        n_iter = self._settings.n_iter
+        n_iter = self._corpus.settings.n_iter
         sides = [self._with_table_rows(part, side) for side in part.sides]
         for start, stop in _batches(sides, n_iter):
             columns = []
@@ -133,7 +135,7 @@ class Augmenter:
                 noised = [
                     k
                     for k in range(n_iter)
-                    if len(sides) == 1 or PAIR_CYCLE[k % 3][number]
+                    if len(sides) == 1 or _PAIR_CYCLE[k % 3][number]
                 ]
                 texts = self._noise(side.slice(start, stop), len(noised), rng)
                 for row, k in enumerate(noised):
@@ -153,17 +155,10 @@ class Augmenter:
     def _noise(
         self, sentences: Sentences, rows: int, rng: np.random.Generator
     ) -> list[str]:
-        settings = self._settings
-        tagged = settings.pos_tagger != "none"
-        noised = mask_and_replace(
-            sentences,
-            rows,
-            p_mask=settings.p_mask,
-            p_pos=settings.p_pos if tagged else 0.0,
-            mask=self._speller.mask,
-            table=self._table,
-            rng=rng,
-        )
+        settings = self._corpus.settings
+        words = np.broadcast_to(sentences.words, (rows, len(sentences.words)))
+        for operator in OPERATORS:
+            words = operator(words, sentences, self._corpus, rng)
         first, size = crop(
             sentences.lengths,
             rows,
@@ -171,10 +166,10 @@ class Augmenter:
             max_ngram=settings.max_ngram,
             rng=rng,
         )
-        return self._speller.spell(sentences, noised, first, size)
+        return self._speller.spell(sentences, words, first, size)
 
     def _with_table_rows(self, part: TaggedPart, side: Sentences) -> Sentences:
-        table = self._table
+        table = self._corpus.table
         words = [table.word_rows[word] for word in part.vocabulary]
         tags = [table.tag_rows[tag] for tag in part.tags]
         return Sentences(

@@ -1,17 +1,16 @@
 """The splits of a task: what is learned from, chosen on, reported."""
 
-import dataclasses
 import hashlib
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from keras_distill.config import Config, DataConfig
-from keras_distill.data.examples import Example
+from keras_distill.data.examples import Example, write_examples
 from keras_distill.data.glue import (
     download_glue,
     find_glue_files,
@@ -19,11 +18,147 @@ from keras_distill.data.glue import (
     label_column,
     read_glue,
 )
-from keras_distill.data.tables import read_table
+from keras_distill.data.tables import (
+    LABEL_COLUMN,
+    TEXT_COLUMN,
+    read_table,
+    read_unlabeled,
+)
 from keras_distill.errors import UserError
+from keras_distill.files import write_json
 from keras_distill.tasks import Task, get_task
 
 logger = logging.getLogger(__name__)
+
+# Of the corpus that ships with the package.
+_LABELS = ("negative", "positive")
+_SPLITS = ("train", "dev", "test")
+
+# With four words common phrases chain thousands of sentences together; with
+# five the largest group of SST-2 has 114 rows of 67,348.
+_SHARED_WORDS = 5
+
+# Below this a choice between learning rates or epochs is mostly luck.
+_FEW_ROWS = 100
+
+
+def write_data(config: Config, folder: Path) -> None:
+    """Read, check and split a run's examples.
+
+    Args:
+        config: The run's configuration.
+        folder: Gets `train.jsonl.gz`, `select.jsonl.gz`, the other splits
+            there are, `unlabeled.jsonl.gz`, and last `manifest.json` with
+            labels, pair, splits (their rows), unlabeled (rows), selected_on.
+
+    Raises:
+        UserError: A file or setting does not fit, or the disk is full.
+    """
+    splits = load_splits(config)
+    named = {
+        "train": splits.train,
+        "select": splits.select,
+        "dev": None if splits.selected_on == "dev" else splits.dev,
+        "dev_mismatched": splits.dev_mismatched,
+        "test": splits.test,
+    }
+    rows = {
+        name: write_examples(folder / f"{name}.jsonl.gz", examples)
+        for name, examples in named.items()
+        if examples is not None
+    }
+    settings = config.data
+    unlabeled = read_unlabeled(
+        splits.unlabeled,
+        splits.pair,
+        settings.text_column,
+        settings.text_pair_column,
+    )
+    manifest = {
+        "labels": splits.labels,
+        "pair": splits.pair,
+        "splits": rows,
+        "unlabeled": write_examples(folder / "unlabeled.jsonl.gz", unlabeled),
+        "selected_on": splits.selected_on,
+    }
+    write_json(folder / "manifest.json", manifest)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The examples of a run.
+
+    Attributes:
+        labels: Class names in logit order.
+        pair: Whether examples have two texts.
+        train: What teacher and students learn from.
+        dev: What is reported; `select` itself when `selected_on` is `dev`.
+        dev_mismatched: MNLI's second dev set, reported too.
+        test: A labelled test set, reported too.
+        select: What chooses learning rate, epoch and the like.
+        selected_on: `heldout` when `select` is a part of train that was set
+            aside, `dev` when it is dev.
+        unlabeled: Files of unlabelled text, not read yet.
+    """
+
+    labels: list[str]
+    pair: bool
+    train: list[Example]
+    dev: list[Example] | None = None
+    dev_mismatched: list[Example] | None = None
+    test: list[Example] | None = None
+    # The files do not say these.
+    select: list[Example] | None = None
+    selected_on: str = ""
+    unlabeled: Sequence[Path] = ()
+
+
+def load_splits(config: Config) -> Splits:
+    """Read a run's data and decide which split chooses and which reports.
+
+    With dev and labelled test: dev chooses, test is reported (and dev).
+    With dev alone, as GLUE has it: a part of train is held out for choosing
+    and dev stays untouched. With test alone: the held-out part is dev. With
+    neither: dev is held out too. `data.select_on` overrides the first two.
+    """
+    task = get_task(config.task)
+    settings = config.data
+    check_settings(task, settings)
+    unlabeled = [Path(name) for name in settings.unlabeled]
+    if task.name == "quick":
+        unlabeled.append(unlabeled_corpus())
+    for path in unlabeled:
+        if not path.is_file():
+            raise UserError(f"cannot read {path}: no such file")
+    if task.name == "custom":
+        read = _read_custom(settings)
+    elif task.name == "quick":
+        read = _read_quick(task, settings)
+    else:
+        read = _read_glue(task, settings)
+    _check_classes(read)
+    _warn_of_overlap(read)
+    splits = _decide(read, settings, config.seed)
+    train = splits.train
+    if settings.train_limit is not None:
+        every = {example.label for example in train}
+        train = _sample(train, settings.train_limit, config.seed)
+        lost = every - {example.label for example in train}
+        if lost:
+            raise UserError(
+                f"data.train_limit is {settings.train_limit}, which leaves no "
+                f"training row of the class {splits.labels[min(lost)]!r}; "
+                "expected more"
+            )
+    logger.info(
+        "data: %d rows to train on, %d to choose on (%s), %d in dev%s",
+        len(train),
+        len(splits.select),
+        splits.selected_on,
+        len(splits.dev),
+        "" if splits.test is None else f", {len(splits.test)} in test",
+    )
+    return replace(splits, train=train, unlabeled=unlabeled)
 
 
 def check_settings(task: Task, settings: DataConfig) -> None:
@@ -73,29 +208,158 @@ def check_settings(task: Task, settings: DataConfig) -> None:
         )
 
 
-LABELS = ("negative", "positive")
-SPLITS = ("train", "dev", "test")
+def _read_custom(settings: DataConfig) -> Splits:
+    columns = (
+        settings.text_column or TEXT_COLUMN,
+        settings.text_pair_column,
+        settings.label_column or LABEL_COLUMN,
+    )
+    train, labels = read_table(
+        Path(settings.train_file), *columns, settings.labels
+    )
+    files = {"dev": settings.dev_file, "test": settings.test_file}
+    others = {
+        name: read_table(Path(file), *columns, labels)[0]
+        for name, file in files.items()
+        if file is not None
+    }
+    pair = settings.text_pair_column is not None
+    return Splits(labels, pair, train, **others)
+
+
+def _read_quick(task: Task, settings: DataConfig) -> Splits:
+    if settings.labels not in (None, list(task.labels)):
+        raise UserError(
+            f"data.labels is {settings.labels}, but --task quick has its "
+            f"own, expected {list(task.labels)}"
+        )
+    splits = {split: read_corpus(split) for split in _SPLITS}
+    return Splits(list(task.labels), task.pair, **splits)
+
+
+def _read_glue(task: Task, settings: DataConfig) -> Splits:
+    if settings.data_dir is not None:
+        folder = Path(settings.data_dir)
+    else:
+        folder = download_glue(task.name, glue_cache_dir())
+    files = find_glue_files(task.name, folder)
+    labels = settings.labels or list(task.labels)
+    splits = {}
+    for split in ("train", "dev", "dev_mismatched"):
+        if split in files:
+            splits[split] = read_glue(task.name, files[split], labels)
+            if any(example.label is None for example in splits[split]):
+                raise UserError(
+                    f"{files[split]}, line 1: no column "
+                    f"{label_column(task.name)!r} in the header, expected "
+                    f"labels in {split}"
+                )
+        elif split != "dev_mismatched":
+            raise UserError(
+                f"{folder} holds no {split} file for {task.name}, found: "
+                + ", ".join(path.name for path in files.values())
+            )
+    # Most rows are phrases of a few thousand sentences: keep them together.
+    if task.name == "sst2":
+        splits["train"] = group_phrases(splits["train"])
+    return Splits(labels, task.pair, **splits)
+
+
+def _check_classes(read: Splits) -> None:
+    if len(read.labels) < 2:
+        raise UserError(
+            f"the training data has the classes {read.labels}, expected "
+            "at least two"
+        )
+    seen = {example.label for example in read.train}
+    for i, name in enumerate(read.labels):
+        if i not in seen:
+            logger.warning("no training row has the label %r", name)
+
+
+def _warn_of_overlap(read: Splits) -> None:
+    known = {(e.text_a, e.text_b) for e in read.train}
+    for name in ("dev", "dev_mismatched", "test"):
+        examples = getattr(read, name)
+        shared = sum((e.text_a, e.text_b) in known for e in examples or ())
+        if shared:
+            logger.warning(
+                "%d of %d rows of %s are in train too",
+                shared,
+                len(examples),
+                name,
+            )
+
+
+def _decide(read: Splits, settings: DataConfig, seed: int) -> Splits:
+    """Say what chooses, held out where it must be, and what is reported."""
+    choice = settings.select_on
+    if choice == "dev" and read.dev is None:
+        raise UserError(
+            "data.select_on is dev, but there is no dev file; expected one "
+            "(--dev-file), or heldout"
+        )
+    if choice == "auto":
+        both = read.dev is not None and read.test is not None
+        choice = "dev" if both else "heldout"
+    if choice == "dev":
+        return replace(read, select=read.dev, selected_on="dev")
+    train, dev = read.train, read.dev
+    if dev is None and read.test is None:
+        train, dev = _hold_out(train, settings, seed, "reporting")
+    train, select = _hold_out(train, settings, seed, "choosing")
+    return replace(
+        read,
+        train=train,
+        dev=select if dev is None else dev,
+        select=select,
+        selected_on="dev" if dev is None else "heldout",
+    )
+
+
+def _hold_out(
+    train: list[Example], settings: DataConfig, seed: int, purpose: str
+) -> tuple[list[Example], list[Example]]:
+    rest, held = hold_out(
+        train, settings.heldout_fraction, settings.heldout_max, seed
+    )
+    if not held:
+        raise UserError(
+            f"data.heldout_fraction is {settings.heldout_fraction}, which "
+            f"leaves no rows for {purpose}; expected more, or a dev file "
+            "and data.select_on dev"
+        )
+    if len(held) < _FEW_ROWS:
+        logger.warning(
+            "only %d rows are held out for %s; a larger "
+            "data.heldout_fraction makes that less of a lottery",
+            len(held),
+            purpose,
+        )
+    return rest, held
+
+
+def _sample(examples: list[Example], limit: int, seed: int) -> list[Example]:
+    """Draw `limit` examples, in their order, by a hash of seed and place."""
+    if limit >= len(examples):
+        return examples
+
+    def draw(place: int) -> bytes:
+        return hashlib.blake2b(f"{seed} {place}".encode()).digest()
+
+    chosen = sorted(range(len(examples)), key=draw)[:limit]
+    return [examples[place] for place in sorted(chosen)]
 
 
 def read_corpus(split: str) -> list[Example]:
-    """Read a split of the corpus that ships with the package.
-
-    Args:
-        split: `train`, `dev` or `test`.
-
-    Returns:
-        Labelled examples; label 0 is negative, 1 is positive.
-
-    Raises:
-        UserError: There is no such split, or the installation lacks it.
-    """
-    if split not in SPLITS:
+    """Read `train`, `dev` or `test` of the corpus; label 1 is positive."""
+    if split not in _SPLITS:
         raise UserError(
             f"corpus split {split!r} does not exist, expected one of: "
-            + ", ".join(SPLITS)
+            + ", ".join(_SPLITS)
         )
     with resources.as_file(_folder() / f"{split}.tsv") as path:
-        examples, _ = read_table(path, "text", None, "label", LABELS)
+        examples, _ = read_table(path, "text", None, "label", _LABELS)
     return examples
 
 
@@ -107,34 +371,21 @@ def unlabeled_corpus() -> Path:
 def corpus_files() -> list[Path]:
     """Return all files of the corpus."""
     folder = Path(str(_folder()))
-    return [*(folder / f"{split}.tsv" for split in SPLITS), unlabeled_corpus()]
+    return [*(folder / f"{split}.tsv" for split in _SPLITS), unlabeled_corpus()]
 
 
 def _folder() -> Traversable:
     return resources.files("keras_distill.data") / "corpus"
 
 
-# With four words common phrases chain thousands of sentences together; with
-# five the largest group of SST-2 has 114 rows of 67,348.
-SHARED_WORDS = 5
-
-
 def group_phrases(
-    examples: Sequence[Example], words: int = SHARED_WORDS
+    examples: Sequence[Example], words: int = _SHARED_WORDS
 ) -> list[Example]:
     """Give phrases of one sentence the same group.
 
     Rows that share a run of `words` words are of one sentence, and so are
     rows linked by others. A shorter row joins the only group that holds it;
-    where several do, it stands alone.
-
-    Args:
-        examples: Sentences and phrases; only `text_a` is looked at.
-        words: The length of the run.
-
-    Returns:
-        The examples in their order, each with the first text of its group
-        as `group`.
+    where several do, it stands alone. The first text of a group is its name.
     """
     texts = [example.text_a.casefold().split() for example in examples]
     parents = list(range(len(texts)))
@@ -164,9 +415,7 @@ def group_phrases(
     for i, example in enumerate(examples):
         home = homes.get(tuple(texts[i]), ())
         (place,) = home if len(home) == 1 else (root(i),)
-        grouped.append(
-            dataclasses.replace(example, group=examples[place].text_a)
-        )
+        grouped.append(replace(example, group=examples[place].text_a))
     return grouped
 
 
@@ -186,17 +435,8 @@ def hold_out(
     far as the groups allow, and takes no class away from the rest. Which
     groups are chosen depends on the seed and their names alone.
 
-    Args:
-        examples: The examples; ids play no role.
-        fraction: The share to hold out, 0 to 1.
-        maximum: The most rows to hold out.
-        seed: Another seed gives another part.
-
     Returns:
         The rest and the held-out part, both in the order of `examples`.
-
-    Raises:
-        UserError: A part is asked for and no group can be spared.
     """
     wanted = min(maximum, round(fraction * len(examples)))
     if fraction > 0 and maximum > 0:
@@ -255,254 +495,3 @@ def _quotas(sizes: Counter, wanted: int) -> Counter:
     for name in by_remainder[: wanted - quotas.total()]:
         quotas[name] += 1
     return quotas
-
-
-TEXT_COLUMN = "text"
-LABEL_COLUMN = "label"
-# Below this a choice between learning rates or epochs is mostly luck.
-_FEW_ROWS = 100
-
-
-@dataclass(frozen=True)
-class Splits:
-    """The examples of a run.
-
-    Attributes:
-        labels: Class names in logit order.
-        pair: Whether examples have two texts.
-        train: What teacher and students learn from.
-        select: What chooses learning rate, epoch and the like.
-        dev: What is reported; `select` itself when `selected_on` is `dev`.
-        dev_mismatched: MNLI's second dev set, reported too.
-        test: A labelled test set, reported too.
-        unlabeled: Files of unlabelled text, not read yet.
-        selected_on: `heldout` when `select` is a part of train that was set
-            aside, `dev` when it is dev.
-    """
-
-    labels: list[str]
-    pair: bool
-    train: list[Example]
-    select: list[Example]
-    dev: list[Example]
-    dev_mismatched: list[Example] | None
-    test: list[Example] | None
-    unlabeled: list[Path]
-    selected_on: str
-
-
-@dataclass
-class _Parts:
-    """What the files hold, before it is decided what chooses."""
-
-    labels: list[str]
-    pair: bool
-    train: list[Example]
-    dev: list[Example] | None = None
-    dev_mismatched: list[Example] | None = None
-    test: list[Example] | None = None
-
-
-def load_splits(config: Config) -> Splits:
-    """Read a run's data and decide which split chooses and which reports.
-
-    With dev and labelled test: dev chooses, test is reported (and dev).
-    With dev alone, as GLUE has it: a part of train is held out for choosing
-    and dev stays untouched. With test alone: the held-out part is dev. With
-    neither: dev is held out too. `data.select_on` overrides the first two.
-
-    Args:
-        config: The run's configuration.
-
-    Returns:
-        The splits, equal for equal files, `config.data` and seed.
-
-    Raises:
-        UserError: A file or setting does not fit.
-    """
-    task = get_task(config.task)
-    settings = config.data
-    check_settings(task, settings)
-    unlabeled = [Path(name) for name in settings.unlabeled]
-    if task.name == "quick":
-        unlabeled.append(unlabeled_corpus())
-    for path in unlabeled:
-        if not path.is_file():
-            raise UserError(f"cannot read {path}: no such file")
-    if task.name == "custom":
-        parts = _read_custom(settings)
-    elif task.name == "quick":
-        parts = _read_quick(task, settings)
-    else:
-        parts = _read_glue(task, settings)
-    _check_classes(parts)
-    _warn_of_overlap(parts)
-    train, select, dev, selected_on = _decide(parts, settings, config.seed)
-    if settings.train_limit is not None:
-        every = {example.label for example in train}
-        train = _sample(train, settings.train_limit, config.seed)
-        lost = every - {example.label for example in train}
-        if lost:
-            raise UserError(
-                f"data.train_limit is {settings.train_limit}, which leaves no "
-                f"training row of the class {parts.labels[min(lost)]!r}; "
-                "expected more"
-            )
-    logger.info(
-        "data: %d rows to train on, %d to choose on (%s), %d in dev%s",
-        len(train),
-        len(select),
-        selected_on,
-        len(dev),
-        "" if parts.test is None else f", {len(parts.test)} in test",
-    )
-    return Splits(
-        labels=parts.labels,
-        pair=parts.pair,
-        train=train,
-        select=select,
-        dev=dev,
-        dev_mismatched=parts.dev_mismatched,
-        test=parts.test,
-        unlabeled=unlabeled,
-        selected_on=selected_on,
-    )
-
-
-def _read_custom(settings: DataConfig) -> _Parts:
-    columns = (
-        settings.text_column or TEXT_COLUMN,
-        settings.text_pair_column,
-        settings.label_column or LABEL_COLUMN,
-    )
-    train, labels = read_table(
-        Path(settings.train_file), *columns, settings.labels
-    )
-    parts = _Parts(labels, settings.text_pair_column is not None, train)
-    if settings.dev_file is not None:
-        parts.dev, _ = read_table(Path(settings.dev_file), *columns, labels)
-    if settings.test_file is not None:
-        parts.test, _ = read_table(Path(settings.test_file), *columns, labels)
-    return parts
-
-
-def _read_quick(task: Task, settings: DataConfig) -> _Parts:
-    if settings.labels not in (None, list(task.labels)):
-        raise UserError(
-            f"data.labels is {settings.labels}, but --task quick has its "
-            f"own, expected {list(task.labels)}"
-        )
-    splits = {split: read_corpus(split) for split in ("train", "dev", "test")}
-    return _Parts(list(task.labels), task.pair, **splits)
-
-
-def _read_glue(task: Task, settings: DataConfig) -> _Parts:
-    if settings.data_dir is not None:
-        folder = Path(settings.data_dir)
-    else:
-        folder = download_glue(task.name, glue_cache_dir())
-    files = find_glue_files(task.name, folder)
-    labels = settings.labels or list(task.labels)
-    splits = {}
-    for split in ("train", "dev", "dev_mismatched"):
-        if split in files:
-            splits[split] = read_glue(task.name, files[split], labels)
-            if any(example.label is None for example in splits[split]):
-                raise UserError(
-                    f"{files[split]}, line 1: no column "
-                    f"{label_column(task.name)!r} in the header, expected "
-                    f"labels in {split}"
-                )
-        elif split != "dev_mismatched":
-            raise UserError(
-                f"{folder} holds no {split} file for {task.name}, found: "
-                + ", ".join(path.name for path in files.values())
-            )
-    # Most rows are phrases of a few thousand sentences: keep them together.
-    if task.name == "sst2":
-        splits["train"] = group_phrases(splits["train"])
-    return _Parts(labels, task.pair, **splits)
-
-
-def _check_classes(parts: _Parts) -> None:
-    if len(parts.labels) < 2:
-        raise UserError(
-            f"the training data has the classes {parts.labels}, expected "
-            "at least two"
-        )
-    seen = {example.label for example in parts.train}
-    for i, name in enumerate(parts.labels):
-        if i not in seen:
-            logger.warning("no training row has the label %r", name)
-
-
-def _warn_of_overlap(parts: _Parts) -> None:
-    known = {(e.text_a, e.text_b) for e in parts.train}
-    for name in ("dev", "dev_mismatched", "test"):
-        examples = getattr(parts, name)
-        shared = sum((e.text_a, e.text_b) in known for e in examples or ())
-        if shared:
-            logger.warning(
-                "%d of %d rows of %s are in train too",
-                shared,
-                len(examples),
-                name,
-            )
-
-
-def _decide(
-    parts: _Parts, settings: DataConfig, seed: int
-) -> tuple[list[Example], list[Example], list[Example], str]:
-    """Return train, select, dev and what select is."""
-    choice = settings.select_on
-    if choice == "dev" and parts.dev is None:
-        raise UserError(
-            "data.select_on is dev, but there is no dev file; expected one "
-            "(--dev-file), or heldout"
-        )
-    if choice == "auto":
-        both = parts.dev is not None and parts.test is not None
-        choice = "dev" if both else "heldout"
-    if choice == "dev":
-        return parts.train, parts.dev, parts.dev, "dev"
-    train, dev = parts.train, parts.dev
-    if dev is None and parts.test is None:
-        train, dev = _hold_out(train, settings, seed, "reporting")
-    train, select = _hold_out(train, settings, seed, "choosing")
-    if dev is None:
-        return train, select, select, "dev"
-    return train, select, dev, "heldout"
-
-
-def _hold_out(
-    train: list[Example], settings: DataConfig, seed: int, purpose: str
-) -> tuple[list[Example], list[Example]]:
-    rest, held = hold_out(
-        train, settings.heldout_fraction, settings.heldout_max, seed
-    )
-    if not held:
-        raise UserError(
-            f"data.heldout_fraction is {settings.heldout_fraction}, which "
-            f"leaves no rows for {purpose}; expected more, or a dev file "
-            "and data.select_on dev"
-        )
-    if len(held) < _FEW_ROWS:
-        logger.warning(
-            "only %d rows are held out for %s; a larger "
-            "data.heldout_fraction makes that less of a lottery",
-            len(held),
-            purpose,
-        )
-    return rest, held
-
-
-def _sample(examples: list[Example], limit: int, seed: int) -> list[Example]:
-    """Draw `limit` examples, in their order, by a hash of seed and place."""
-    if limit >= len(examples):
-        return examples
-
-    def draw(place: int) -> bytes:
-        return hashlib.blake2b(f"{seed} {place}".encode()).digest()
-
-    chosen = sorted(range(len(examples)), key=draw)[:limit]
-    return [examples[place] for place in sorted(chosen)]

@@ -4,295 +4,37 @@ import csv
 import json
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple
 
-from keras_distill.data.examples import (
-    MAX_FIELD_CHARACTERS,
-    Example,
-    LineError,
-    check_field,
-    plain_suffix,
-    read_lines,
-)
+from keras_distill.data.examples import Example, read_lines
 from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
+# Where the user names no other.
+TEXT_COLUMN = "text"
+TEXT_PAIR_COLUMN = "text_b"
+LABEL_COLUMN = "label"
+_ID_COLUMN = "id"
 
+_MAX_FIELD_CHARACTERS = 100_000
+_MAX_CLASSES = 1000
+
+Lines = Iterable[tuple[int, str]]
+# The number of the line where a row starts, and its fields by column.
 Records = Iterator[tuple[int, dict[str, str]]]
 
 
-def read_records(
-    path: Path, columns: Sequence[str], optional: Sequence[str] = ()
-) -> Records:
-    """Stream the named columns of a table.
+class Row(NamedTuple):
+    """A row of a table, its label not looked up yet."""
 
-    The extension tells the format: `.csv` (quoted where needed), `.tsv`
-    (never quoted, as GLUE's files), `.jsonl` or `.ndjson` (an object a
-    line), each also with `.gz` behind it. Blank lines are skipped.
-
-    Args:
-        path: The file.
-        columns: Columns that must be there.
-        optional: Columns that are read when they are there.
-
-    Yields:
-        The number of the line where the row starts, and its fields. An
-        optional column that the file lacks is absent.
-
-    Raises:
-        UserError: The file is empty or has another extension, the header
-            lacks a column, a row does not fit the header, or a field is
-            too long.
-    """
-    path = Path(path)
-    suffix = plain_suffix(path)
-    lines = read_lines(path)
-    if suffix == ".tsv":
-        return tsv_records(path, lines, columns, optional)
-    if suffix == ".csv":
-        return _csv_records(path, lines, columns, optional)
-    if suffix in (".jsonl", ".ndjson"):
-        return _json_records(path, lines, columns, optional)
-    raise UserError(
-        f"{path}: the extension is {suffix or 'missing'}, expected one of: "
-        + ", ".join(TABLE_SUFFIXES)
-    )
-
-
-def is_table(path: Path) -> bool:
-    """Say whether the extension is that of a file with columns."""
-    return plain_suffix(path) in TABLE_SUFFIXES
-
-
-def tsv_records(
-    path: Path,
-    lines: Iterable[tuple[int, str]],
-    columns: Sequence[str],
-    optional: Sequence[str] = (),
-) -> Records:
-    """Stream the named columns of numbered TSV lines.
-
-    Args:
-        path: The file's name, for messages.
-        lines: Numbered lines; the first is the header.
-        columns: As in `read_records`.
-        optional: As in `read_records`.
-
-    Yields:
-        As `read_records`.
-
-    Raises:
-        UserError: As `read_records`.
-    """
-    rows = _tsv_rows(lines)
-    yield from _table_records(path, rows, columns, optional)
-
-
-def _tsv_rows(
-    lines: Iterable[tuple[int, str]],
-) -> Iterator[tuple[int, list[str]]]:
-    header: list[str] = []
-    try:
-        for line, text in lines:
-            row = text.split("\t") if text else []
-            header = header or row
-            yield line, row
-    except LineError as error:
-        _raise_in_column(error, header, error.before.split("\t"))
-
-
-def _csv_records(
-    path: Path,
-    lines: Iterable[tuple[int, str]],
-    columns: Sequence[str],
-    optional: Sequence[str],
-) -> Records:
-    yield from _table_records(path, _csv_rows(path, lines), columns, optional)
-
-
-def _csv_rows(
-    path: Path, lines: Iterable[tuple[int, str]]
-) -> Iterator[tuple[int, list[str]]]:
-    # Strict: a stray quote is an error, not a guess that merges rows.
-    reader = csv.reader((text + "\n" for _, text in lines), strict=True)
-    header: list[str] = []
-    while True:
-        start = reader.line_num + 1
-        try:
-            row = next(reader, None)
-        except LineError as error:
-            # Further down in a row it may be inside a quoted field.
-            if error.line != start:
-                raise
-            _raise_in_column(error, header, _csv_fields(error.before))
-        except csv.Error as error:
-            if "field limit" in str(error):
-                reason = (
-                    f"a field is longer than {MAX_FIELD_CHARACTERS:,} "
-                    "characters; is a closing quote missing?"
-                )
-            elif "end of data" in str(error):
-                reason = "a quoted field never ends"
-            elif "expected after" in str(error):
-                reason = (
-                    f"{error}; a quote inside a quoted field is written twice"
-                )
-            else:
-                reason = str(error)
-            raise UserError(f"{path}, line {start}: {reason}") from error
-        if row is None:
-            return
-        header = header or row
-        yield start, row
-
-
-def _csv_fields(text: str) -> list[str]:
-    """Return the fields of a part of a row, none where that is no CSV."""
-    try:
-        return next(csv.reader([text]), [])
-    except csv.Error:
-        return []
-
-
-def _raise_in_column(
-    error: LineError, header: list[str], before: list[str]
-) -> NoReturn:
-    """Name the column that a broken line breaks in, if that is known."""
-    if 0 < len(before) <= len(header):
-        raise error.in_column(header[len(before) - 1].strip()) from error
-    raise error
-
-
-def _table_records(
-    path: Path,
-    rows: Iterator[tuple[int, list[str]]],
-    columns: Sequence[str],
-    optional: Sequence[str],
-) -> Records:
-    line, header = next(rows, (1, None))
-    if header is None:
-        raise UserError(f"{path} is empty, expected a header line")
-    header = [name.strip() for name in header]
-    for name in columns:
-        if name not in header:
-            raise UserError(
-                f"{path}, line {line}: no column {name!r} in the header, "
-                f"found: {_listed(header)}"
-            )
-    places = {}
-    for name in (*columns, *optional):
-        if header.count(name) > 1:
-            raise UserError(
-                f"{path}, line {line}: column {name!r} occurs "
-                f"{header.count(name)} times, expected once"
-            )
-        if name in header:
-            places[name] = header.index(name)
-    for line, row in rows:
-        if not row:
-            continue
-        if len(row) != len(header):
-            raise UserError(_misfit(path, line, row, header))
-        yield (
-            line,
-            {
-                name: check_field(path, line, name, row[place])
-                for name, place in places.items()
-            },
-        )
-
-
-def _misfit(path: Path, line: int, row: list[str], header: list[str]) -> str:
-    counts = f"found {len(row)} fields, expected {len(header)}"
-    if len(row) < len(header):
-        return (
-            f"{path}, line {line}: column {header[len(row)]!r} is missing: "
-            f"{counts} ({_listed(header)})"
-        )
-    return f"{path}, line {line}: {counts} ({_listed(header)})"
-
-
-def _listed(header: list[str]) -> str:
-    names = ", ".join(header) or "nothing"
-    return names if len(names) <= 300 else names[:297] + "..."
-
-
-def _json_records(
-    path: Path,
-    lines: Iterable[tuple[int, str]],
-    columns: Sequence[str],
-    optional: Sequence[str],
-) -> Records:
-    empty = True
-    for line, text in lines:
-        if not text.strip():
-            continue
-        empty = False
-        try:
-            row = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise UserError(
-                f"{path}, line {line}: not valid JSON: {error}"
-            ) from error
-        if not isinstance(row, dict):
-            raise UserError(
-                f"{path}, line {line}: found a JSON "
-                f"{type(row).__name__}, expected an object on each line"
-            )
-        for name in columns:
-            if row.get(name) is None:
-                raise UserError(
-                    f"{path}, line {line}: no field {name!r}, found: "
-                    + _listed(list(row))
-                )
-        yield (
-            line,
-            {
-                name: _json_field(path, line, name, row[name])
-                for name in (*columns, *optional)
-                if row.get(name) is not None
-            },
-        )
-    if empty:
-        raise UserError(f"{path} is empty, expected JSON lines")
-
-
-def _json_field(path: Path, line: int, name: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            # Python's reader takes NaN and Infinity, which JSON has not.
-            raise UserError(
-                f"{path}, line {line}, field {name}: found {value}, "
-                "expected a string or a finite number"
-            )
-        # Writers turn whole numbers into 1.0 when a value is missing.
-        return str(int(value) if value.is_integer() else value)
-    if isinstance(value, int):
-        return str(value)
-    if not isinstance(value, str):
-        raise UserError(
-            f"{path}, line {line}, field {name}: found a "
-            f"{type(value).__name__}, expected a string or a number"
-        )
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise UserError(
-            f"{path}, line {line}, field {name}: half a surrogate pair, "
-            "which is no character"
-        ) from error
-    return check_field(path, line, name, value)
-
-
-ID_COLUMN = "id"
-MAX_CLASSES = 1000
+    line: int
+    id: str
+    texts: list[str]
+    label: str | None
 
 
 def read_table(
@@ -338,140 +80,25 @@ def read_table(
                 f"{path}: column {name!r} is named as {' and '.join(named)}, "
                 "expected a column for each"
             )
-    optional = [] if ID_COLUMN in columns else [ID_COLUMN]
-    rows = []
-    ids = UniqueIds(path)
-    spelled = normalize if normalized else str
-    for line, fields in read_records(path, columns, optional):
-        rows.append(
-            (
-                line,
-                spelled(fields[text_column]),
-                None
-                if text_pair_column is None
-                else spelled(fields[text_pair_column]),
-                None if label_column is None else fields[label_column].strip(),
-                ids.take(line, len(rows), fields.get(ID_COLUMN)),
-            )
+    optional = [] if _ID_COLUMN in columns else [_ID_COLUMN]
+    texts = [text_column]
+    if text_pair_column is not None:
+        texts.append(text_pair_column)
+    rows = list(
+        rows_of(
+            path,
+            _read_records(path, columns, optional),
+            texts,
+            label_column,
+            _ID_COLUMN,
+            normalize if normalized else str,
         )
-    if not rows:
-        raise UserError(f"{path} holds no rows, expected at least one")
-    if label_column is None:
-        names = list(labels or ())
-    elif labels is None:
-        names = _infer_labels(path, label_column, rows)
-    else:
-        names = list(labels)
-    index = {name: i for i, name in enumerate(names)}
-    examples = []
-    for line, text_a, text_b, label, name in rows:
-        if label is not None and label not in index:
-            raise unknown_label(path, line, label_column, label, names)
-        examples.append(
-            Example(
-                text_a,
-                text_b,
-                None if label is None else index[label],
-                name,
-            )
-        )
-    warn_of_empty(path, examples)
-    return examples, names
-
-
-class UniqueIds:
-    """Gives every row of a file its id and refuses the second of a kind."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        # By its name alone: the same file gives the same ids anywhere.
-        self._stem = path.name.split(".")[0]
-        self._lines: dict[str, int] = {}
-
-    def take(self, line: int, row: int, name: str | None) -> str:
-        """Return the row's id.
-
-        Args:
-            line: The line the row starts on.
-            row: The row's place in the file, from 0.
-            name: The id the file gives, or None when it gives none.
-
-        Raises:
-            UserError: The id is empty or was taken before.
-        """
-        name = f"{self._stem}-{row}" if name is None else name.strip()
-        if not name:
-            raise UserError(
-                f"{self._path}, line {line}, column id: found nothing, "
-                "expected an id"
-            )
-        first = self._lines.setdefault(name, line)
-        if first != line:
-            raise UserError(
-                f"{self._path}, line {line}, column id: {name!r} was "
-                f"already used on line {first}, expected unique ids"
-            )
-        return name
-
-
-def unknown_label(
-    path: Path, line: int, column: str | None, label: str, names: Sequence[str]
-) -> UserError:
-    """Return the error for a label that is none of the class names."""
-    shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    found = repr(label[:60]) if label else "nothing"
-    return UserError(
-        f"{path}, line {line}, column {column}: found {found}, "
-        f"expected one of: {shown}"
     )
-
-
-def warn_of_empty(path: Path, examples: Sequence[Example]) -> None:
-    """Log how many rows have an empty text; they are kept."""
-    empty = sum(
-        not example.text_a or example.text_b == "" for example in examples
-    )
-    if empty:
-        logger.warning("%s: %d rows have an empty text", path, empty)
-
-
-def _infer_labels(
-    path: Path,
-    column: str | None,
-    rows: list[tuple[int, str, str | None, str | None, str]],
-) -> list[str]:
-    names: set[str] = set()
-    for line, _, _, label, _ in rows:
-        if not label:
-            raise UserError(
-                f"{path}, line {line}, column {column}: found nothing, "
-                "expected a label"
-            )
-        if len(label.splitlines()) > 1:
-            raise UserError(
-                f"{path}, line {line}, column {column}: found {label[:60]!r}, "
-                "expected a label on one line"
-            )
-        names.add(label)
-        if len(names) > MAX_CLASSES:
-            raise UserError(
-                f"{path}, line {line}, column {column}: more than "
-                f"{MAX_CLASSES:,} different labels, expected class names"
-            )
-    return _sorted_labels(names)
-
-
-def _sorted_labels(names: set[str]) -> list[str]:
-    try:
-        if all(math.isfinite(float(name)) for name in names):
-            return sorted(names, key=lambda name: (float(name), name))
-    except ValueError:
-        pass
-    return sorted(names)
-
-
-TEXT_COLUMN = "text"
-TEXT_PAIR_COLUMN = "text_b"
+    if label_column is not None and labels is None:
+        labels = _infer_labels(path, label_column, rows)
+    names = list(labels or ())
+    index = {name: place for place, name in enumerate(names)}
+    return examples_of(path, rows, label_column, index), names
 
 
 def read_unlabeled(
@@ -498,50 +125,361 @@ def read_unlabeled(
     Raises:
         UserError: A file cannot be read, holds no text or does not fit.
     """
-    text_column = text_column or TEXT_COLUMN
-    text_pair_column = text_pair_column or TEXT_PAIR_COLUMN
+    own = [text_column or TEXT_COLUMN]
+    plain = [TEXT_COLUMN]
+    if pair:
+        own.append(text_pair_column or TEXT_PAIR_COLUMN)
+        plain.append(TEXT_PAIR_COLUMN)
     for number, path in enumerate(map(Path, paths)):
-        if is_table(path):
-            rows = _table_rows(path, pair, text_column, text_pair_column)
+        if _suffix(path) in _FORMATS:
+            columns, records = own, _read_records(path, own)
         else:
-            rows = _line_rows(path, pair)
-        count = -1
-        for count, (text_a, text_b) in enumerate(rows):
-            yield Example(text_a, text_b, id=f"u{number}-{count}")
-        if count < 0:
+            columns, records = plain, _plain(path, read_lines(path), plain)
+        count = 0
+        for _, fields in records:
+            texts = [normalize(fields[column]) for column in columns]
+            if all(texts):
+                yield Example(*texts, id=f"u{number}-{count}")
+                count += 1
+        if not count:
             raise UserError(f"{path} holds no text, expected at least a row")
 
 
-def _table_rows(
-    path: Path, pair: bool, text_column: str, text_pair_column: str
-) -> Iterator[tuple[str, str | None]]:
-    columns = [text_column, text_pair_column] if pair else [text_column]
-    for _, fields in read_records(path, columns):
-        text_a = normalize(fields[text_column])
-        text_b = normalize(fields[text_pair_column]) if pair else None
-        if text_a and text_b != "":
-            yield text_a, text_b
+def rows_of(
+    path: Path,
+    records: Records,
+    text_columns: Sequence[str],
+    label_column: str | None,
+    id_column: str,
+    spelled: Callable[[str], str] = normalize,
+) -> Iterator[Row]:
+    """Yield a file's rows, each with an id of its own.
+
+    Args:
+        path: The file, for messages and for the ids of rows without one.
+        records: Its fields.
+        text_columns: One column, or two of a pair.
+        label_column: May be missing in the records.
+        id_column: May be missing in the records.
+        spelled: What is done to the texts.
+
+    Raises:
+        UserError: An id is empty or was taken before.
+    """
+    # By its name alone: the same file gives the same ids anywhere.
+    stem = path.name.split(".")[0]
+    lines: dict[str, int] = {}
+    for row, (line, fields) in enumerate(records):
+        name = fields.get(id_column, f"{stem}-{row}").strip()
+        if not name:
+            raise UserError(
+                f"{path}, line {line}, column id: found nothing, expected an id"
+            )
+        first = lines.setdefault(name, line)
+        if first != line:
+            raise UserError(
+                f"{path}, line {line}, column id: {name!r} was "
+                f"already used on line {first}, expected unique ids"
+            )
+        label = None if label_column is None else fields.get(label_column)
+        yield Row(
+            line,
+            name,
+            [spelled(fields[column]) for column in text_columns],
+            None if label is None else label.strip(),
+        )
 
 
-def _line_rows(path: Path, pair: bool) -> Iterator[tuple[str, str | None]]:
-    for line, text in read_lines(path):
+def examples_of(
+    path: Path,
+    rows: Iterable[Row],
+    label_column: str | None,
+    index: Mapping[str, int],
+    grouped: bool = False,
+) -> list[Example]:
+    """Look up the rows' labels; log how many have an empty text.
+
+    Args:
+        path: The file, for messages.
+        rows: Its rows.
+        label_column: For messages.
+        index: Place in the logits of what may stand in the label's column.
+        grouped: Whether pairs with the same first text are a group.
+
+    Raises:
+        UserError: A label is unknown, or there is no row.
+    """
+    examples = []
+    for line, name, texts, label in rows:
+        if label is not None and label not in index:
+            shown = ", ".join([*index][:20]) + ", ..." * (len(index) > 20)
+            found = repr(label[:60]) if label else "nothing"
+            raise UserError(
+                f"{path}, line {line}, column {label_column}: found {found}, "
+                f"expected one of: {shown}"
+            )
+        text_a, text_b = (*texts, None)[:2]
+        examples.append(
+            Example(
+                text_a,
+                text_b,
+                None if label is None else index[label],
+                name,
+                text_a if grouped and text_b is not None else "",
+            )
+        )
+    if not examples:
+        raise UserError(f"{path} holds no rows, expected at least one")
+    empty = sum(not e.text_a or e.text_b == "" for e in examples)
+    if empty:
+        logger.warning("%s: %d rows have an empty text", path, empty)
+    return examples
+
+
+def _infer_labels(path: Path, column: str, rows: list[Row]) -> list[str]:
+    names: set[str] = set()
+    for line, _, _, label in rows:
+        place = f"{path}, line {line}, column {column}"
+        if not label:
+            raise UserError(f"{place}: found nothing, expected a label")
+        if len(label.splitlines()) > 1:
+            raise UserError(
+                f"{place}: found {label[:60]!r}, expected a label on one line"
+            )
+        names.add(label)
+        if len(names) > _MAX_CLASSES:
+            raise UserError(
+                f"{place}: more than {_MAX_CLASSES:,} different labels, "
+                "expected class names"
+            )
+    try:
+        if all(math.isfinite(float(name)) for name in names):
+            return sorted(names, key=lambda name: (float(name), name))
+    except ValueError:
+        pass
+    return sorted(names)
+
+
+def _read_records(
+    path: Path, columns: Sequence[str], optional: Sequence[str] = ()
+) -> Records:
+    """Stream the named columns of a table, whose extension tells the format.
+
+    Blank lines are skipped. An optional column that the file lacks is absent.
+    """
+    suffix = _suffix(path)
+    if suffix not in _FORMATS:
+        raise UserError(
+            f"{path}: the extension is {suffix or 'missing'}, expected one "
+            "of: " + ", ".join(_FORMATS)
+        )
+    return _FORMATS[suffix](path, read_lines(path), columns, optional)
+
+
+def _suffix(path: Path) -> str:
+    """Return the lower-case extension, looking through `.gz`."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def tsv_records(
+    path: Path,
+    lines: Lines,
+    columns: Sequence[str],
+    optional: Sequence[str] = (),
+) -> Records:
+    """Stream the named columns of TSV lines, never quoted, as GLUE's files.
+
+    Args:
+        path: The file's name, for messages.
+        lines: Numbered lines; the first is the header.
+        columns: Columns that must be there.
+        optional: Columns that are read when they are there.
+
+    Raises:
+        UserError: The header lacks a column, a row does not fit the header,
+            or a field is too long.
+    """
+    rows = ((line, text.split("\t") if text else []) for line, text in lines)
+    return _by_header(path, rows, columns, optional)
+
+
+def _csv_records(
+    path: Path, lines: Lines, columns: Sequence[str], optional: Sequence[str]
+) -> Records:
+    return _by_header(path, _csv_rows(path, lines), columns, optional)
+
+
+def _csv_rows(path: Path, lines: Lines) -> Iterator[tuple[int, list[str]]]:
+    # Strict: a stray quote is an error, not a guess that merges rows.
+    reader = csv.reader((text + "\n" for _, text in lines), strict=True)
+    while True:
+        start = reader.line_num + 1
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            reason = str(error)
+            if "field limit" in reason:
+                reason = (
+                    f"a field is longer than {_MAX_FIELD_CHARACTERS:,} "
+                    "characters; is a closing quote missing?"
+                )
+            elif "end of data" in reason:
+                reason = "a quoted field never ends"
+            elif "expected after" in reason:
+                reason += "; a quote inside a quoted field is written twice"
+            raise UserError(f"{path}, line {start}: {reason}") from error
+        if row is None:
+            return
+        yield start, row
+
+
+def _by_header(
+    path: Path,
+    rows: Iterator[tuple[int, list[str]]],
+    columns: Sequence[str],
+    optional: Sequence[str],
+) -> Records:
+    line, header = next(rows, (1, None))
+    if header is None:
+        raise UserError(f"{path} is empty, expected a header line")
+    header = [name.strip() for name in header]
+    for name in columns:
+        if name not in header:
+            raise UserError(
+                f"{path}, line {line}: no column {name!r} in the header, "
+                f"found: {_listed(header)}"
+            )
+    places = {}
+    for name in (*columns, *optional):
+        if header.count(name) > 1:
+            raise UserError(
+                f"{path}, line {line}: column {name!r} occurs "
+                f"{header.count(name)} times, expected once"
+            )
+        if name in header:
+            places[name] = header.index(name)
+    for line, row in rows:
+        if not row:
+            continue
+        if len(row) != len(header):
+            missing = ""
+            if len(row) < len(header):
+                missing = f"column {header[len(row)]!r} is missing: "
+            raise UserError(
+                f"{path}, line {line}: {missing}found {len(row)} fields, "
+                f"expected {len(header)} ({_listed(header)})"
+            )
+        yield (
+            line,
+            {
+                name: _checked(path, line, name, row[place])
+                for name, place in places.items()
+            },
+        )
+
+
+def _json_records(
+    path: Path, lines: Lines, columns: Sequence[str], optional: Sequence[str]
+) -> Records:
+    empty = True
+    for line, text in lines:
         if not text.strip():
             continue
-        if not pair:
-            check_field(path, line, TEXT_COLUMN, text)
-            if text_a := normalize(text):
-                yield text_a, None
+        empty = False
+        try:
+            row = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise UserError(
+                f"{path}, line {line}: not valid JSON: {error}"
+            ) from error
+        if not isinstance(row, dict):
+            raise UserError(
+                f"{path}, line {line}: found a JSON "
+                f"{type(row).__name__}, expected an object on each line"
+            )
+        for name in columns:
+            if row.get(name) is None:
+                raise UserError(
+                    f"{path}, line {line}: no field {name!r}, found: "
+                    + _listed(list(row))
+                )
+        yield (
+            line,
+            {
+                name: _json_field(path, line, name, row[name])
+                for name in (*columns, *optional)
+                if row.get(name) is not None
+            },
+        )
+    if empty:
+        raise UserError(f"{path} is empty, expected JSON lines")
+
+
+def _json_field(path: Path, line: int, name: str, value: Any) -> str:
+    place = f"{path}, line {line}, field {name}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            # Python's reader takes NaN and Infinity, which JSON has not.
+            raise UserError(
+                f"{place}: found {value}, expected a string or a finite number"
+            )
+        # Writers turn whole numbers into 1.0 when a value is missing.
+        return str(int(value) if value.is_integer() else value)
+    if isinstance(value, int):
+        return str(value)
+    if not isinstance(value, str):
+        raise UserError(
+            f"{place}: found a {type(value).__name__}, expected a string or "
+            "a number"
+        )
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{place}: half a surrogate pair, which is no character"
+        ) from error
+    return _checked(path, line, name, value)
+
+
+def _plain(path: Path, lines: Lines, columns: Sequence[str]) -> Records:
+    """Stream plain text: a text a line, or two with a tab between them."""
+    for line, text in lines:
+        if not text.strip():
             continue
-        texts = text.split("\t")
-        if len(texts) != 2:
+        texts = text.split("\t") if len(columns) == 2 else [text]
+        if len(texts) != len(columns):
             raise UserError(
                 f"{path}, line {line}: found {len(texts)} texts, expected "
                 "two with a tab between them"
             )
-        for column, part in zip(
-            (TEXT_COLUMN, TEXT_PAIR_COLUMN), texts, strict=True
-        ):
-            check_field(path, line, column, part)
-        text_a, text_b = map(normalize, texts)
-        if text_a and text_b:
-            yield text_a, text_b
+        pairs = zip(columns, texts, strict=True)
+        yield line, {name: _checked(path, line, name, t) for name, t in pairs}
+
+
+def _checked(path: Path, line: int, column: str, value: str) -> str:
+    """Return the value unless it is too long to be text."""
+    if len(value) > _MAX_FIELD_CHARACTERS:
+        raise UserError(
+            f"{path}, line {line}, column {column}: {len(value):,} "
+            f"characters, expected at most {_MAX_FIELD_CHARACTERS:,}"
+        )
+    return value
+
+
+def _listed(header: list[str]) -> str:
+    names = ", ".join(header) or "nothing"
+    return names if len(names) <= 300 else names[:297] + "..."
+
+
+# A format of tables is an extension and a function from a file's numbered
+# lines, the columns that must be there and those that may, to records.
+_FORMATS: dict[
+    str, Callable[[Path, Lines, Sequence[str], Sequence[str]], Records]
+] = {
+    ".csv": _csv_records,
+    ".tsv": tsv_records,
+    ".jsonl": _json_records,
+    ".ndjson": _json_records,
+}

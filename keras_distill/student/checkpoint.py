@@ -7,32 +7,17 @@ import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_distill.files import atomic_path
+from keras_distill.student.callbacks import Looks
 
 logger = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_SAVES = 60.0
-
-
-class Progress(Protocol):
-    """Where a training stands, apart from its variables."""
-
-    looked: bool  # Whether the last update was followed by a look.
-
-    @property
-    def best(self) -> dict[str, Any] | None:
-        """The best look's row of the history."""
-
-    def state(self) -> dict[str, Any]:
-        """Return all there is to know, JSON-serialisable."""
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go back to where `state` was asked for."""
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -49,7 +34,7 @@ class Checkpoint(keras.callbacks.Callback):
         folder: Where the files go; made when needed.
         weights: The model's variables that training changes.
         optimizer: A built optimiser, saved with all its variables.
-        progress: What the callbacks before this one know.
+        looks: Knows where the training stands; it comes before this one.
     """
 
     def __init__(
@@ -57,25 +42,25 @@ class Checkpoint(keras.callbacks.Callback):
         folder: Path,
         weights: Sequence[keras.Variable],
         optimizer: keras.optimizers.Optimizer,
-        progress: Progress,
+        looks: Looks,
     ) -> None:
         super().__init__()
         self._folder = folder
         self._weights = list(weights)
         self._all = self._weights + list(optimizer.variables)
-        self._progress = progress
+        self._looks = looks
         self._saved = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Save when it is time to."""
-        if self._progress.looked:
+        if self._looks.looked:
             self.save()
         elif time.monotonic() - self._saved > _SECONDS_BETWEEN_SAVES:
             self.save()
 
     def save(self) -> None:
         """Write the variables as they are now, and where the training is."""
-        state, best = self._progress.state(), self._progress.best
+        state, best = self._looks.state(), self._looks.best
         path = self._best(best["updates"]) if best else None
         if path and best["updates"] == state["update"]:
             _write(path, self._weights)
@@ -94,18 +79,18 @@ class Checkpoint(keras.callbacks.Callback):
         path = self._folder / "state.npz"
         if not path.exists():
             return
-        before = self._progress.state()
+        before = self._looks.state()
         try:
             with np.load(path, allow_pickle=False) as saved:
                 values = _values(saved, self._all)
-                self._progress.restore(json.loads(str(saved["progress"])))
-            if self._progress.best:
+                self._looks.restore(json.loads(str(saved["progress"])))
+            if self._looks.best:
                 self._read_best()
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             logger.warning(
                 "%s cannot be used (%s); training starts anew", path, error
             )
-            self._progress.restore(before)
+            self._looks.restore(before)
             return
         _assign(self._all, values)
 
@@ -121,7 +106,7 @@ class Checkpoint(keras.callbacks.Callback):
         return self._folder / f"best-{update}.npz"
 
     def _read_best(self) -> list[np.ndarray]:
-        path = self._best(self._progress.best["updates"])
+        path = self._best(self._looks.best["updates"])
         with np.load(path, allow_pickle=False) as saved:
             return _values(saved, self._weights)
 

@@ -126,22 +126,9 @@ def evaluation_dataset(
 ) -> tf.data.Dataset:
     """Return the batches of one file, each row once.
 
-    Args:
-        file: The records.
-        tokenizer: Turns text into ids.
-        batch_size: Rows in a batch.
-        pair: Whether rows have two texts.
-        num_classes: Number of teacher logits.
-        max_length: Longer texts lose their tail.
-        sort: Put rows of like length together, which is faster; otherwise
-            keep the order of the file.
-
-    Returns:
-        Pairs (inputs, targets) as `training_dataset` gives them; targets
-        hold one tensor more: `row` int64 [batch], the place in the file.
-
-    Raises:
-        UserError: The file is missing.
+    As `training_dataset` gives them; targets hold one tensor more: `row`
+    int64 [batch], the place in the file. `sort` puts rows of like length
+    together, which is faster; otherwise they keep the order of the file.
     """
     window = _BATCHES_PER_WINDOW * batch_size
 

@@ -131,8 +131,8 @@ class LossTerms(keras.metrics.Metric):
         rows = self.loss.combine(cross_entropy, distance)
         known = ops.cast(y_true[:, 0] >= 0, rows.dtype)
         parts = [ops.ones_like(rows), rows, cross_entropy, known, distance]
-        sums = ops.sum(ops.stack(parts), axis=1)
-        self.sums.assign_add(ops.cast(sums, self.sums.dtype))
+        parts = ops.cast(ops.stack(parts), self.sums.dtype)
+        self.sums.assign_add(ops.sum(parts, axis=1))
 
     def result(self) -> dict[str, Any]:
         """Return the means, scalars."""

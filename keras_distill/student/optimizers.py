@@ -12,15 +12,10 @@ ADAM_LEARNING_RATE = 1e-3
 
 
 def build_optimizer(settings: StudentConfig) -> keras.optimizers.Optimizer:
-    """Make the optimiser that the settings name.
+    """Make the optimiser that the settings name, not built yet.
 
-    Args:
-        settings: `optimizer` and `learning_rate` count; without a rate
-            AdaDelta takes 1.0 (Tang et al. 2019, section 4.2) and Adam
-            0.001.
-
-    Returns:
-        An optimiser that is not built yet.
+    Without a rate AdaDelta takes 1.0 (Tang et al. 2019, section 4.2) and
+    Adam 0.001.
     """
     if settings.optimizer == "adam":
         return keras.optimizers.Adam(

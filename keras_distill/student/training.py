@@ -363,12 +363,12 @@ def profile_training(config: Config, run_dir: Path) -> Path:
     except OSError as error:
         raise UserError(f"cannot write {place}: {error.strerror}") from error
     updates = _WARM_UP + _PROFILED + 1
-    profiler = keras.callbacks.TensorBoard(
-        place,
-        write_graph=False,
-        profile_batch=(_WARM_UP + 1, _WARM_UP + _PROFILED),
-    )
     with tempfile.TemporaryDirectory() as nowhere:
+        profiler = keras.callbacks.TensorBoard(
+            nowhere,
+            write_graph=False,
+            profile_batch=(_WARM_UP + 1, _WARM_UP + _PROFILED),
+        )
         fit_student(
             config.student,
             lessons,
@@ -378,8 +378,8 @@ def profile_training(config: Config, run_dir: Path) -> Path:
             updates_per_look=updates,
             callbacks=[profiler],
         )
-    # Beside the profile it writes a curve, of a single point.
-    shutil.rmtree(place / "train", ignore_errors=True)
+        # Its curve, of a single point, is not kept.
+        shutil.move(Path(nowhere, "train", "plugins"), place / "plugins")
     logger.info("profile of %d updates in %s", _PROFILED, place)
     return place
 

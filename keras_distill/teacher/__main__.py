@@ -6,13 +6,9 @@ transfer set. Each can be killed at any moment and started again. `label
 """
 
 import argparse
-import json
 import logging
-import os
-import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from keras_distill.cli import (
@@ -21,11 +17,9 @@ from keras_distill.cli import (
     one_line_errors,
     quiet_native,
 )
-from keras_distill.config import Config, config_from_dict, load_config
+from keras_distill.config import config_from_dict, load_config
 from keras_distill.errors import UserError
-from keras_distill.files import read_json
 from keras_distill.process import exit_with_parent
-from keras_distill.tasks import get_task
 from keras_distill.teacher.runtime import prepare_environment
 from keras_distill.teacher.source import prepare_hub
 
@@ -42,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     config = config_from_dict(load_config(options.config))
+    shards = None
+    if options.command == "label" and options.shards is not None:
+        shards = parse_shards(options.shards)
     precision = prepare_environment(config.teacher.precision)
     if options.command == "finetune":
         prepare_hub(config.teacher.checkpoint or config.teacher.name)
@@ -52,117 +49,26 @@ def _run(options: argparse.Namespace) -> None:
         precision = set_precision(precision)
     logger.info("teacher precision: %s", precision)
     if options.command == "finetune":
-        _finetune(config, options, precision)
-    else:
-        _label(config, options)
+        from keras_distill.teacher.finetune import make_teacher
 
-
-def _finetune(
-    config: Config, options: argparse.Namespace, precision: str
-) -> None:
-    from keras_distill.data.examples import read_examples
-    from keras_distill.files import write_json
-    from keras_distill.metrics import classification_metrics
-    from keras_distill.teacher.checkpoint import load_fine_tuned, save_teacher
-    from keras_distill.teacher.finetune import fine_tune
-    from keras_distill.teacher.predict import Predictor
-
-    if (options.output / "grid.json").is_file():
-        shutil.rmtree(options.work, ignore_errors=True)
-        return
-    data = read_json(options.data / "manifest.json")
-    metric = get_task(config.task).metric
-    select = list(read_examples(options.data / "select.jsonl.gz"))
-    best = options.work / "best"
-    options.output.mkdir(parents=True, exist_ok=True)
-    if config.teacher.checkpoint:
-        teacher = load_fine_tuned(config.teacher.checkpoint, data["labels"])
-        predictor = Predictor(
-            teacher, config.teacher.max_length, config.teacher.tokens_per_batch
-        )
-        logits, _ = predictor.logits(select)
-        row = classification_metrics(logits, [e.label for e in select])
-        save_teacher(teacher, best)
-        write_json(
-            options.work / "grid.json",
-            {"rows": [], "best": row, "precision": precision},
-        )
-    else:
-        fine_tune(
-            config.teacher,
-            labels=data["labels"],
-            train=list(read_examples(options.data / "train.jsonl.gz")),
-            select=select,
-            metric=metric,
-            output_dir=options.work,
+        make_teacher(
+            config,
+            data=options.data,
+            work=options.work,
+            output=options.output,
             log_dir=options.log_dir,
-            seed=config.seed,
             precision=precision,
         )
-    # Killed in between, this goes on with the files that are left.
-    for path in best.iterdir():
-        os.replace(path, options.output / path.name)
-    os.replace(options.work / "grid.json", options.output / "grid.json")
-    shutil.rmtree(options.work)
+    else:
+        from keras_distill.teacher.label import label_transfer_set
 
-
-def _label(config: Config, options: argparse.Namespace) -> None:
-    from keras_distill.teacher.checkpoint import (
-        checkpoint_fingerprint,
-        load_fine_tuned,
-    )
-    from keras_distill.teacher.label import label_shards, label_split
-    from keras_distill.teacher.predict import Predictor
-    from keras_distill.transfer_set.manifest import Manifest
-
-    shards = None
-    if options.shards is not None:
-        shards = parse_shards(options.shards)
-    data = read_json(options.data / "manifest.json")
-    teacher = load_fine_tuned(str(options.teacher), data["labels"])
-    identity = checkpoint_fingerprint(options.teacher)
-    predictor = Predictor(
-        teacher, config.teacher.max_length, config.teacher.tokens_per_batch
-    )
-    notes = label_shards(predictor, options.output, identity, shards)
-    if shards is not None:
-        return
-    counts = {
-        name: sum(note.counts[name] for note in notes)
-        for name in notes[0].counts
-    }
-    padded = sum(note.padded_tokens for note in notes)
-    real = sum(note.real_tokens for note in notes)
-    notes += [
-        label_split(
-            predictor,
-            options.data / f"{split}.jsonl.gz",
-            options.output,
-            split,
-            identity,
+        label_transfer_set(
+            config,
+            data=options.data,
+            teacher=options.teacher,
+            folder=options.output,
+            shards=shards,
         )
-        for split in data["splits"]
-        if split != "train"
-    ]
-    Manifest(
-        teacher_fingerprint=identity,
-        labels=data["labels"],
-        pair=data["pair"],
-        counts=counts,
-        shards=[note.shard for note in notes],
-        settings={
-            "augmentation": asdict(config.augmentation),
-            "transfer_set": asdict(config.transfer_set),
-            "teacher_max_length": config.teacher.max_length,
-        },
-        seed=config.seed,
-        padding_ratio=round(padded / real, 4),
-    ).save(options.output)
-    logger.info(
-        "transfer set: %s; %.3f padded tokens per real one",
-        json.dumps(counts),
-        padded / real,
-    )
 
 
 def _parser() -> argparse.ArgumentParser:

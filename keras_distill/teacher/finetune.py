@@ -2,9 +2,11 @@
 
 import gc
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,19 @@ import tensorflow as tf
 import tf_keras
 from transformers import TFPreTrainedModel
 
-from keras_distill.config import TeacherConfig
-from keras_distill.data.examples import Example
+from keras_distill.config import Config, TeacherConfig
+from keras_distill.data.examples import Example, read_examples
 from keras_distill.errors import UserError
 from keras_distill.events import disk_errors, forget_runs, keep_events
 from keras_distill.files import read_json, write_json
 from keras_distill.metrics import classification_metrics
-from keras_distill.progress import progress
-from keras_distill.teacher.checkpoint import load_teacher, save_teacher
+from keras_distill.progress import Bar, progress
+from keras_distill.tasks import get_task
+from keras_distill.teacher.checkpoint import (
+    load_fine_tuned,
+    load_teacher,
+    save_teacher,
+)
 from keras_distill.teacher.predict import (
     Encoded,
     Predictor,
@@ -31,18 +38,313 @@ from keras_distill.teacher.runtime import build_strategy
 
 logger = logging.getLogger(__name__)
 
+_SECONDS_BETWEEN_CHECKPOINTS = 300.0
+
+
+def make_teacher(
+    config: Config,
+    data: Path,
+    work: Path,
+    output: Path,
+    log_dir: Path,
+    precision: str,
+) -> None:
+    """Make the teacher of a run: fine-tune one, or check the one given.
+
+    It can be killed at any moment and called again.
+
+    Args:
+        config: The run's configuration.
+        data: The run's `data/`.
+        work: Folder to resume from; it is gone when this returns.
+        output: Gets the checkpoint, `teacher.json` and, last, `grid.json`.
+        log_dir: TensorBoard folder.
+        precision: As `set_precision` returned it.
+
+    Raises:
+        UserError: The checkpoint cannot be used, or no learning rate works.
+    """
+    if (output / "grid.json").is_file():
+        shutil.rmtree(work, ignore_errors=True)
+        return
+    labels = read_json(data / "manifest.json")["labels"]
+    select = list(read_examples(data / "select.jsonl.gz"))
+    output.mkdir(parents=True, exist_ok=True)
+    if config.teacher.checkpoint:
+        teacher = load_fine_tuned(config.teacher.checkpoint, labels)
+        predictor = Predictor(
+            teacher, config.teacher.max_length, config.teacher.tokens_per_batch
+        )
+        logits, _ = predictor.logits(select)
+        row = classification_metrics(logits, [e.label for e in select])
+        save_teacher(teacher, work / "best")
+        write_json(
+            work / "grid.json",
+            {"rows": [], "best": row, "precision": precision},
+        )
+    else:
+        fine_tune(
+            config.teacher,
+            labels=labels,
+            train=list(read_examples(data / "train.jsonl.gz")),
+            select=select,
+            metric=get_task(config.task).metric,
+            output_dir=work,
+            log_dir=log_dir,
+            seed=config.seed,
+            precision=precision,
+        )
+    # Killed in between, this goes on with the files that are left.
+    for path in (work / "best").iterdir():
+        os.replace(path, output / path.name)
+    os.replace(work / "grid.json", output / "grid.json")
+    shutil.rmtree(work)
+
+
+def fine_tune(
+    settings: TeacherConfig,
+    *,
+    labels: list[str],
+    train: Sequence[Example],
+    select: Sequence[Example],
+    metric: str,
+    output_dir: Path,
+    log_dir: Path,
+    seed: int,
+    precision: str,
+) -> dict[str, Any]:
+    """Try every learning rate, keep the epoch that is best on `select`.
+
+    Tang et al. 2019, section 4.2: Adam, learning rates {2, 3, 4, 5}e-5.
+    A run that was interrupted goes on from its last checkpoint: at most
+    five minutes of work are done again. `output_dir` then holds `best/`
+    (the checkpoint) and `grid.json`, whose content is returned: a row for
+    each rate and epoch, and the best of them.
+    """
+    job = _Job(
+        *(settings, labels, train, select, metric),
+        *(Path(output_dir), Path(log_dir), seed, precision),
+    )
+    job.output_dir.mkdir(parents=True, exist_ok=True)
+    grid_file = job.output_dir / "grid.json"
+    grid = {"rows": [], "best": None, "precision": precision}
+    if grid_file.is_file():
+        grid = read_json(grid_file)
+    names = {f"lr-{rate:g}" for rate in settings.learning_rates}
+    forget_runs(log_dir, "lr-*", names)
+    for index, rate in enumerate(settings.learning_rates):
+        rows = [r for r in grid["rows"] if r["index"] == index]
+        if len(rows) >= settings.epochs or any(r["diverged"] for r in rows):
+            continue
+        _Run(job, index, rate, grid).train()
+        tf_keras.backend.clear_session()
+        gc.collect()
+    shutil.rmtree(job.output_dir / "resume", ignore_errors=True)
+    if grid["best"] is None:
+        raise UserError(
+            "the teacher diverged at every learning rate of "
+            f"{settings.learning_rates}: try lower ones with --teacher-lr"
+        )
+    return grid
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What `fine_tune` was asked."""
+
+    settings: TeacherConfig
+    class_names: list[str]
+    train: Sequence[Example]
+    select: Sequence[Example]
+    metric: str
+    output_dir: Path
+    log_dir: Path
+    seed: int
+    precision: str
+
+
+class _Run:
+    """One learning rate: its model, and what it leaves on disk."""
+
+    def __init__(
+        self, job: _Job, index: int, rate: float, grid: dict[str, Any]
+    ) -> None:
+        self._job = job
+        self._index = index
+        self._rate = rate
+        self._grid = grid
+        self._log_dir = job.log_dir / f"lr-{rate:g}"
+        settings = job.settings
+        self._steps = -(-len(job.train) // settings.batch_size)
+        self._total = self._steps * settings.epochs
+        tf_keras.utils.set_random_seed(job.seed)
+        strategy = build_strategy()
+        with strategy.scope():
+            self._teacher = load_teacher(settings.name, job.class_names)
+        self._trainer = Trainer(
+            self._teacher.model, settings, strategy, job.precision
+        )
+        self._predictor = Predictor(
+            self._teacher, settings.max_length, settings.tokens_per_batch
+        )
+        self._writer = tf.summary.create_noop_writer()
+        self._step = tf.Variable(0, dtype=tf.int64)
+        self._index_kept = tf.Variable(index, dtype=tf.int64)
+        self._manager = tf.train.CheckpointManager(
+            tf.train.Checkpoint(
+                model=self._teacher.model,
+                optimizer=self._trainer.optimizer,
+                index=self._index_kept,
+                step=self._step,
+            ),
+            str(job.output_dir / "resume"),
+            max_to_keep=1,
+        )
+
+    @property
+    def _done(self) -> int:
+        return int(self._step.numpy())
+
+    def train(self) -> None:
+        """Train to the last epoch; updates the grid and its file."""
+        job = self._job
+        encoded = encode(
+            self._teacher.tokenizer,
+            job.train,
+            self._teacher.cut(job.settings.max_length),
+        )
+        labels = np.asarray([e.label for e in job.train], np.int32)
+        self._restore()
+        with disk_errors(self._log_dir):
+            keep_events(self._log_dir, self._done)
+            self._writer = tf.summary.create_file_writer(str(self._log_dir))
+        label = f"teacher lr {self._rate:g}"
+        with progress(self._total, label, "steps", self._done) as bar:
+            while self._done < self._total:
+                epoch = self._done // self._steps
+                loss, seconds = self._epoch(encoded, labels, epoch, bar)
+                row = {
+                    "index": self._index,
+                    "learning_rate": self._rate,
+                    "epoch": epoch + 1,
+                    "loss": loss if np.isfinite(loss) else None,
+                    "diverged": not np.isfinite(loss),
+                    "seconds_per_step": seconds,
+                }
+                if row["diverged"]:
+                    logger.warning("%s diverged", label)
+                    self._finish_epoch(row)
+                    return
+                row |= self._evaluate(seconds)
+                logger.info(
+                    "%s epoch %d: loss %.4f, select %s %.4f",
+                    *(label, epoch + 1, loss, job.metric, row[job.metric]),
+                )
+                self._finish_epoch(row)
+
+    def _epoch(
+        self, encoded: Encoded, labels: np.ndarray, epoch: int, bar: Bar
+    ) -> tuple[float, float]:
+        """Train to the epoch's end; return mean loss and seconds a step."""
+        settings = self._job.settings
+        batches = shuffled_batches(
+            encoded.lengths, settings.batch_size, self._job.seed, epoch
+        )
+        saved = time.monotonic()
+        losses, seconds = [], []
+        for rows in batches[self._done - epoch * self._steps :]:
+            step = self._done
+            now = learning_rate(
+                step, self._total, self._rate, settings.warmup_fraction
+            )
+            started = time.perf_counter()
+            losses.append(
+                self._trainer.step(encoded.batch(rows), labels[rows], now)
+            )
+            seconds.append(time.perf_counter() - started)
+            self._step.assign_add(1)
+            bar.update(1)
+            if step % 10 == 0:
+                bar.note(f"loss {np.mean(losses[-50:]):.3f}")
+                # After so many updates: what a checkpoint before this one
+                # does not know of is dropped when the run goes on from it.
+                self._log({"loss": losses[-1], "learning_rate": now})
+            if not np.isfinite(losses[-1]):
+                return float("nan"), float(np.median(seconds))
+            # The epoch's last checkpoint has to wait for its measurement,
+            # which a resumed run would skip otherwise.
+            last = (step + 1) % self._steps == 0
+            waited = time.monotonic() - saved
+            if waited > _SECONDS_BETWEEN_CHECKPOINTS and not last:
+                self._save()
+                saved = time.monotonic()
+        return float(np.mean(losses)), float(np.median(seconds))
+
+    def _evaluate(self, seconds: float) -> dict[str, Any]:
+        """Return the scores on the selection split, and log them."""
+        logits, _ = self._predictor.logits(self._job.select)
+        gold = np.asarray([e.label for e in self._job.select])
+        scores = classification_metrics(logits, gold)
+        names = ("accuracy", "f1", "mcc", "cross_entropy")
+        values = {name: scores[name] for name in names}
+        if seconds:
+            values |= {
+                "examples_per_s": self._job.settings.batch_size / seconds,
+                "seconds_per_epoch": self._steps * seconds,
+            }
+        self._log(values)
+        return scores
+
+    def _restore(self) -> None:
+        latest = self._manager.latest_checkpoint
+        if latest:
+            # The slots of the optimiser are made by the first update, so
+            # they are restored when they appear.
+            reader = tf.train.load_checkpoint(latest)
+            names = reader.get_variable_to_shape_map()
+            key = "index/.ATTRIBUTES/VARIABLE_VALUE"
+            if key in names and int(reader.get_tensor(key)) == self._index:
+                self._manager.checkpoint.restore(latest)
+                logger.info("resumed at step %d", self._done)
+
+    def _save(self) -> None:
+        with disk_errors(self._log_dir):
+            self._writer.flush()
+        with disk_errors(self._job.output_dir):
+            self._manager.save()
+
+    def _log(self, values: dict[str, float]) -> None:
+        with disk_errors(self._log_dir), self._writer.as_default():
+            for name, value in values.items():
+                tf.summary.scalar(f"teacher/{name}", value, self._done)
+
+    def _finish_epoch(self, row: dict[str, Any]) -> None:
+        """Add a row to the grid; keep the teacher if it is the best."""
+        metric, grid = self._job.metric, self._grid
+        this = (row["index"], row["epoch"])
+        rows = [r for r in grid["rows"] if (r["index"], r["epoch"]) != this]
+        grid["rows"] = [*rows, row]
+
+        def rank(some: dict[str, Any]) -> tuple[float, float]:
+            # Ties are frequent on a small split, and the first of them is
+            # the least trained teacher.
+            return some[metric], -some["cross_entropy"]
+
+        best = grid["best"]
+        if not row["diverged"] and (best is None or rank(row) > rank(best)):
+            grid["best"] = row
+            save_teacher(self._teacher, self._job.output_dir / "best")
+        # The order matters: killed between two lines, the epoch's end is
+        # done again from the checkpoint before it, to the same result.
+        write_json(self._job.output_dir / "grid.json", grid)
+        if not row["diverged"]:
+            self._save()
+
 
 def learning_rate(
     step: int, total: int, peak: float, warmup_fraction: float
 ) -> float:
-    """Return linear warm-up to `peak`, then linear decay to 0.
-
-    Args:
-        step: Updates done so far, 0 for the first update.
-        total: Updates of the whole training.
-        peak: The learning rate of the grid.
-        warmup_fraction: Part of `total` that warms up.
-    """
+    """Return linear warm-up to `peak`, then linear decay to 0."""
     warmup = int(total * warmup_fraction)
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)
@@ -59,14 +361,7 @@ class Trainer:
         strategy: tf.distribute.Strategy,
         precision: str,
     ) -> None:
-        """Make the optimiser and trace nothing yet.
-
-        Args:
-            model: Built under the strategy's scope.
-            settings: Clipping and accumulation.
-            strategy: A batch is split evenly over its replicas.
-            precision: `float16` scales the loss.
-        """
+        """Make the optimiser of a model built under the strategy's scope."""
         self.model = model
         self._settings = settings
         self._strategy = strategy
@@ -89,10 +384,7 @@ class Trainer:
     def step(self, batch: dict, labels, learning_rate: float) -> float:
         """Do one update and return the batch's mean cross-entropy.
 
-        Args:
-            batch: int32 arrays [rows, length] by column name.
-            labels: int32 [rows].
-            learning_rate: For this update.
+        `batch` has int32 arrays [rows, length] by column name.
         """
         rows = len(labels)
         parts = self._strategy.num_replicas_in_sync * (
@@ -198,270 +490,3 @@ class Trainer:
         # Adam's sparse kernel runs through the whole embedding table several
         # times; its dense one is fused and gives the same numbers.
         return loss, [tf.convert_to_tensor(g) for g in gradients]
-
-
-_SECONDS_BETWEEN_CHECKPOINTS = 300.0
-
-
-def fine_tune(
-    settings: TeacherConfig,
-    *,
-    labels: list[str],
-    train: Sequence[Example],
-    select: Sequence[Example],
-    metric: str,
-    output_dir: Path,
-    log_dir: Path,
-    seed: int,
-    precision: str,
-) -> dict[str, Any]:
-    """Try every learning rate, keep the epoch that is best on `select`.
-
-    Tang et al. 2019, section 4.2: Adam, learning rates {2, 3, 4, 5}e-5.
-
-    A run that was interrupted goes on from its last checkpoint: at most
-    five minutes of work are done again. `output_dir` is a work folder; when
-    this returns it holds `best/` (the checkpoint) and `grid.json`.
-
-    Args:
-        settings: The grid and the training's settings.
-        labels: Class names.
-        train: Labelled examples.
-        select: Labelled examples that choose rate and epoch.
-        metric: Key of `classification_metrics` that chooses.
-        output_dir: Work folder, empty or left by an interrupted run.
-        log_dir: TensorBoard folder; one run a learning rate.
-        seed: Decides the head's first weights, batches and dropout.
-        precision: As `set_precision` returned it.
-
-    Returns:
-        The content of `grid.json`: a row for each rate and epoch, and the
-        best of them.
-
-    Raises:
-        UserError: The loss is no number, at every learning rate.
-    """
-    output_dir = Path(output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    grid_file = output_dir / "grid.json"
-    grid = {"rows": [], "best": None, "precision": precision}
-    if grid_file.is_file():
-        grid = read_json(grid_file)
-    names = {f"lr-{rate:g}" for rate in settings.learning_rates}
-    forget_runs(log_dir, "lr-*", names)
-    for index, rate in enumerate(settings.learning_rates):
-        rows = [r for r in grid["rows"] if r["index"] == index]
-        if len(rows) >= settings.epochs or any(r["diverged"] for r in rows):
-            continue
-        run = _Run(settings, labels, output_dir, log_dir, seed, precision)
-        run.train(index, rate, train, select, metric, grid)
-        del run
-        tf_keras.backend.clear_session()
-        gc.collect()
-    shutil.rmtree(output_dir / "resume", ignore_errors=True)
-    if grid["best"] is None:
-        raise UserError(
-            "the teacher diverged at every learning rate of "
-            f"{settings.learning_rates}: try lower ones with --teacher-lr"
-        )
-    return grid
-
-
-class _Run:
-    """The model of one learning rate and what it leaves on disk."""
-
-    def __init__(
-        self,
-        settings: TeacherConfig,
-        labels: list[str],
-        output_dir: Path,
-        log_dir: Path,
-        seed: int,
-        precision: str,
-    ) -> None:
-        self._settings = settings
-        self._output_dir = output_dir
-        self._log_dir = log_dir
-        self._seed = seed
-        tf_keras.utils.set_random_seed(seed)
-        strategy = build_strategy()
-        with strategy.scope():
-            self._teacher = load_teacher(settings.name, labels)
-        self._trainer = Trainer(
-            self._teacher.model, settings, strategy, precision
-        )
-        self._predictor = Predictor(
-            self._teacher, settings.max_length, settings.tokens_per_batch
-        )
-        self._writer = tf.summary.create_noop_writer()
-        self._index = tf.Variable(0, dtype=tf.int64)
-        self._step = tf.Variable(0, dtype=tf.int64)
-        self._manager = tf.train.CheckpointManager(
-            tf.train.Checkpoint(
-                model=self._teacher.model,
-                optimizer=self._trainer.optimizer,
-                index=self._index,
-                step=self._step,
-            ),
-            str(output_dir / "resume"),
-            max_to_keep=1,
-        )
-
-    def train(
-        self,
-        index: int,
-        rate: float,
-        train: Sequence[Example],
-        select: Sequence[Example],
-        metric: str,
-        grid: dict[str, Any],
-    ) -> None:
-        """Train one learning rate to its end; updates `grid` and its file."""
-        encoded = encode(
-            self._teacher.tokenizer,
-            train,
-            self._teacher.cut(self._settings.max_length),
-        )
-        labels = np.asarray([e.label for e in train], np.int32)
-        self._restore(index)
-        steps = -(-len(train) // self._settings.batch_size)
-        total = steps * self._settings.epochs
-        self._log_dir /= f"lr-{rate:g}"
-        with disk_errors(self._log_dir):
-            keep_events(self._log_dir, int(self._step.numpy()))
-            self._writer = tf.summary.create_file_writer(str(self._log_dir))
-        label = f"teacher lr {rate:g}"
-        done = int(self._step.numpy())
-        with progress(total, label, "steps", done) as bar:
-            while (step := int(self._step.numpy())) < total:
-                epoch = step // steps
-                loss, seconds = self._epoch(
-                    encoded, labels, epoch, steps, total, rate, bar
-                )
-                row = {
-                    "index": index,
-                    "learning_rate": rate,
-                    "epoch": epoch + 1,
-                    "loss": loss if np.isfinite(loss) else None,
-                    "diverged": not np.isfinite(loss),
-                    "seconds_per_step": seconds,
-                }
-                if row["diverged"]:
-                    logger.warning("teacher lr %g diverged", rate)
-                    self._finish_epoch(grid, row, metric)
-                    return
-                logits, _ = self._predictor.logits(select)
-                gold = np.asarray([e.label for e in select])
-                row |= classification_metrics(logits, gold)
-                names = ("accuracy", "f1", "mcc", "cross_entropy")
-                values = {name: row[name] for name in names}
-                if seconds:
-                    values |= {
-                        "examples_per_s": self._settings.batch_size / seconds,
-                        "seconds_per_epoch": steps * seconds,
-                    }
-                self._log(values, int(self._step.numpy()))
-                logger.info(
-                    "teacher lr %g epoch %d: loss %.4f, select %s %.4f",
-                    rate,
-                    epoch + 1,
-                    loss,
-                    metric,
-                    row[metric],
-                )
-                self._finish_epoch(grid, row, metric)
-
-    def _epoch(
-        self,
-        encoded: Encoded,
-        labels: np.ndarray,
-        epoch: int,
-        steps: int,
-        total: int,
-        rate: float,
-        bar,
-    ) -> tuple[float, float]:
-        """Train to the epoch's end; return mean loss and seconds a step."""
-        settings = self._settings
-        batches = shuffled_batches(
-            encoded.lengths, settings.batch_size, self._seed, epoch
-        )
-        saved = time.monotonic()
-        losses, seconds = [], []
-        for rows in batches[int(self._step.numpy()) - epoch * steps :]:
-            step = int(self._step.numpy())
-            now = learning_rate(step, total, rate, settings.warmup_fraction)
-            started = time.perf_counter()
-            losses.append(
-                self._trainer.step(encoded.batch(rows), labels[rows], now)
-            )
-            seconds.append(time.perf_counter() - started)
-            self._step.assign_add(1)
-            bar.update(1)
-            if step % 10 == 0:
-                bar.note(f"loss {np.mean(losses[-50:]):.3f}")
-                values = {"loss": losses[-1], "learning_rate": now}
-                # After so many updates: what a checkpoint before this one
-                # does not know of is dropped when the run goes on from it.
-                self._log(values, step + 1)
-            if not np.isfinite(losses[-1]):
-                return float("nan"), float(np.median(seconds))
-            # The epoch's last checkpoint has to wait for its measurement,
-            # which a resumed run would skip otherwise.
-            last = (step + 1) % steps == 0
-            waited = time.monotonic() - saved
-            if waited > _SECONDS_BETWEEN_CHECKPOINTS and not last:
-                self._save()
-                saved = time.monotonic()
-        return float(np.mean(losses)), float(np.median(seconds))
-
-    def _restore(self, index: int) -> None:
-        latest = self._manager.latest_checkpoint
-        if latest:
-            # The slots of the optimiser are made by the first update, so
-            # they are restored when they appear.
-            reader = tf.train.load_checkpoint(latest)
-            names = reader.get_variable_to_shape_map()
-            key = "index/.ATTRIBUTES/VARIABLE_VALUE"
-            if key in names and int(reader.get_tensor(key)) == index:
-                self._manager.checkpoint.restore(latest)
-                logger.info("resumed at step %d", int(self._step.numpy()))
-        self._index.assign(index)
-
-    def _save(self) -> None:
-        with disk_errors(self._log_dir):
-            self._writer.flush()
-        with disk_errors(self._output_dir):
-            self._manager.save()
-
-    def _log(self, values: dict[str, float], step: int) -> None:
-        with disk_errors(self._log_dir), self._writer.as_default():
-            for name, value in values.items():
-                tf.summary.scalar(f"teacher/{name}", value, step)
-
-    def _finish_epoch(
-        self, grid: dict[str, Any], row: dict[str, Any], metric: str
-    ) -> None:
-        best = grid["best"]
-        grid["rows"] = [
-            r
-            for r in grid["rows"]
-            if (r["index"], r["epoch"]) != (row["index"], row["epoch"])
-        ] + [row]
-
-        def rank(some: dict[str, Any]) -> tuple[float, float]:
-            # Ties are frequent on a small split, and the first of them is
-            # the least trained teacher.
-            return some[metric], -some["cross_entropy"]
-
-        better = not row["diverged"] and (
-            best is None or rank(row) > rank(best)
-        )
-        if better:
-            grid["best"] = row
-            save_teacher(self._teacher, self._output_dir / "best")
-        # The order matters: killed between two lines, the epoch's end is
-        # done again from the checkpoint before it, to the same result.
-        write_json(self._output_dir / "grid.json", grid)
-        if not row["diverged"]:
-            self._save()

@@ -1,17 +1,23 @@
 """Labelling the transfer set: one shard is one unit of work."""
 
+import json
 import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from keras_distill.config import Config
 from keras_distill.data.examples import Example, read_examples
 from keras_distill.errors import UserError
-from keras_distill.files import read_json, sha256_file, write_json
+from keras_distill.files import ShardInfo, read_json, sha256_file, write_json
 from keras_distill.progress import Bar, progress
+from keras_distill.teacher.checkpoint import (
+    checkpoint_fingerprint,
+    load_fine_tuned,
+)
 from keras_distill.teacher.predict import Predictor
-from keras_distill.transfer_set.manifest import ShardInfo, check_shard
+from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.plan import load_plan, read_input
 from keras_distill.transfer_set.record import (
     ORIGINAL,
@@ -47,31 +53,86 @@ class Labelled:
     input_sha256: str
 
 
+def label_transfer_set(
+    config: Config,
+    data: Path,
+    teacher: Path,
+    folder: Path,
+    shards: Iterable[int] | None = None,
+) -> None:
+    """Label a planned transfer set, or some of its shards.
+
+    It can be killed at any moment and called again, and several machines
+    can share one plan by `shards`; who labels all writes the manifest.
+
+    Args:
+        config: The run's configuration.
+        data: The run's `data/`.
+        teacher: The run's `teacher/`.
+        folder: The transfer set, with its plan in `inputs/`.
+        shards: Indices to label, and nothing else; None for everything.
+
+    Raises:
+        UserError: There is no plan, no such shard or no teacher.
+    """
+    facts = read_json(data / "manifest.json")
+    identity = checkpoint_fingerprint(teacher)
+    predictor = Predictor(
+        load_fine_tuned(str(teacher), facts["labels"]),
+        config.teacher.max_length,
+        config.teacher.tokens_per_batch,
+    )
+    notes = label_shards(predictor, folder, identity, shards)
+    if shards is not None:
+        return
+    counts = {
+        name: sum(note.counts[name] for note in notes)
+        for name in notes[0].counts
+    }
+    padded = sum(note.padded_tokens for note in notes)
+    real = sum(note.real_tokens for note in notes)
+    notes += [
+        label_split(
+            predictor, data / f"{split}.jsonl.gz", folder, split, identity
+        )
+        for split in facts["splits"]
+        if split != "train"
+    ]
+    Manifest(
+        teacher_fingerprint=identity,
+        labels=facts["labels"],
+        pair=facts["pair"],
+        counts=counts,
+        shards=[note.shard for note in notes],
+        settings={
+            "augmentation": asdict(config.augmentation),
+            "transfer_set": asdict(config.transfer_set),
+            "teacher_max_length": config.teacher.max_length,
+        },
+        seed=config.seed,
+        padding_ratio=round(padded / real, 4),
+    ).save(folder)
+    logger.info(
+        "transfer set: %s; %.3f padded tokens per real one",
+        json.dumps(counts),
+        padded / real,
+    )
+
+
 def label_shards(
     predictor: Predictor,
     folder: Path,
     teacher_fingerprint: str,
     wanted: Iterable[int] | None = None,
 ) -> list[Labelled]:
-    """Label the planned training shards that are not there yet.
+    """Label the planned training shards that are not there yet, in order.
 
     A shard whose file fits its note is never labelled again; one that is
     missing, damaged, of another teacher or of another plan is made anew.
     Memory holds one shard.
-
-    Args:
-        predictor: The teacher.
-        folder: The transfer set, with its plan in `inputs/`.
-        teacher_fingerprint: Of the teacher.
-        wanted: Indices to label; None for all.
-
-    Returns:
-        The notes of the wanted shards, in order.
-
-    Raises:
-        UserError: There is no plan, or no shard of a wanted index.
     """
-    inputs = load_plan(folder)
+    plan = load_plan(folder)
+    inputs, shards = list(plan), list(plan.values())
     indices = range(len(inputs)) if wanted is None else sorted(set(wanted))
     for index in indices:
         if not 0 <= index < len(inputs):
@@ -79,21 +140,20 @@ def label_shards(
                 f"--shards: there is no shard {index}, expected numbers from "
                 f"0 to {len(inputs) - 1}"
             )
-    shards = read_json(folder / "inputs" / "manifest.json")["shards"]
-    rows_of = [shard["rows"] for shard in shards]
-    hash_of = [shard["sha256"] for shard in shards]
     notes: dict[int, Labelled] = {}
     for index in indices:
         name = shard_name(index, len(inputs))
-        note = finished_shard(folder, name, teacher_fingerprint, hash_of[index])
+        note = finished_shard(
+            folder, name, teacher_fingerprint, shards[index].sha256
+        )
         if note is not None:
             notes[index] = note
-    done = sum(rows_of[i] for i in notes)
+    done = sum(shards[i].rows for i in notes)
     if notes:
         logger.info(
             "%d of %d shards are there already", len(notes), len(indices)
         )
-    total = sum(rows_of[i] for i in indices)
+    total = sum(shards[i].rows for i in indices)
     with progress(total, "labelling", "rows", done) as bar:
         for index in indices:
             if index in notes:
@@ -105,7 +165,7 @@ def label_shards(
                 [source for source, _ in rows],
                 folder / shard_name(index, len(inputs)),
                 teacher_fingerprint,
-                hash_of[index],
+                shards[index].sha256,
                 bar,
             )
     return [notes[i] for i in indices]
@@ -156,7 +216,7 @@ def finished_shard(
     if note.input_sha256 != input_sha256:
         logger.info("%s is of other texts: labelled again", name)
         return None
-    if not check_shard(folder / name, note.shard):
+    if note.shard.name != name or not note.shard.is_whole(folder):
         logger.warning("%s is missing or damaged: labelled again", name)
         return None
     return note

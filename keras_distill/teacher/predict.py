@@ -1,21 +1,18 @@
 """The teacher's logits, in batches of like length."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import tensorflow as tf
 
 from keras_distill.data.examples import Example
+from keras_distill.teacher.checkpoint import Teacher
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-from collections.abc import Callable, Iterable
-
-import tensorflow as tf
-
-from keras_distill.teacher.checkpoint import Teacher
 
 # Training batches are made of like lengths within such a window, so that
 # batches differ from epoch to epoch while little padding is needed.
@@ -108,13 +105,6 @@ def sorted_batches(
 
     Longest first shows at once whether the memory suffices. In a small set
     a batch ends before its tokens are used up, where lengths fall fast.
-
-    Args:
-        lengths: int32 [rows], at least 1.
-        tokens_per_batch: Most padded tokens in a batch of several rows.
-
-    Yields:
-        int64 row indices of one batch; every row comes once.
     """
     order = np.argsort(-lengths, kind="stable")
     start = 0
@@ -132,14 +122,7 @@ def sorted_batches(
 def shuffled_batches(
     lengths: np.ndarray, batch_size: int, seed: int, epoch: int
 ) -> list[np.ndarray]:
-    """Return an epoch's training batches: random, of like lengths.
-
-    Args:
-        lengths: int32 [rows].
-        batch_size: Rows in a batch; the last one may hold fewer.
-        seed: Same seed and epoch, same batches.
-        epoch: Counted from 0.
-    """
+    """Return an epoch's training batches: random, of like lengths."""
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
     batches = []

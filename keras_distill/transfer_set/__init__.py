@@ -1,1 +1,6 @@
-"""The transfer set on disk: records, shards, the plan and the manifest."""
+"""The transfer set: texts with the teacher's logits, as records in shards.
+
+`plan.plan_run` deals the texts of `data/` and `augmented/` to shards, which
+the teacher's process labels (`teacher.label`); `record` writes and reads the
+shards, and `manifest.Manifest` says what is there, without TensorFlow.
+"""

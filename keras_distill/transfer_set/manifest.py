@@ -6,36 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from keras_distill.errors import UserError
-from keras_distill.files import read_json, sha256_file, write_json
+from keras_distill.files import ShardInfo, read_json, write_json
 
 # Of the records inside the shards.
 SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True)
-class ShardInfo:
-    """What the manifest says about one shard.
-
-    Attributes:
-        name: The file's name inside the transfer set's folder.
-        rows: Number of records.
-        sha256: Hexadecimal SHA-256 of the file's bytes.
-    """
-
-    name: str
-    rows: int
-    sha256: str
-
-
-def check_shard(path: Path, info: ShardInfo) -> bool:
-    """Say whether the file at `path` is the shard that `info` describes."""
-    path = Path(path)
-    return (
-        path.name == info.name
-        and path.is_file()
-        and sha256_file(path) == info.sha256
-    )
-
 
 MANIFEST_NAME = "manifest.json"
 
@@ -132,31 +106,21 @@ class Manifest:
             path = Path(folder) / shard.name
             if not path.is_file():
                 raise UserError(f"{path} is missing; run the label stage again")
-            if not check_shard(path, shard):
+            if not shard.is_whole(folder):
                 raise UserError(
                     f"{path} is damaged: its SHA-256 is not the manifest's "
                     f"{shard.sha256[:12]}...; run the label stage again"
                 )
 
-    def expect(
-        self,
-        labels: list[str] | None = None,
-        pair: bool | None = None,
-        teacher_fingerprint: str | None = None,
-    ) -> None:
+    def expect(self, labels: list[str], pair: bool) -> None:
         """Check that the transfer set is the one the caller works on.
 
         Raises:
-            UserError: A value that is given differs from the manifest's.
+            UserError: Labels or pairs differ from the manifest's.
         """
-        expected = {
-            "labels": labels,
-            "pair": pair,
-            "teacher_fingerprint": teacher_fingerprint,
-        }
-        for name, value in expected.items():
+        for name, value in {"labels": labels, "pair": pair}.items():
             found = getattr(self, name)
-            if value is not None and found != value:
+            if found != value:
                 raise UserError(
                     f"the transfer set was made with {name} {found!r}, "
                     f"expected {value!r}; use another output folder"

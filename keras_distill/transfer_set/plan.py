@@ -3,21 +3,37 @@
 Every row is dealt to a shard by a seeded hash, so that each shard is a random
 sample of the whole set: training may read a few shards at a time and still
 see mixed batches, and any process on any machine can label one alone.
+
+The plan lies in `inputs/` while there is something to label and is removed
+afterwards: then the records hold the texts.
 """
 
 import gzip
 import hashlib
 import json
 import logging
-import tempfile
+import shutil
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
-from keras_distill.data.examples import Example
+from keras_distill.augmentation.generate import read_augmented
+from keras_distill.data.examples import Example, read_examples
 from keras_distill.errors import UserError
-from keras_distill.files import atomic_path, read_json, sha256_file, write_json
+from keras_distill.files import (
+    ShardInfo,
+    atomic_path,
+    read_json,
+    sha256_file,
+    write_json,
+)
 from keras_distill.progress import progress
-from keras_distill.transfer_set.record import ORIGINAL, SOURCE_NAMES
+from keras_distill.transfer_set.record import (
+    AUGMENTED,
+    ORIGINAL,
+    SOURCE_NAMES,
+    UNLABELED,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -27,32 +43,59 @@ _MAX_BUFFER = 2**20
 _ROWS_PER_UPDATE = 1000
 
 
+def plan_run(
+    run_dir: Path, output_dir: Path, rows_per_shard: int, seed: int
+) -> None:
+    """Deal all texts of a run to shards, as `plan_shards` does.
+
+    Args:
+        run_dir: The run folder, with `data/` and `augmented/` in it.
+        output_dir: The transfer set's folder.
+        rows_per_shard: Rows in a shard, on average.
+        seed: Another seed deals otherwise.
+
+    Raises:
+        UserError: There is no row at all, a source is damaged, or the disk
+            is full.
+    """
+    data, augmented = run_dir / "data", run_dir / "augmented"
+    facts = read_json(data / "manifest.json")
+    total = facts["splits"]["train"] + facts["unlabeled"]
+    sources = [
+        (ORIGINAL, read_examples(data / "train.jsonl.gz")),
+        (AUGMENTED, read_augmented(augmented)),
+        (UNLABELED, read_examples(data / "unlabeled.jsonl.gz")),
+    ]
+    folders = [augmented]
+    if (augmented / "unlabeled").is_dir():
+        folders.append(augmented / "unlabeled")
+        sources.append((AUGMENTED, read_augmented(folders[1])))
+    for folder in folders:
+        total += read_json(folder / "manifest.json")["rows"]
+    plan_shards(sources, output_dir, rows_per_shard, total, seed)
+
+
 def plan_shards(
     sources: Iterable[tuple[int, Iterator[Example]]],
     output_dir: Path,
     rows_per_shard: int,
-    total: int | None,
+    total: int,
     seed: int,
-    fingerprint: str = "",
 ) -> list[Path]:
     """Deal rows to `inputs/00000.jsonl.gz`, `inputs/00001.jsonl.gz`, ...
 
     One streaming pass; memory does not grow with the number of rows. The
     folder `inputs` appears by one rename, with its `manifest.json` inside,
-    and its bytes depend on nothing but the arguments. Shards differ in size
-    by chance, about as the square root of `rows_per_shard`.
+    and its bytes depend on nothing but the arguments. A plan that lies there
+    undamaged is kept, and `sources` are not read. Shards differ in size by
+    chance, about as the square root of `rows_per_shard`.
 
     Args:
         sources: Pairs of a source (`ORIGINAL`, ...) and its examples.
         output_dir: The transfer set's folder.
         rows_per_shard: Rows in a shard, on average.
-        total: Number of rows, known or estimated; decides the number of
-            shards. None counts them by way of a temporary file.
+        total: Number of rows; decides the number of shards.
         seed: Another seed deals otherwise.
-        fingerprint: Of whatever the sources were made from. When it is not
-            empty and a finished plan with the same fingerprint, seed and
-            `rows_per_shard` lies there undamaged, that plan is kept and
-            `sources` are not read.
 
     Returns:
         The input files, in the order of the shards; some may hold no row.
@@ -63,44 +106,36 @@ def plan_shards(
     """
     if rows_per_shard < 1:
         raise ValueError(f"rows_per_shard is {rows_per_shard}")
-    folder = Path(output_dir) / "inputs"
-    settings = {
-        "seed": seed,
-        "rows_per_shard": rows_per_shard,
-        "fingerprint": fingerprint,
-    }
-    if fingerprint and (paths := _finished(folder, settings)):
-        logger.info("the plan of %d shards is there already", len(paths))
-        return paths
-    lines = _lines(sources)
-    if total is not None:
-        _deal(lines, folder, max(1, -(-total // rows_per_shard)), settings)
-        return load_plan(output_dir)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        prefix=".plan", dir=folder.parent
-    ) as place:
-        spool = Path(place) / "rows.jsonl.gz"
-        with atomic_path(spool) as temporary:
-            with gzip.open(temporary, "wb", compresslevel=1) as stream:
-                total = 0
-                for _, _, line in lines:
-                    stream.write(line)
-                    total += 1
-        count = max(1, -(-total // rows_per_shard))
-        _deal(_spooled(spool), folder, count, settings)
-    return load_plan(output_dir)
+    if not _is_whole(output_dir):
+        names = [
+            f"{index:05d}.jsonl.gz"
+            for index in range(max(1, -(-total // rows_per_shard)))
+        ]
+        with atomic_path(_inputs(output_dir)) as folder:
+            folder.mkdir()
+            rows = _deal(sources, [folder / n for n in names], total, seed)
+            shards = [
+                ShardInfo(name, count, sha256_file(folder / name))
+                for name, count in zip(names, rows, strict=True)
+            ]
+            manifest = {"shards": [asdict(shard) for shard in shards]}
+            write_json(folder / "manifest.json", manifest)
+    return list(load_plan(output_dir))
 
 
-def load_plan(output_dir: Path) -> list[Path]:
-    """Return the input files of a finished plan, in the order of the shards.
+def load_plan(output_dir: Path) -> dict[Path, ShardInfo]:
+    """Return a plan's input files, in the order of the shards.
+
+    Returns:
+        Each file, with what its manifest says of it.
 
     Raises:
         UserError: There is no finished plan.
     """
-    folder = Path(output_dir) / "inputs"
+    folder = _inputs(output_dir)
     manifest = read_json(folder / "manifest.json")
-    return [folder / shard["name"] for shard in manifest["shards"]]
+    shards = [ShardInfo(**shard) for shard in manifest["shards"]]
+    return {folder / shard.name: shard for shard in shards}
 
 
 def read_input(path: Path) -> Iterator[tuple[int, Example]]:
@@ -118,10 +153,62 @@ def read_input(path: Path) -> Iterator[tuple[int, Example]]:
         raise UserError(f"cannot read {path}: {error}") from error
 
 
+def remove_plan(output_dir: Path) -> None:
+    """Remove a plan whose shards are all labelled."""
+    shutil.rmtree(_inputs(output_dir), ignore_errors=True)
+
+
+def _inputs(output_dir: Path) -> Path:
+    return Path(output_dir) / "inputs"
+
+
+def _is_whole(output_dir: Path) -> bool:
+    try:
+        plan = load_plan(output_dir)
+    except UserError:
+        return False
+    for path, shard in plan.items():
+        if not shard.is_whole(path.parent):
+            logger.warning("%s is damaged: the plan is made again", path)
+            return False
+    logger.info("the plan of %d shards is there already", len(plan))
+    return True
+
+
+def _deal(
+    sources: Iterable[tuple[int, Iterator[Example]]],
+    paths: list[Path],
+    total: int,
+    seed: int,
+) -> list[int]:
+    """Write each row to one of the files; return how many each got."""
+    rows = [0] * len(paths)
+    key = str(seed).encode()
+    writer = _Appender(paths)
+    position = 0
+    with progress(total, "planning", "rows") as bar:
+        for identity, line in _lines(sources):
+            # The position tells rows apart that share an id.
+            digest = hashlib.blake2b(
+                f"{position}:{identity}".encode(), digest_size=8, key=key
+            ).digest()
+            shard = int.from_bytes(digest, "little") % len(paths)
+            writer.append(shard, line)
+            rows[shard] += 1
+            position += 1
+            if position % _ROWS_PER_UPDATE == 0:
+                bar.update(_ROWS_PER_UPDATE)
+        bar.update(position % _ROWS_PER_UPDATE)
+    if not position:
+        raise UserError("the transfer set has no rows to label")
+    writer.flush()
+    return rows
+
+
 def _lines(
     sources: Iterable[tuple[int, Iterator[Example]]],
-) -> Iterator[tuple[int, str, bytes]]:
-    """Yield source, id and the line that stands for the row."""
+) -> Iterator[tuple[str, bytes]]:
+    """Yield each row's id and the line that stands for it."""
     for source, examples in sources:
         if source not in SOURCE_NAMES:
             raise ValueError(
@@ -135,83 +222,7 @@ def _lines(
             if example.label is not None and source == ORIGINAL:
                 row["label"] = example.label
             text = json.dumps(row, ensure_ascii=False) + "\n"
-            yield source, example.id, text.encode("utf-8")
-
-
-def _spooled(path: Path) -> Iterator[tuple[int, str, bytes]]:
-    with gzip.open(path, "rb") as stream:
-        for line in stream:
-            row = json.loads(line)
-            yield row["source"], row["id"], line
-
-
-def _deal(
-    lines: Iterator[tuple[int, str, bytes]],
-    folder: Path,
-    shards: int,
-    settings: dict,
-) -> None:
-    counts = dict.fromkeys(SOURCE_NAMES, 0)
-    rows = [0] * shards
-    key = str(settings["seed"]).encode()
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
-        names = [f"{index:05d}.jsonl.gz" for index in range(shards)]
-        writer = _Appender([temporary / name for name in names])
-        position = 0
-        with progress(None, "planning", "rows") as bar:
-            for source, identity, line in lines:
-                # The position tells rows apart that share an id.
-                digest = hashlib.blake2b(
-                    f"{position}:{identity}".encode(), digest_size=8, key=key
-                ).digest()
-                shard = int.from_bytes(digest, "little") % shards
-                writer.append(shard, line)
-                rows[shard] += 1
-                counts[source] += 1
-                position += 1
-                if position % _ROWS_PER_UPDATE == 0:
-                    bar.update(_ROWS_PER_UPDATE)
-            bar.update(position % _ROWS_PER_UPDATE)
-        if not position:
-            raise UserError("the transfer set has no rows to label")
-        writer.flush()
-        write_json(
-            temporary / "manifest.json",
-            {
-                **settings,
-                "rows": position,
-                "counts": {
-                    SOURCE_NAMES[source]: count
-                    for source, count in counts.items()
-                },
-                "shards": [
-                    {
-                        "name": name,
-                        "rows": count,
-                        "sha256": sha256_file(temporary / name),
-                    }
-                    for name, count in zip(names, rows, strict=True)
-                ],
-            },
-        )
-
-
-def _finished(folder: Path, settings: dict) -> list[Path]:
-    try:
-        manifest = read_json(folder / "manifest.json")
-    except UserError:
-        return []
-    if any(manifest.get(key) != value for key, value in settings.items()):
-        return []
-    paths = []
-    for shard in manifest["shards"]:
-        path = folder / shard["name"]
-        if not path.is_file() or sha256_file(path) != shard["sha256"]:
-            logger.warning("%s is damaged: the plan is made again", path)
-            return []
-        paths.append(path)
-    return paths
+            yield example.id, text.encode("utf-8")
 
 
 class _Appender:
@@ -229,14 +240,12 @@ class _Appender:
             path.write_bytes(gzip.compress(b"", _LEVEL, mtime=0))
 
     def append(self, index: int, line: bytes) -> None:
-        """Add a line to file `index`."""
         buffer = self._buffers[index]
         buffer += line
         if len(buffer) >= self._limit:
             self._flush(index)
 
     def flush(self) -> None:
-        """Write out what is still in memory."""
         for index in range(len(self._paths)):
             self._flush(index)
 

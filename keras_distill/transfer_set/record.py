@@ -1,6 +1,5 @@
 """The transfer set's records: encoding, shards, reading rows."""
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ import tensorflow as tf
 
 from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
-from keras_distill.files import atomic_path, sha256_file
-from keras_distill.transfer_set.manifest import ShardInfo
+from keras_distill.events import disk_errors
+from keras_distill.files import ShardInfo, atomic_path, sha256_file
 
 ORIGINAL = 0
 AUGMENTED = 1
@@ -26,6 +25,8 @@ SOURCE_NAMES = {
 }
 
 NO_LABEL = -1
+
+_ROWS_AT_ONCE = 4096
 
 
 def encode(
@@ -106,27 +107,16 @@ def parse(
     else:
         logits = tf.io.FixedLenFeature([num_classes], tf.float32)
     features = {
-        "text_a": tf.io.FixedLenFeature([], tf.string),
         "label": tf.io.FixedLenFeature([], tf.int64),
         "teacher_logits": logits,
         "source": tf.io.FixedLenFeature([], tf.int64),
         "id": tf.io.FixedLenFeature([], tf.string),
+        **_text_features(pair),
     }
-    if pair:
-        features["text_b"] = tf.io.FixedLenFeature([], tf.string)
     row = tf.io.parse_example(serialized, features)
     row["label"] = tf.cast(row["label"], tf.int32)
     row["source"] = tf.cast(row["source"], tf.int32)
     return row
-
-
-def _bytes(text: str) -> tf.train.Feature:
-    value = tf.train.BytesList(value=[text.encode("utf-8")])
-    return tf.train.Feature(bytes_list=value)
-
-
-def _integer(value: int) -> tf.train.Feature:
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
 
 
 def shard_name(index: int, count: int) -> str:
@@ -156,36 +146,20 @@ def write_shard(path: Path, records: Iterable[bytes]) -> ShardInfo:
     path = Path(path)
     rows = 0
     with atomic_path(path) as temporary:
-        try:
+        with disk_errors(path):
             writer = tf.io.TFRecordWriter(str(temporary))
-        except tf.errors.OpError as error:
-            raise _cannot_write(path, error) from error
         try:
             # Only `write` is guarded: an error of whoever makes the records
             # (a teacher out of memory, say) is not an error of the disk.
             for record in records:
-                _write(writer, record, path)
+                with disk_errors(path):
+                    writer.write(record)
                 rows += 1
         finally:
-            _close(writer, path)
+            with disk_errors(path):
+                writer.close()
         digest = sha256_file(temporary)
     return ShardInfo(path.name, rows, digest)
-
-
-def inspect_shard(path: Path) -> ShardInfo | None:
-    """Describe a shard by reading it through, record checksums included.
-
-    Returns:
-        The shard's description, or None when it is missing or damaged.
-    """
-    path = Path(path)
-    if not path.is_file():
-        return None
-    try:
-        rows = sum(1 for _ in read_shard(path))
-    except UserError:
-        return None
-    return ShardInfo(path.name, rows, sha256_file(path))
 
 
 def read_shard(path: Path) -> Iterator[bytes]:
@@ -194,38 +168,8 @@ def read_shard(path: Path) -> Iterator[bytes]:
     Raises:
         UserError: The file is missing or damaged.
     """
-    dataset = tf.data.TFRecordDataset(str(path))
-    try:
-        for batch in dataset.batch(1024).as_numpy_iterator():
-            yield from batch
-    except tf.errors.NotFoundError as error:
-        raise UserError(f"cannot read {path}: no such file") from error
-    except tf.errors.DataLossError as error:
-        raise UserError(
-            f"{path} is damaged: a record's checksum or length does not fit"
-        ) from error
-
-
-def _write(writer: tf.io.TFRecordWriter, record: bytes, path: Path) -> None:
-    try:
-        writer.write(record)
-    except tf.errors.OpError as error:
-        raise _cannot_write(path, error) from error
-
-
-def _close(writer: tf.io.TFRecordWriter, path: Path) -> None:
-    try:
-        writer.close()
-    except tf.errors.OpError as error:
-        raise _cannot_write(path, error) from error
-
-
-def _cannot_write(path: Path, error: tf.errors.OpError) -> UserError:
-    reason = str(error.message).split("; ")[-1]
-    return UserError(f"cannot write {path}: {reason}")
-
-
-_ROWS_AT_ONCE = 4096
+    for batch in _batches(path):
+        yield from batch
 
 
 @dataclass(frozen=True)
@@ -264,16 +208,15 @@ def read_rows(
     Raises:
         UserError: A file is missing, damaged or of another form.
     """
-    names = ("text_a", "text_b") if pair else ("text_a",)
+    names = list(_text_features(pair))
     columns: list[list[str]] = [[] for _ in names]
     labels = [np.zeros(0, np.int32)]
     logits = [np.zeros((0, classes), np.float32)]
     room = limit
     for path in files:
-        records = itertools.islice(read_shard(path), room)
-        for chunk in _chunks(records):
+        for batch in _batches(path, room):
             try:
-                row = parse(tf.constant(chunk), pair, classes)
+                row = parse(batch, pair, classes)
             except tf.errors.InvalidArgumentError as error:
                 reason = " ".join(str(error.message).split())[:200]
                 raise UserError(
@@ -285,11 +228,49 @@ def read_rows(
             labels.append(row["label"].numpy())
             logits.append(row["teacher_logits"].numpy())
             if room is not None:
-                room -= len(chunk)
+                room -= len(batch)
     return Rows(columns, np.concatenate(labels), np.concatenate(logits))
 
 
-def _chunks(records: Iterable[bytes]) -> Iterable[list[bytes]]:
-    records = iter(records)
-    while chunk := list(itertools.islice(records, _ROWS_AT_ONCE)):
-        yield chunk
+def read_texts(files: Sequence[Path], pair: bool) -> Iterator[str]:
+    """Stream the texts of records, the two of a pair one after the other.
+
+    Raises:
+        UserError: A file is missing or damaged.
+    """
+    features = _text_features(pair)
+    for path in files:
+        for batch in _batches(path):
+            row = tf.io.parse_example(batch, features)
+            columns = [row[name].numpy() for name in features]
+            for texts in zip(*columns, strict=True):
+                for text in texts:
+                    yield text.decode("utf-8")
+
+
+def _text_features(pair: bool) -> dict[str, tf.io.FixedLenFeature]:
+    names = ("text_a", "text_b") if pair else ("text_a",)
+    return {name: tf.io.FixedLenFeature([], tf.string) for name in names}
+
+
+def _batches(path: Path, limit: int | None = None) -> Iterator[np.ndarray]:
+    """Yield the first records of a shard as arrays of bytes."""
+    dataset = tf.data.TFRecordDataset(str(path))
+    dataset = dataset.take(-1 if limit is None else limit)
+    try:
+        yield from dataset.batch(_ROWS_AT_ONCE).as_numpy_iterator()
+    except tf.errors.NotFoundError as error:
+        raise UserError(f"cannot read {path}: no such file") from error
+    except tf.errors.DataLossError as error:
+        raise UserError(
+            f"{path} is damaged: a record's checksum or length does not fit"
+        ) from error
+
+
+def _bytes(text: str) -> tf.train.Feature:
+    value = tf.train.BytesList(value=[text.encode("utf-8")])
+    return tf.train.Feature(bytes_list=value)
+
+
+def _integer(value: int) -> tf.train.Feature:
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))

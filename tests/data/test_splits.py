@@ -1,11 +1,20 @@
+import re
 from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keras_distill.config import Config, DataConfig
-from keras_distill.data import splits as corpus
-from keras_distill.data import splits as load
-from keras_distill.data.splits import load_splits, read_corpus
+from keras_distill.data import splits
+from keras_distill.data.examples import Example
+from keras_distill.data.splits import (
+    group_phrases,
+    hold_out,
+    load_splits,
+    read_corpus,
+    unlabeled_corpus,
+)
 from keras_distill.errors import UserError
 
 
@@ -240,7 +249,7 @@ def test_glue_is_downloaded_when_no_folder_is_given(tmp_path, monkeypatch):
         asked.append((task, cache_dir))
         return tmp_path / "SST-2"
 
-    monkeypatch.setattr(load, "download_glue", fake)
+    monkeypatch.setattr(splits, "download_glue", fake)
     assert len(load_splits(Config("sst2")).dev) == 30
     assert asked == [("sst2", tmp_path / "cache" / "glue")]
 
@@ -265,7 +274,7 @@ def small_corpus(tmp_path, monkeypatch):
         )
         (tmp_path / f"{split}.tsv").write_text("label\ttext\n" + rows)
     (tmp_path / "unlabeled.txt").write_text("more\n")
-    monkeypatch.setattr(corpus, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(splits, "_folder", lambda: tmp_path)
     return tmp_path
 
 
@@ -287,3 +296,184 @@ def test_the_quick_task_chooses_on_dev_and_reports_test(small_corpus):
     assert splits.labels == ["negative", "positive"]
     assert (len(splits.train), len(splits.dev), len(splits.test)) == (6, 4, 2)
     assert splits.unlabeled == [small_corpus / "unlabeled.txt"]
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+examples = st.builds(
+    Example,
+    texts,
+    st.none() | texts,
+    st.none() | st.integers(0, 4),
+    texts,
+    st.sampled_from(["", "g1", "g2", "g3"]),
+)
+
+
+def rows(n, classes=2):
+    return [Example(f"t{i}", None, i % classes, str(i)) for i in range(n)]
+
+
+def key(example):
+    return (example.group or example.text_a).casefold()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(examples, min_size=2, max_size=40), st.integers(0, 9))
+def test_held_out_rows_share_no_group_and_none_is_lost(items, seed):
+    try:
+        rest, held = hold_out(items, 0.3, 8, seed)
+    except UserError:
+        return
+    assert Counter(rest + held) == Counter(items)
+    assert not {key(e) for e in rest} & {key(e) for e in held}
+    assert 1 <= len(held) <= 8
+    assert {e.label for e in rest} == {e.label for e in items}
+
+
+def test_equal_texts_stay_together_even_in_other_case():
+    items = [Example(t, None, i % 2) for i, t in enumerate("aAbBcCdD" * 5)]
+    rest, held = hold_out(items, 0.25, 100, 1)
+    assert len(held) == 10
+    assert len({e.text_a.lower() for e in held}) == 1
+
+
+def test_class_shares_are_kept():
+    items = [Example(f"t{i}", None, int(i < 300)) for i in range(1000)]
+    _, held = hold_out(items, 0.1, 5000, 3)
+    assert Counter(e.label for e in held) == {0: 70, 1: 30}
+
+
+def test_the_maximum_caps_the_fraction():
+    rest, held = hold_out(rows(1000), 0.5, 40, 0)
+    assert (len(rest), len(held)) == (960, 40)
+
+
+def test_both_parts_keep_the_files_order():
+    rest, held = hold_out(rows(200), 0.2, 500, 0)
+    for part in (rest, held):
+        assert [int(e.id) for e in part] == sorted(int(e.id) for e in part)
+
+
+def test_the_seed_decides_and_nothing_else():
+    assert hold_out(rows(300), 0.1, 500, 7) == hold_out(rows(300), 0.1, 500, 7)
+    one, other = (hold_out(rows(300), 0.1, 500, s)[1] for s in (7, 8))
+    assert one != other
+
+
+def test_the_order_of_the_rows_does_not_choose():
+    _, held = hold_out(rows(300), 0.1, 500, 7)
+    _, again = hold_out(rows(300)[::-1], 0.1, 500, 7)
+    assert set(held) == set(again)
+
+
+def test_a_fraction_of_nothing_holds_nothing_out():
+    assert hold_out(rows(10), 0.0, 500, 0) == (rows(10), [])
+
+
+def test_rows_that_all_share_a_text_cannot_be_split():
+    items = [Example("same", None, i % 2) for i in range(20)]
+    with pytest.raises(UserError, match="cannot hold out .* 1 groups"):
+        hold_out(items, 0.1, 10, 0)
+
+
+SENTENCE = "a slow film that finds its heart in the final hour"
+
+
+def groups(*texts):
+    return [e.group for e in group_phrases([Example(t) for t in texts])]
+
+
+def test_phrases_that_share_five_words_are_of_one_group():
+    one, other, third = groups(
+        SENTENCE, "finds its heart in the end", "its heart in a shed"
+    )
+    assert one == other != third
+
+
+def test_rows_are_linked_through_others():
+    first, link, last = groups("a b c d e", "a b c d e f g h i", "e f g h i")
+    assert first == link == last
+
+
+def test_a_short_phrase_joins_the_only_sentence_that_holds_it():
+    sentence, phrase = groups(SENTENCE, "its heart")
+    assert phrase == sentence
+
+
+def test_a_short_phrase_of_several_sentences_stands_alone():
+    one, other, phrase = groups(
+        SENTENCE, "the final word on a very long war", "the final"
+    )
+    assert len({one, other, phrase}) == 3
+
+
+def test_equal_short_phrases_are_held_out_together():
+    rows = [Example(t) for t in ("so good", "dull", "So good", "fine")]
+    _, held = hold_out(group_phrases(rows), 0.5, 2, 5)
+    assert sum(e.text_a.lower() == "so good" for e in held) in (0, 2)
+
+
+def test_order_labels_and_ids_stay():
+    rows = [Example("b", None, 1, "x"), Example("a", None, 0, "y")]
+    assert [(e.label, e.id) for e in group_phrases(rows)] == [
+        (1, "x"),
+        (0, "y"),
+    ]
+
+
+def test_held_out_phrases_share_no_run_of_words_with_the_rest():
+    words = [[f"w{i}x{j}" for j in range(12)] for i in range(40)]
+    rows = [
+        Example(" ".join(text[a : a + 6]), None, a % 2)
+        for text in words
+        for a in range(0, 6)
+    ]
+    rest, held = hold_out(group_phrases(rows), 0.2, 100, 0)
+    seen = {word for e in rest for word in e.text_a.split()}
+    assert len(held) == 48
+    assert not any(word in seen for e in held for word in e.text_a.split())
+
+
+@pytest.fixture(scope="module")
+def corpus() -> list[str]:
+    labelled = [
+        e.text_a for split in splits._SPLITS for e in read_corpus(split)
+    ]
+    unlabeled = unlabeled_corpus().read_text(encoding="utf-8").splitlines()
+    return labelled + unlabeled
+
+
+def test_it_has_1200_labelled_reviews_and_300_to_test_on():
+    sizes = {split: len(read_corpus(split)) for split in splits._SPLITS}
+    assert sum(sizes.values()) >= 1200
+    assert sizes["test"] >= 300
+
+
+@pytest.mark.parametrize("split", splits._SPLITS)
+def test_both_classes_are_about_equally_frequent(split):
+    counts = Counter(e.label for e in read_corpus(split))
+    assert set(counts) == {0, 1}
+    assert abs(counts[0] - counts[1]) <= 0.1 * sum(counts.values())
+
+
+def test_no_two_texts_share_six_words_in_a_row(corpus):
+    owner: dict[tuple[str, ...], int] = {}
+    for number, text in enumerate(corpus):
+        words = re.findall(r"\w+(?:['’]\w+)?", text.lower())
+        for i in range(len(words) - 5):
+            first = owner.setdefault(tuple(words[i : i + 6]), number)
+            assert first == number, (corpus[first], text)
+
+
+def test_texts_are_varied_in_length_and_opening(corpus):
+    lengths = [len(text.split()) for text in corpus]
+    assert min(lengths) <= 5
+    assert max(lengths) >= 35
+    openings = Counter(" ".join(text.lower().split()[:3]) for text in corpus)
+    assert openings.most_common(1)[0][1] <= 0.01 * len(corpus)
+
+
+def test_negation_is_frequent(corpus):
+    negated = re.compile(r"\b(?:not|no|never|nothing|nobody|without|\w+n't)\b")
+    share = sum(bool(negated.search(t.lower())) for t in corpus) / len(corpus)
+    assert share >= 0.2

@@ -17,6 +17,7 @@ def spell(text, changes=None, keep=None):
     `None` as the new word is the mask; `keep` is (first word, how many).
     """
     changes = changes or {}
+    text = normalize(text)
     part = tag_examples([Example(text)], False, load_tagger("none"))
     (side,) = part.sides
     vocabulary = part.vocabulary + [
@@ -55,7 +56,7 @@ PIECES = st.sampled_from(
 @settings(deadline=None)
 @given(st.lists(PIECES, min_size=1, max_size=10), st.data())
 def test_what_is_spelled_is_normalised_text(pieces, data):
-    text = " ".join(pieces)
+    text = normalize(" ".join(pieces))
     part = tag_examples([Example(text)], False, load_tagger("none"))
     total = len(part.sides[0].words)
     words = st.none() | st.sampled_from(part.vocabulary)

@@ -1,11 +1,20 @@
-"""Splitting a text into words and putting it together again."""
+"""Splitting a text into words, tagging them, putting them together."""
 
+import nltk
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_tagger import install
 
-from keras_distill.augmentation.tagged import rejoin, split, surface
+from keras_distill.augmentation.tagged import (
+    RESOURCE,
+    load_tagger,
+    rejoin,
+    split,
+    surface,
+)
 from keras_distill.data.normalize import normalize
+from keras_distill.errors import UserError
 
 
 def join(words, glued):
@@ -77,3 +86,52 @@ def test_a_rejoined_word_keeps_the_tag_of_its_first_half():
 
 def test_an_empty_text_has_no_words():
     assert split("") == ([], [])
+
+
+@pytest.fixture
+def no_tagger(monkeypatch, tmp_path):
+    """No tagger is loaded, none is installed, and there is no network."""
+    load_tagger.cache_clear()
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    monkeypatch.setattr(nltk, "download", lambda *_, **__: False)
+    yield
+    load_tagger.cache_clear()
+
+
+def test_words_get_penn_tags(tmp_path, no_tagger):
+    install(tmp_path, {"the": "DT", "film": "NN"})
+    assert load_tagger("nltk")(["the", "film"]) == ["DT", "NN"]
+
+
+def test_without_a_tagger_every_tag_is_empty(no_tagger):
+    assert load_tagger("none")(["the", "film"]) == ["", ""]
+
+
+def test_missing_data_is_downloaded(tmp_path, monkeypatch, no_tagger):
+    asked = []
+
+    def download(name, quiet):
+        asked.append(name)
+        install(tmp_path, {"the": "DT"})
+        return True
+
+    monkeypatch.setattr(nltk, "download", download)
+    assert load_tagger("nltk")(["the"]) == ["DT"]
+    assert asked == [RESOURCE]
+
+
+def test_data_missing_for_good_names_the_command_and_the_way_without(no_tagger):
+    with pytest.raises(UserError) as error:
+        load_tagger("nltk")
+    command = "python -m nltk.downloader averaged_perceptron_tagger_eng"
+    assert command in str(error.value)
+    assert "--pos-tagger none" in str(error.value)
+
+
+def test_damaged_data_is_an_error_of_one_line(tmp_path, no_tagger):
+    place = install(tmp_path, {"the": "DT"})
+    (place / f"{RESOURCE}.weights.json").write_text('{"a": ')
+    with pytest.raises(UserError, match="damaged") as error:
+        load_tagger("nltk")
+    assert "\n" not in str(error.value)
+    assert "--pos-tagger none" in str(error.value)

@@ -1,6 +1,20 @@
-import pytest
+import dataclasses
+import errno
+import hashlib
+import io
+import re
+import zipfile
 
-from keras_distill.data.glue import find_glue_files, read_glue, write_submission
+import pytest
+from file_server import Server
+
+from keras_distill.data import glue
+from keras_distill.data.glue import (
+    download_glue,
+    find_glue_files,
+    read_glue,
+    write_submission,
+)
 from keras_distill.errors import UserError
 
 MNLI = (
@@ -107,11 +121,7 @@ def test_a_qqp_row_cut_by_a_line_break_is_joined(write, caplog):
         ("sst2", "text\tlabel\na\t0\n", "line 1: no column 'sentence'"),
         ("sst2", "sentence\tlabel\na\n", "line 2: column 'label' is missing"),
         ("sst2", "sentence\tlabel\na\t2\n", "column label: found '2'"),
-        (
-            "sst2",
-            b"sentence\tlabel\n\xe9\t1\n",
-            "line 2, column sentence: byte 1",
-        ),
+        ("sst2", b"sentence\tlabel\n\xe9\t1\n", "line 2: byte 1"),
         ("qqp", QQP + "1\t2\t3\ta\tb\n4\t5\t6\ta\tb\t0\n", "line 2: column"),
         ("qqp", QQP + "1\t2\t3\ta\tb\t0\n1\t5\t6\ta\tb\t0\n", "already used"),
         ("mnli", MNLI + mnli_row(0, "maybe"), "one of: contradiction"),
@@ -193,3 +203,126 @@ def test_a_wrong_submission_is_not_written(
     with pytest.raises(UserError, match=reason):
         write_submission(split, ids, predictions, tmp_path / "out.tsv")
     assert not list(tmp_path.iterdir())
+
+
+TRAIN = "sentence\tlabel\nfun\t1\n"
+MEMBERS = {
+    "SST-2/train.tsv": TRAIN,
+    "SST-2/dev.tsv": TRAIN,
+    "SST-2/original/README.txt": "x" * 1000,
+    "SST-2/original/phrases.tsv": "x",
+    "__MACOSX/SST-2/._train.tsv": "x",
+}
+
+
+@pytest.fixture(scope="module")
+def archive():
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as zipped:
+        for name, content in MEMBERS.items():
+            zipped.writestr(name, content)
+    return packed.getvalue()
+
+
+@pytest.fixture
+def server(archive, monkeypatch):
+    """Serves an archive that is GLUE's SST-2 for as long as the test runs."""
+    served = Server(archive)
+    ours = dataclasses.replace(
+        glue.TASKS["sst2"],
+        size=len(archive),
+        sha256=hashlib.sha256(archive).hexdigest(),
+    )
+    monkeypatch.setitem(glue.TASKS, "sst2", ours)
+    yield served
+    served.close()
+
+
+def error_of(server, cache):
+    with pytest.raises(UserError) as caught:
+        download_glue("sst2", cache, server.url)
+    assert "\n" not in str(caught.value)
+    assert not cache.exists() or not list(cache.iterdir())
+    return str(caught.value)
+
+
+def test_the_folder_appears_and_the_archive_goes(server, tmp_path):
+    folder = download_glue("sst2", tmp_path / "cache", server.url)
+    assert folder == tmp_path / "cache" / "SST-2"
+    assert (folder / "train.tsv").read_text() == TRAIN
+    assert {p.name for p in folder.iterdir()} == {"dev.tsv", "train.tsv"}
+    assert [p.name for p in (tmp_path / "cache").iterdir()] == ["SST-2"]
+    assert server.asked == ["/SST-2.zip"]
+
+
+def test_a_folder_that_is_there_needs_no_network(tmp_path):
+    (tmp_path / "SST-2").mkdir()
+    assert download_glue("sst2", tmp_path, "http://127.0.0.1:9/") == (
+        tmp_path / "SST-2"
+    )
+
+
+def test_a_cut_connection_leaves_nothing_and_a_retry_is_whole(server, tmp_path):
+    server.cut_after = 1000
+    message = error_of(server, tmp_path)
+    assert f"found 1,000 bytes, expected {len(server.content):,}" in message
+    server.cut_after = None
+    assert download_glue("sst2", tmp_path, server.url).is_dir()
+
+
+def test_a_file_that_is_too_long_is_refused(server, tmp_path):
+    expected = len(server.content)
+    server.content += b"x"
+    message = error_of(server, tmp_path)
+    assert f"found {expected + 1:,} bytes, expected {expected:,}" in message
+
+
+def test_a_wrong_checksum_leaves_nothing(server, tmp_path):
+    server.content = server.content[:-1] + b"x"
+    message = error_of(server, tmp_path)
+    assert f"expected {glue.TASKS['sst2'].sha256}" in message
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_what_the_server_refuses_is_named(server, tmp_path, status):
+    server.status = status
+    message = error_of(server, tmp_path)
+    assert f"cannot download {server.url}SST-2.zip: HTTP {status}" in message
+    assert "--data-dir" in message
+
+
+def test_no_server_at_all_says_how_to_go_on(server, tmp_path):
+    server.http.server_close()
+    message = error_of(server, tmp_path)
+    assert re.search("cannot download .*--data-dir", message)
+
+
+def test_a_full_disk_is_named(server, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(glue, "open", full, raising=False)
+    message = error_of(server, tmp_path)
+    assert "cannot write" in message
+    assert "SST-2.zip: No space left" in message
+
+
+def test_a_full_disk_while_unpacking_leaves_nothing(
+    server, tmp_path, monkeypatch
+):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(glue.shutil, "copyfileobj", full)
+    assert "SST-2: No space left" in error_of(server, tmp_path)
+
+
+def test_an_unknown_task_lists_the_known_ones(tmp_path):
+    with pytest.raises(UserError, match="expected one of: sst2, qqp, mnli"):
+        download_glue("rte", tmp_path)
+
+
+def test_the_archives_have_sizes_and_checksums():
+    for task in glue.TASKS.values():
+        assert task.size > 1_000_000
+        assert re.fullmatch("[0-9a-f]{64}", task.sha256)

@@ -1,38 +1,22 @@
 """Updates, the grid, and going on after a kill; see teacher_process.py."""
 
 import math
-import signal
-import time
 
 import pytest
-from scenario_resume import KILLED_AT
-from teacher_process import run_scenario, start_scenario
+
+# With test_label.py: their scenarios share a process.
+pytestmark = pytest.mark.xdist_group("teacher")
 
 
-@pytest.fixture(scope="module")
-def facts(tmp_path_factory):
-    return run_scenario(
-        "scenario_training", "training", tmp_path_factory.mktemp("training")
-    )
+@pytest.fixture
+def facts(scenarios):
+    return scenarios["scenario_training.training"]
 
 
-@pytest.fixture(scope="module")
-def resumed(tmp_path_factory):
-    """Killed while the first epoch is measured, then started again."""
-    folder = tmp_path_factory.mktemp("resumed")
-    process = start_scenario("scenario_resume", "killed", folder)
-    try:
-        limit = time.monotonic() + 240
-        while not (folder / KILLED_AT).exists():
-            assert process.poll() is None, process.communicate()[1][-4000:]
-            assert time.monotonic() < limit
-            time.sleep(0.1)
-        process.send_signal(signal.SIGKILL)
-    finally:
-        process.kill()
-        process.communicate()
-    assert not (folder / "teacher" / "grid.json").exists()
-    return run_scenario("scenario_resume", "resumed", folder)
+@pytest.fixture
+def resumed(scenarios):
+    """Killed while the first epoch was measured, then started again."""
+    return scenarios["scenario_resume.resumed"]
 
 
 def test_the_learning_rate_warms_up_and_decays_linearly(facts):

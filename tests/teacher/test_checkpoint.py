@@ -2,16 +2,16 @@
 
 import pytest
 from scenario_checkpoints import REPOSITORY
-from teacher_process import run_scenario
+from teacher_process import run_scenarios
 
 
 @pytest.fixture(scope="module")
 def facts(tmp_path_factory):
-    return run_scenario(
-        "scenario_checkpoints",
-        "checkpoints",
-        tmp_path_factory.mktemp("checkpoints"),
+    # A process of its own: the hub's address is read at the import.
+    (facts,) = run_scenarios(
+        tmp_path_factory.mktemp("teacher"), "scenario_checkpoints.checkpoints"
     )
+    return facts
 
 
 def test_a_package_name_leads_to_the_model_folder_inside(facts):

@@ -1,14 +1,15 @@
 """Labelling the transfer set; see teacher_process.py."""
 
 import pytest
-from teacher_process import run_scenario
+from teacher_process import assert_two_ways_to_a_teacher
+
+# With test_finetune.py: their scenarios share a process.
+pytestmark = pytest.mark.xdist_group("teacher")
 
 
-@pytest.fixture(scope="module")
-def facts(tmp_path_factory):
-    return run_scenario(
-        "scenario_label", "labelling", tmp_path_factory.mktemp("labelling")
-    )
+@pytest.fixture
+def facts(scenarios):
+    return scenarios["scenario_label.labelling"]
 
 
 def test_every_labelling_ends_well(facts):
@@ -128,3 +129,10 @@ def test_logits_that_are_no_numbers_are_refused(facts):
 def test_a_refused_labelling_writes_nothing(facts):
     assert facts["untouched"]
     assert facts["leftovers"] == []
+
+
+def test_without_folder_package_and_hub_two_ways_to_a_teacher_are_named(facts):
+    code, lines = facts["nowhere"]
+    assert code == 2
+    (line,) = [line for line in lines if line.startswith("error:")]
+    assert_two_ways_to_a_teacher(line)

@@ -1,13 +1,11 @@
 import errno
 import gzip
-from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_distill.data.examples import Example, read_examples, write_examples
-from keras_distill.data.splits import hold_out
 from keras_distill.errors import UserError
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
@@ -23,69 +21,6 @@ examples = st.builds(
 
 def rows(n, classes=2):
     return [Example(f"t{i}", None, i % classes, str(i)) for i in range(n)]
-
-
-def key(example):
-    return (example.group or example.text_a).casefold()
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(examples, min_size=2, max_size=40), st.integers(0, 9))
-def test_held_out_rows_share_no_group_and_none_is_lost(items, seed):
-    try:
-        rest, held = hold_out(items, 0.3, 8, seed)
-    except UserError:
-        return
-    assert Counter(rest + held) == Counter(items)
-    assert not {key(e) for e in rest} & {key(e) for e in held}
-    assert 1 <= len(held) <= 8
-    assert {e.label for e in rest} == {e.label for e in items}
-
-
-def test_equal_texts_stay_together_even_in_other_case():
-    items = [Example(t, None, i % 2) for i, t in enumerate("aAbBcCdD" * 5)]
-    rest, held = hold_out(items, 0.25, 100, 1)
-    assert len(held) == 10
-    assert len({e.text_a.lower() for e in held}) == 1
-
-
-def test_class_shares_are_kept():
-    items = [Example(f"t{i}", None, int(i < 300)) for i in range(1000)]
-    _, held = hold_out(items, 0.1, 5000, 3)
-    assert Counter(e.label for e in held) == {0: 70, 1: 30}
-
-
-def test_the_maximum_caps_the_fraction():
-    rest, held = hold_out(rows(1000), 0.5, 40, 0)
-    assert (len(rest), len(held)) == (960, 40)
-
-
-def test_both_parts_keep_the_files_order():
-    rest, held = hold_out(rows(200), 0.2, 500, 0)
-    for part in (rest, held):
-        assert [int(e.id) for e in part] == sorted(int(e.id) for e in part)
-
-
-def test_the_seed_decides_and_nothing_else():
-    assert hold_out(rows(300), 0.1, 500, 7) == hold_out(rows(300), 0.1, 500, 7)
-    one, other = (hold_out(rows(300), 0.1, 500, s)[1] for s in (7, 8))
-    assert one != other
-
-
-def test_the_order_of_the_rows_does_not_choose():
-    _, held = hold_out(rows(300), 0.1, 500, 7)
-    _, again = hold_out(rows(300)[::-1], 0.1, 500, 7)
-    assert set(held) == set(again)
-
-
-def test_a_fraction_of_nothing_holds_nothing_out():
-    assert hold_out(rows(10), 0.0, 500, 0) == (rows(10), [])
-
-
-def test_rows_that_all_share_a_text_cannot_be_split():
-    items = [Example("same", None, i % 2) for i in range(20)]
-    with pytest.raises(UserError, match="cannot hold out .* 1 groups"):
-        hold_out(items, 0.1, 10, 0)
 
 
 @settings(max_examples=40, deadline=None)

@@ -4,12 +4,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_distill.data.examples import Example
+from keras_distill.augmentation.generate import augment_file, read_augmented
+from keras_distill.config import AugmentationConfig
+from keras_distill.data.examples import Example, write_examples
 from keras_distill.errors import UserError
-from keras_distill.files import read_json
-from keras_distill.transfer_set import plan
-from keras_distill.transfer_set.plan import load_plan, plan_shards, read_input
-from keras_distill.transfer_set.record import AUGMENTED, ORIGINAL
+from keras_distill.files import write_json
+from keras_distill.transfer_set import plan as plans
+from keras_distill.transfer_set.plan import (
+    load_plan,
+    plan_run,
+    plan_shards,
+    read_input,
+    remove_plan,
+)
+from keras_distill.transfer_set.record import AUGMENTED, ORIGINAL, UNLABELED
 
 
 def sources(originals=60, augmented=140):
@@ -58,7 +66,9 @@ def test_every_row_lands_in_exactly_one_shard(tmp_path):
 )
 def test_any_text_survives_the_plan(tmp_path_factory, examples, size):
     folder = tmp_path_factory.mktemp("plan")
-    paths = plan_shards([(ORIGINAL, iter(examples))], folder, size, None, 0)
+    paths = plan_shards(
+        [(ORIGINAL, iter(examples))], folder, size, len(examples), 0
+    )
     expected = [(ORIGINAL, example) for example in examples]
     assert Counter(rows(paths)) == Counter(expected)
 
@@ -79,13 +89,6 @@ def test_equal_seeds_give_equal_bytes(tmp_path):
     assert content(first) != content(other)
 
 
-def test_counting_first_gives_the_same_bytes_as_a_known_total(tmp_path):
-    known = plan_shards(sources(), tmp_path / "a", 30, 200, seed=1)
-    counted = plan_shards(sources(), tmp_path / "b", 30, None, seed=1)
-    assert content(known) == content(counted)
-    assert sorted(p.name for p in (tmp_path / "b").iterdir()) == ["inputs"]
-
-
 def test_rows_that_share_an_id_are_spread(tmp_path):
     same = [Example("again", id="1")] * 300
     paths = plan_shards([(ORIGINAL, iter(same))], tmp_path, 100, 300, seed=1)
@@ -94,20 +97,18 @@ def test_rows_that_share_an_id_are_spread(tmp_path):
 
 def test_small_buffers_change_no_row(tmp_path, monkeypatch):
     plan_shards(sources(), tmp_path / "a", 50, 200, seed=1)
-    monkeypatch.setattr(plan, "_MAX_BUFFER", 64)
+    monkeypatch.setattr(plans, "_MAX_BUFFER", 64)
     plan_shards(sources(), tmp_path / "b", 50, 200, seed=1)
     assert rows(load_plan(tmp_path / "a")) == rows(load_plan(tmp_path / "b"))
 
 
-def test_the_manifest_counts_rows_by_source(tmp_path):
-    plan_shards(sources(), tmp_path, 50, 200, seed=1)
-    manifest = read_json(tmp_path / "inputs" / "manifest.json")
-    assert manifest["counts"] == {
-        "original": 60,
-        "augmented": 140,
-        "unlabelled": 0,
-    }
-    assert sum(shard["rows"] for shard in manifest["shards"]) == 200
+def test_the_plan_says_what_is_in_its_files(tmp_path):
+    paths = plan_shards(sources(), tmp_path, 50, 200, seed=1)
+    plan = load_plan(tmp_path)
+    assert list(plan) == paths
+    for path, shard in plan.items():
+        assert shard.is_whole(path.parent)
+        assert shard.rows == len(rows([path]))
 
 
 def test_augmented_rows_lose_a_label_they_should_not_have(tmp_path):
@@ -134,25 +135,15 @@ def forbidden():
 
 
 def test_a_finished_plan_is_not_made_again(tmp_path):
-    made = plan_shards(sources(), tmp_path, 50, 200, 1, "abc")
-    assert plan_shards(forbidden(), tmp_path, 50, 200, 1, "abc") == made
-
-
-@pytest.mark.parametrize(
-    "change", [(51, 1, "abc"), (50, 2, "abc"), (50, 1, "")]
-)
-def test_a_plan_of_other_settings_is_made_again(tmp_path, change):
-    plan_shards(sources(), tmp_path, 50, 200, 1, "abc")
-    size, seed, fingerprint = change
-    with pytest.raises(AssertionError, match="read again"):
-        plan_shards(forbidden(), tmp_path, size, 200, seed, fingerprint)
+    made = plan_shards(sources(), tmp_path, 50, 200, 1)
+    assert plan_shards(forbidden(), tmp_path, 50, 200, 1) == made
 
 
 def test_a_damaged_plan_is_made_again(tmp_path):
-    paths = plan_shards(sources(), tmp_path, 50, 200, 1, "abc")
+    paths = plan_shards(sources(), tmp_path, 50, 200, 1)
     before = content(paths)
     paths[2].write_bytes(paths[2].read_bytes()[:-5])
-    plan_shards(sources(), tmp_path, 50, 200, 1, "abc")
+    plan_shards(sources(), tmp_path, 50, 200, 1)
     assert content(paths) == before
 
 
@@ -164,7 +155,7 @@ def test_a_plan_that_fails_leaves_nothing(tmp_path):
 
 def test_no_rows_at_all_is_an_error(tmp_path):
     with pytest.raises(UserError, match="no rows"):
-        plan_shards([(ORIGINAL, iter([]))], tmp_path, 50, None, 1)
+        plan_shards([(ORIGINAL, iter([]))], tmp_path, 50, 0, 1)
 
 
 def test_a_truncated_input_is_an_error_naming_the_file(tmp_path):
@@ -172,3 +163,40 @@ def test_a_truncated_input_is_an_error_naming_the_file(tmp_path):
     paths[0].write_bytes(paths[0].read_bytes()[:-5])
     with pytest.raises(UserError, match="00000.jsonl.gz"):
         rows(paths)
+
+
+def test_a_plan_that_is_removed_leaves_the_rest(tmp_path):
+    plan_shards(sources(), tmp_path, 50, 200, 1)
+    (tmp_path / "manifest.json").write_text("{}")
+    remove_plan(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["manifest.json"]
+
+
+@pytest.mark.parametrize("unlabeled", [False, True])
+def test_a_runs_texts_are_all_planned(tmp_path, unlabeled):
+    """Their number is known before: from data/ and augmented/."""
+    data, augmented = tmp_path / "data", tmp_path / "augmented"
+    train = [Example(f"a good film {i}", None, 1, f"t{i}") for i in range(30)]
+    more = [Example(f"a dull film {i}", None, None, f"u{i}") for i in range(9)]
+    files = {"train": train, "unlabeled": more}
+    for name, examples in files.items():
+        write_examples(data / f"{name}.jsonl.gz", examples)
+    write_json(
+        data / "manifest.json", {"splits": {"train": 30}, "unlabeled": 9}
+    )
+    folders = {"train": augmented}
+    if unlabeled:
+        folders["unlabeled"] = augmented / "unlabeled"
+    chosen = AugmentationConfig(n_iter=3, pos_tagger="none", workers=1)
+    new = []
+    for name, folder in folders.items():
+        augment_file(data / f"{name}.jsonl.gz", folder, chosen, 1, False)
+        new += [(AUGMENTED, e) for e in read_augmented(folder)]
+    expected = [(ORIGINAL, e) for e in train] + new
+    expected += [(UNLABELED, e) for e in more]
+
+    plan_run(tmp_path, tmp_path / "set", 10, seed=1)
+
+    plan = load_plan(tmp_path / "set")
+    assert len(plan) == -(-len(expected) // 10)
+    assert Counter(rows(plan)) == Counter(expected)

@@ -2,9 +2,9 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from keras_distill.config import Config
 from keras_distill.errors import UserError
@@ -21,41 +21,16 @@ logger = logging.getLogger(__name__)
 _STAGES = ("vocabulary", "student", "baseline", "export", "report")
 
 
-class Stages(Protocol):
-    """What adoption asks of `keras_distill.pipeline.Pipeline`.
-
-    The pipeline stands to the right of all rooms: it is handed in.
-    """
-
-    path: Path
-
-    def check(self, wanted: set[str], redo: bool) -> None:
-        """Raise UserError where the stages cannot be run."""
-
-    def is_done(self, name: str) -> bool:
-        """Say whether a stage is complete, with these settings."""
-
-    def place(self, name: str) -> Path:
-        """Return where a stage looks for what was begun."""
-
-    def run(self, stages: Sequence[str], redo: bool) -> None:
-        """Run stages; those that are complete are skipped."""
+# Makes a `keras_distill.pipeline.Pipeline`. That stands to the right of all
+# rooms, so it is handed in.
+MakePipeline = Callable[[Config, Path], Any]
 
 
-# Makes the stages of a run from its configuration and its folder.
-MakeStages = Callable[[Config, Path], Stages]
-
-
-def check_adoptable(run_dir: Path, stages: MakeStages) -> None:
-    """Look, before hours of search, whether its winner can be adopted.
-
-    Raises:
-        UserError: The stages before the student are not complete, or files
-            that they were made of are gone.
-    """
+def check_adoptable(run_dir: Path, make_pipeline: MakePipeline) -> None:
+    """Raise UserError before hours of search if no winner can be adopted."""
     config = check_run(run_dir)
     try:
-        stages(config, run_dir).check(set(_STAGES), redo=True)
+        make_pipeline(config, run_dir).check(set(_STAGES), redo=True)
     except UserError as error:
         raise UserError(
             f"the winner could not become the student of {run_dir}: {error}; "
@@ -64,11 +39,11 @@ def check_adoptable(run_dir: Path, stages: MakeStages) -> None:
 
 
 def finished_student(
-    run_dir: Path, config: Config, stages: MakeStages
+    run_dir: Path, config: Config, make_pipeline: MakePipeline
 ) -> Path | None:
     """Return the run's student if it was made with this configuration."""
     try:
-        done = stages(config, run_dir).is_done("student")
+        done = make_pipeline(config, run_dir).is_done("student")
     except UserError:
         # Files that the run was made of are gone.
         return None
@@ -80,7 +55,7 @@ def adopt(
     settings: Settings,
     records: Records,
     winner: Record,
-    stages: MakeStages,
+    make_pipeline: MakePipeline,
     baseline: bool = True,
 ) -> Config:
     """Make a trial's student the run's, then export and report anew.
@@ -89,25 +64,10 @@ def adopt(
     looks for what an interrupted run has left, and the stage makes the rest
     (students of further seeds) and puts it into the old one's place. A
     student of a shortened trial is trained anew.
-
-    Args:
-        run_dir: The run folder.
-        settings: The search.
-        records: Its trials and students.
-        winner: The trial.
-        stages: Makes the run's stages.
-        baseline: Whether the student without a teacher is made anew too,
-            in the winner's shape; otherwise the run has none any more.
-
-    Returns:
-        The run's new configuration.
-
-    Raises:
-        UserError: A stage could not be run.
     """
     values = winner["hyperparameters"]
     config = _winner_config(settings, values, baseline)
-    pipeline = stages(config, run_dir)
+    pipeline = make_pipeline(config, run_dir)
     kept = records.student(winner["id"])
     if pipeline.is_done("student"):
         logger.info("the winner is the run's student already")
@@ -154,7 +114,7 @@ def _is_whole(
 
 
 def _hand_over(
-    config: Config, pipeline: Stages, kept: Path, seconds: float
+    config: Config, pipeline: Any, kept: Path, seconds: float
 ) -> None:
     """Move a trained student to where its stage finds it."""
     place = pipeline.place("student")

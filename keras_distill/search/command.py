@@ -13,7 +13,7 @@ from keras_distill.errors import UserError
 from keras_distill.files import write_text
 
 if TYPE_CHECKING:
-    from keras_distill.search.adopt import MakeStages
+    from keras_distill.search.adopt import MakePipeline
     from keras_distill.search.show import SearchTable
 
 TUNERS = ("grid", "random", "bayesian", "hyperband")
@@ -131,14 +131,16 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def tune(
-    options: argparse.Namespace, arguments: Sequence[str], stages: "MakeStages"
+    options: argparse.Namespace,
+    arguments: Sequence[str],
+    make_pipeline: "MakePipeline",
 ) -> str:
     """Search, write what was found, and make the winner the run's student.
 
     Args:
         options: The parsed flags.
         arguments: The flags themselves, for the report.
-        stages: Makes the stages of a run, which adopt the winner.
+        make_pipeline: Makes what trains, exports and reports the winner.
 
     Returns:
         The table for people.
@@ -186,7 +188,7 @@ def tune(
     if limits.trials is None and tuner in ("random", "bayesian"):
         limits = replace(limits, trials=_MOST_TRIALS)
     if not options.search_only:
-        check_adoptable(options.run, stages)
+        check_adoptable(options.run, make_pipeline)
     folder = options.run / FOLDER
     records = Records(folder)
 
@@ -207,7 +209,7 @@ def tune(
         request,
         limits,
         options.redo,
-        lambda config: finished_student(options.run, config, stages),
+        lambda config: finished_student(options.run, config, make_pipeline),
         write_so_far,
     )
     table = found()
@@ -218,7 +220,7 @@ def tune(
             settings,
             records,
             table.chosen,
-            stages,
+            make_pipeline,
             baseline=not options.no_baseline,
         )
     return table.text()

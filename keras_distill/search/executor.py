@@ -61,11 +61,7 @@ class Executor(Protocol):
 
 
 class InProcess:
-    """Runs one trial at a time, in this process.
-
-    Args:
-        run: Runs a trial.
-    """
+    """Runs one trial at a time, in this process."""
 
     slots = 1
 
@@ -91,12 +87,6 @@ class LocalPool:
 
     Each is a pool of one, so that a process that is killed takes no other
     trial with it. They end with this process, also when it is killed.
-
-    Args:
-        run: Runs a trial; pickled.
-        workers: How many; the cores are shared among them.
-        folder: Gets `worker-N.log`, what each of them writes.
-        prepare: Called first in each process; pickled.
     """
 
     def __init__(

@@ -124,15 +124,7 @@ def make_oracle(
     seed: int,
     epochs: int,
 ) -> ResumableOracle:
-    """Make an oracle by the name of its search.
-
-    Args:
-        tuner: One of `command.TUNERS`.
-        hp: The space.
-        objective: What is compared.
-        seed: Of what is drawn at random.
-        epochs: Of a full trial; Hyperband's are parts of it.
-    """
+    """Make an oracle by the name of its search; `epochs` of a full trial."""
     shared: dict[str, Any] = {
         "hyperparameters": hp,
         "objective": objective,

@@ -21,9 +21,6 @@ class Records:
     """The trials of a search that have ended: `RUN/tuning/trials.json`.
 
     `students/ID/` holds those students that may still be chosen.
-
-    Args:
-        folder: The run's `tuning` folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,10 +48,7 @@ class Records:
     ) -> None:
         """Add a trial and forget students that cannot be chosen any more.
 
-        Args:
-            record: The trial.
-            student: Its student's folder, which is moved.
-            kept: Says of which trials the students stay.
+        Its student's folder is moved; `kept` says of which trials they stay.
         """
         if student is not None:
             place = self.student(record["id"])
@@ -116,16 +110,11 @@ def tuning_facts(run_dir: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Objective:
-    """What a search compares trials by.
-
-    Attributes:
-        metric: A metric of the trials.
-        larger: Whether larger is better.
-        smallest: Whether the smallest student near the best one wins.
-    """
+    """What a search compares trials by."""
 
     metric: str
     larger: bool = True
+    # Whether the smallest student near the best one wins.
     smallest: bool = False
 
     @property

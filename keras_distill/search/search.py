@@ -46,34 +46,18 @@ _MOST_LOSSES = 3
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a search may go on, and with how many processes.
-
-    Attributes:
-        trials: At most so many; None for no limit.
-        minutes: No trial begins that would probably end later, the minutes
-            of earlier sessions included; None for no limit. The first trial
-            always runs.
-        workers: Processes; None chooses.
-        within: Points within which the smaller student may be preferred.
-    """
+    """How long a search may go on, and with how many processes."""
 
     trials: int | None = None
+    # Of all sessions. The first trial always runs.
     minutes: float | None = None
     workers: int | None = None
+    # Points within which the smaller student may be preferred.
     within: float = 0.5
 
 
 class StudentTuner(base_tuner.BaseTuner):
-    """KerasTuner's tuner, with trials that an executor runs.
-
-    Args:
-        oracle: Chooses the trials.
-        work: Knows where a trial's students lie.
-        records: Where the trials are noted.
-        executor: Runs them.
-        kept: Says of which trials the students are kept.
-        look: Called when a trial has ended, and now and then.
-    """
+    """KerasTuner's tuner, with trials that an executor runs."""
 
     def __init__(
         self,
@@ -99,11 +83,7 @@ class StudentTuner(base_tuner.BaseTuner):
         return str(Path(self.project_dir) / "tuner.json")
 
     def search(self) -> None:
-        """Hand out trials while there are any, and note how each ends.
-
-        Raises:
-            UserError: Nothing can be written any more.
-        """
+        """Hand out trials while there are any, and note how each ends."""
         self.save()
         running: dict[str, Trial] = {}
         losses: Counter[str] = Counter()
@@ -179,20 +159,8 @@ def search(
 ) -> Settings:
     """Search on one run until the space or the budget is used up.
 
-    Args:
-        run_dir: The run folder.
-        request: What the trials are.
-        limits: How long it goes on.
-        redo: Forget a search that was begun there.
-        finished: Returns the run's student if a configuration made it.
-        on_ended: Called when trials have ended.
-
-    Returns:
-        The search as it was begun; the trials are in `RUN/tuning`.
-
-    Raises:
-        UserError: Bad input (see `settings.begin`), no trial could be
-            completed, or nothing can be written any more.
+    `finished` returns the run's student if a configuration made it; `on_ended`
+    is called when trials have ended.
     """
     folder = run_dir / FOLDER
     records = Records(folder)

@@ -25,16 +25,7 @@ _NOTES = "search.json"
 
 @dataclass(frozen=True)
 class Request:
-    """The part of the command line that decides what the trials are.
-
-    Attributes:
-        tuner: One of `command.TUNERS`.
-        space: `paper`, `wide` or a file.
-        objective: A key of `records.OBJECTIVES`.
-        executions: Seeds a trial.
-        epochs: In place of the run's; None leaves them.
-        updates: At most so many a student; None for whole epochs.
-    """
+    """The part of the command line that decides what the trials are."""
 
     tuner: str
     space: str
@@ -58,13 +49,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Settings:
-    """A search as it was begun.
-
-    Attributes:
-        config: The run's configuration at that time.
-        space: The checked space.
-        request: As given now.
-    """
+    """A search as it was begun."""
 
     config: Config
     space: Space
@@ -114,16 +99,7 @@ def space_config(run_dir: Path, redo: bool) -> Config:
 
 
 def begin(run_dir: Path, request: Request, redo: bool = False) -> Settings:
-    """Begin a search, or find the one that was begun.
-
-    Args:
-        run_dir: The run folder.
-        request: What is asked for.
-        redo: Forget a search that was begun.
-
-    Raises:
-        UserError: Another search was begun, or a setting is not valid.
-    """
+    """Begin a search, or find the one that was begun."""
     from keras_distill.transfer_set.manifest import Manifest
 
     folder = run_dir / FOLDER

@@ -42,15 +42,7 @@ _MOST_NAMES = 12
 
 
 class SearchProgress:
-    """Logs a line when a trial has ended, and now and then what runs.
-
-    Args:
-        records: The trials.
-        objective: What they are compared by.
-        total: Number of trials; None when unknown.
-        epochs: Of a trial; None when they are of other lengths.
-        on_ended: Called when trials have ended.
-    """
+    """Logs a line when a trial has ended, and now and then what runs."""
 
     def __init__(
         self,
@@ -150,14 +142,7 @@ def _epoch(history: Path) -> float:
 
 
 class SearchTable:
-    """What a search found.
-
-    Args:
-        records: All trials, at least one of them completed.
-        objective: What they were compared by.
-        within: Points within which the smallest student is named.
-        rows: Of the selection split; None when unknown.
-    """
+    """What a search found."""
 
     def __init__(
         self,

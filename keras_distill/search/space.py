@@ -88,20 +88,7 @@ def wide_space(config: Config, words: int) -> Space:
 
 
 def load_space(name: str, config: Config, words: int) -> Space:
-    """Return a space by its name, checked against the run.
-
-    Args:
-        name: `paper`, `wide` or the path of a YAML file.
-        config: The run's configuration.
-        words: Size of the run's vocabulary.
-
-    Returns:
-        The space, its values of the types that the configuration has.
-
-    Raises:
-        UserError: The file cannot be read, or a key or value is not valid;
-            the message lists the valid keys.
-    """
+    """Return a space by its name, checked against the run."""
     if name == "paper":
         return check_space(PAPER, config, "--space paper")
     if name == "wide":

@@ -62,40 +62,22 @@ _FATAL = {
 class TrialWork:
     """Trains and measures the trials of one search.
 
-    Attributes:
-        run_dir: The run folder: its transfer set and vocabulary are read.
-        folder: The run's `tuning` folder.
-        config: What the trials have in common.
-        executions: Students a trial, each with a seed of its own; their
-            metrics are averaged.
-        max_updates: Updates a student at most; None for whole epochs.
-        lower_case: Whether the student's text is lower-cased.
-        finished: A student that train.py has made with `config` itself;
-            None when there is none.
+    It can be pickled: a trial may run in another process.
     """
 
     run_dir: Path
     folder: Path
+    # What the trials have in common.
     config: Config
+    # Students a trial, each with a seed of its own; the mean counts.
     executions: int
     max_updates: int | None
     lower_case: bool
+    # A student that train.py has made with `config` itself.
     finished: Path | None = None
 
     def run(self, trial: str, values: Mapping[str, Any]) -> Record:
-        """Train and measure, or go on where a killed process stopped.
-
-        Args:
-            trial: Its id.
-            values: By dotted configuration key.
-
-        Returns:
-            What is kept of the trial, also when it failed. Its students are
-            in `students(trial)`.
-
-        Raises:
-            UserError: Nothing can be written any more.
-        """
+        """Train and measure, or go on where a killed process stopped."""
         logger.info("trial %s: %s", trial, described(values))
         started = time.monotonic()
         try:
@@ -211,11 +193,9 @@ class TrialWork:
 def measure_cost(student_dir: Path, timed: Rows) -> dict[str, Any]:
     """Measure a student as its int8 file is on a phone.
 
-    Returns:
-        `parameters`, `parameters_without_embeddings`, `int8_bytes` and
-        `latency_ms`: the median time of one text (pair), from word ids to
-        probabilities, on one thread. The last two are None when the student
-        cannot be converted.
+    `latency_ms` is the median time of one text (pair), from word ids to
+    probabilities, on one thread. It and `int8_bytes` are None when the student
+    cannot be converted.
     """
     student = StudentPredictor.load(student_dir)
     cost: dict[str, Any] = {

@@ -16,7 +16,7 @@ from transformers import TFPreTrainedModel
 from keras_distill.config import TeacherConfig
 from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
-from keras_distill.events import disk_errors, forget_runs, keep_events
+from keras_distill.events import disk_errors, forget_runs, resumed_writer
 from keras_distill.files import read_json, write_json
 from keras_distill.metrics import classification_metrics
 from keras_distill.progress import progress
@@ -327,11 +327,9 @@ class _Run:
         steps = -(-len(train) // self._settings.batch_size)
         total = steps * self._settings.epochs
         self._log_dir /= f"lr-{rate:g}"
-        with disk_errors(self._log_dir):
-            keep_events(self._log_dir, int(self._step.numpy()))
-            self._writer = tf.summary.create_file_writer(str(self._log_dir))
         label = f"teacher lr {rate:g}"
         done = int(self._step.numpy())
+        self._writer = resumed_writer(self._log_dir, done)
         with progress(total, label, "steps", done) as bar:
             while (step := int(self._step.numpy())) < total:
                 epoch = step // steps

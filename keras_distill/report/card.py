@@ -1,28 +1,33 @@
 """The model card of a run."""
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from keras_distill.config import Config
 from keras_distill.display import (
     UNKNOWN,
+    count,
+    markdown_table,
+    percent,
+    size,
+    wrapped,
+)
+from keras_distill.report.table import (
+    CONDITIONS,
+    PAPER,
+    SOURCE,
     calibration_sentence,
     choice_sentence,
     choices,
     chosen_on,
-    count,
     f1_name,
     gain_sentence,
     models,
-    percent,
     rate,
     score,
-    size,
     texts_name,
-    wrapped,
 )
-from keras_distill.report.table import CONDITIONS, PAPER, SOURCE
 from keras_distill.run import duration
 
 
@@ -65,8 +70,9 @@ def numbers_section(results: dict[str, Any]) -> str:
     else:
         notes.append(f"Students: one seed, {seeds[0]}.")
     parts.append(wrapped(" ".join(notes)))
-    parts.append(wrapped(calibration_sentence(results)))
-    return "\n\n".join(filter(None, parts))
+    if calibrated := calibration_sentence(results):
+        parts.append(wrapped(calibrated))
+    return "\n\n".join(parts)
 
 
 def _metric_rows(results: dict[str, Any]) -> Iterable[list[str]]:
@@ -178,7 +184,7 @@ def paper_section(task: str) -> str | None:
     paper = PAPER[task]
     rows = [
         [name, role, *(f"{value:.1f}" for value in values)]
-        for name, role, values in paper.rows
+        for name, role, values in paper.rows()
     ]
     return f"""## The paper's numbers
 
@@ -198,15 +204,6 @@ def _number(value: float | None, form: str = ".3f") -> str:
 def code(text: str) -> str:
     """Return a name as inline code, whatever characters it holds."""
     return f"`{' '.join(text.replace('`', chr(39)).split())}`"
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return rows of cells as a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |"
-        for line in lines
-    )
 
 
 _MOST_LABELS = 20

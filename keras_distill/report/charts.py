@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_distill.metrics import expected_calibration_error
+from keras_distill.report.table import MODELS
 from keras_distill.student.predictor import softmax
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ import csv
 import logging
 from typing import TYPE_CHECKING, Any
 
-from keras_distill.display import MODELS, save
+from keras_distill.display import save
 from keras_distill.errors import UserError
 from keras_distill.files import read_json
 

@@ -12,10 +12,10 @@ import yaml
 from tensorboard.plugins import projector
 
 from keras_distill.config import Config
+from keras_distill.display import markdown_table
 from keras_distill.events import rewritten
 from keras_distill.export.selection import stored_temperature
 from keras_distill.files import read_json, write_bytes, write_text
-from keras_distill.report.card import markdown_table
 from keras_distill.report.charts import (
     augmentation_examples,
     augmentation_table,

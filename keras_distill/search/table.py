@@ -114,8 +114,7 @@ class SearchTable:
         """Return the table for a terminal."""
         rows = [tuple(row) for row in self._rows(wide=False)]
         sentences = map(wrapped, self._sentences())
-        table = aligned(rows, [0])
-        return "\n".join([*table, "", *sentences])
+        return "\n".join([aligned(rows), "", *sentences])
 
     def _sentences(self) -> list[str]:
         objective = self.objective

@@ -108,18 +108,20 @@ def markdown_table(
     )
 
 
-def new_figure(width: float, height: float) -> "Figure | None":
-    """Return an empty figure, or None where matplotlib is not installed.
-
-    Args:
-        width: In inches.
-        height: In inches.
-    """
+def can_draw() -> bool:
+    """Say whether matplotlib is installed; log it when it is not."""
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure  # noqa: F401
     except ImportError:
         logger.info("no pictures: matplotlib is not installed")
-        return None
+        return False
+    return True
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty figure of a width and a height in inches."""
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -192,6 +192,13 @@ def _confusion(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return counts.reshape(classes, classes)
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities, float64, the shape of the logits."""
+    shifted = np.asarray(logits, np.float64)
+    powers = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
     shifted = np.asarray(logits, np.float64)
     shifted = shifted - shifted.max(axis=-1, keepdims=True)

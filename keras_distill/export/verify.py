@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_distill.export.tflite import read_alike
-from keras_distill.student.predictor import StudentPredictor, softmax
+from keras_distill.metrics import softmax
+from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import SPECIALS, StudentTokenizer
 
 # How far logits may be apart, relative to the largest one where that is

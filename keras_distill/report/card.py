@@ -30,7 +30,6 @@ from keras_distill.report.table import (
 )
 from keras_distill.run import duration
 
-
 _MOST_LABELS = 20
 _PAPER = (
     "[Distilling Task-Specific Knowledge from BERT into Simple Neural "

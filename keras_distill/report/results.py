@@ -18,7 +18,7 @@ import keras_distill
 from keras_distill.config import STAGES, Config, get_task
 from keras_distill.errors import UserError
 from keras_distill.export.exporter import NOTES
-from keras_distill.export.opened import Form, centred, exported_forms
+from keras_distill.export.opened import ask_forms, exported_forms
 from keras_distill.export.selection import stored_temperature
 from keras_distill.export.shrink import measure_sizes
 from keras_distill.files import (
@@ -29,7 +29,6 @@ from keras_distill.files import (
     write_text,
 )
 from keras_distill.metrics import (
-    accuracy,
     classification_metrics,
     expected_calibration_error,
     paired_gain,
@@ -144,7 +143,7 @@ def collect_results(
     rows, said = splits[first].rows, student.logits[first][0]
     model = run_dir / "student" / "model.keras"
     shards = [shard.sha256 for shard in manifest.shards]
-    asked = [sha256_file(model), first, shards, keras_distill.__version__]
+    of = [sha256_file(model), first, shards, keras_distill.__version__]
     coverage = read_json(run_dir / "vocabulary" / "coverage.json")
     vectors = config.student.embeddings
     results = {
@@ -178,7 +177,7 @@ def collect_results(
             "rows": manifest.counts,
             "padding_ratio": manifest.padding_ratio,
         },
-        "exports": _exports(run_dir, rows, said, asked, kept),
+        "exports": _exports(run_dir, rows, said, of, kept),
         "sizes": measure_sizes(run_dir / "student", rows),
         "calibration": _calibration(run_dir, rows.labels, said),
         "tuning": tuning_facts(run_dir),
@@ -353,10 +352,10 @@ def _exports(
     run_dir: Path,
     rows: Rows,
     said: np.ndarray,
-    asked: list[Any],
+    of: list[Any],
     kept: dict[str, Any],
 ) -> dict[str, dict[str, Any]]:
-    """Ask the exports about rows; `asked` tells the rows and the student."""
+    """Ask the exports about rows; `of` tells rows and student."""
     folder = run_dir / "export"
     facts, speeds = {}, {}
     if (folder / NOTES).is_file():
@@ -366,10 +365,11 @@ def _exports(
         speeds = read_json(benchmark)["contenders"]
     results = {}
     for form in exported_forms(folder):
-        of = fingerprint([*asked, _hashes(folder / form.name)])
+        key = fingerprint([*of, _hashes(folder / form.name)])
         known = kept.get(form.name, {})
-        if known.get("of") != of:
-            known = {"of": of, "values": _measured(form, rows, said)}
+        if known.get("of") != key:
+            (asked,) = ask_forms([form], rows.columns, rows.labels, said)
+            known = {"of": key, "values": asked.facts()}
         kept[form.name] = known
         values = dict(known["values"])
         # The export was proved on awkward texts, these are ordinary ones.
@@ -390,26 +390,6 @@ def _exports(
 def _hashes(path: Path) -> list[str]:
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     return [sha256_file(file) for file in files if file.is_file()]
-
-
-def _measured(form: Form, rows: Rows, said: np.ndarray) -> dict[str, Any]:
-    some = form.measured(len(rows))
-    columns = [column[some] for column in rows.columns]
-    labels = rows.labels[some]
-    known = labels >= 0
-    with progress(len(labels), f"measuring {form.name}", "rows") as bar:
-        logits = form.logits(columns, bar.update)
-    expected = said[some]
-    if form.centred:
-        expected = centred(expected)
-    return {
-        "bytes": form.bytes,
-        "max_abs_logit_difference": float(np.max(np.abs(logits - expected))),
-        "accuracy": (
-            accuracy(logits[known], labels[known]) if known.any() else None
-        ),
-        "rows": len(labels),
-    }
 
 
 def _calibration(

@@ -18,7 +18,7 @@ help:
 	@echo "make bench       measure all stages beside their peers (DATA=glue)"
 	@echo "make bench-growth  measure how time and memory grow with the sizes"
 	@echo "make setup       install everything"
-	@echo "make lint        check style"
+	@echo "make lint        check style, imports and types"
 	@echo "make clean       remove the virtual environments"
 
 setup: $(VENV)/.done
@@ -45,6 +45,8 @@ test: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 # DATA is a folder of GLUE; without it the embedded corpus serves. The peers
 # get an environment of their own, benchmarks/.venv.

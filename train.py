@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, run, print; return the exit code."""
     options = one_line_errors(parser(__doc__)).parse_args(arguments)
     configure_logging()
-    return exit_code(lambda: run(options))
+    return exit_code(run, options)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -18,8 +18,8 @@ import workload
 from contest import Contender, contest, median, ratios
 from measuring import machine, parser, rows_table, write
 
-from keras_distill.config import QUICK_TEACHER
 from keras_distill.files import write_json
+from keras_distill.tasks import QUICK_TEACHER
 
 OURS = "sorted by length (ours)"
 # Tokens of the product that the machine's limit is measured with.

@@ -1,6 +1,7 @@
 """Atomic file and folder writes, hashes, fingerprints, identities."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -48,6 +49,35 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except BaseException:
         _remove(temporary)
         raise
+
+
+@contextlib.contextmanager
+def locked(
+    path: Path, place: Path | None = None, wait: bool = True
+) -> Iterator[None]:
+    """Keep other processes out of a block; a killed one leaves no lock.
+
+    Args:
+        path: The lock's file.
+        place: What messages call the place; None for the file's folder.
+        wait: Whether to wait while another process is inside.
+
+    Raises:
+        UserError: Another process is inside and `wait` is off, or the file
+            cannot be written.
+    """
+    place = place or path.parent
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = open(path, "w")
+    except OSError as error:
+        raise UserError(f"cannot write {place}: {error.strerror}") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            raise UserError(f"{place} is in use by another process") from error
+        yield
 
 
 def remove_hidden(folder: Path) -> None:

@@ -141,49 +141,6 @@ def classification_metrics(
     return metrics
 
 
-def paired_bootstrap(
-    correct_a: np.ndarray,
-    correct_b: np.ndarray,
-    seed: int,
-    resamples: int = 10_000,
-) -> dict[str, float]:
-    """Return by how many points of accuracy A beats B, with an interval.
-
-    Args:
-        correct_a: bool `[rows]`, whether A is right on each row.
-        correct_b: bool `[rows]`, the same rows for B.
-        seed: Seed of the resampling.
-        resamples: Number of bootstrap samples.
-
-    Returns:
-        `points`: 100 * (accuracy of A - accuracy of B). `ci_low`,
-        `ci_high`: the 95% percentile interval.
-
-    Raises:
-        ValueError: There are no rows, or the lengths differ.
-    """
-    a, b = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
-    if a.shape != b.shape or a.ndim != 1 or not len(a):
-        raise ValueError(
-            "both must be vectors of the same length, at least 1. "
-            f"Received: {a.shape} and {b.shape}"
-        )
-    # A row is worth +1, -1 or 0, so drawing rows with replacement is
-    # drawing these three counts; no need to draw the rows themselves.
-    wins, losses, rows = np.sum(a & ~b), np.sum(b & ~a), len(a)
-    shares = np.array([wins, losses, rows - wins - losses]) / rows
-    counts = np.random.default_rng(seed).multinomial(
-        rows, shares, size=resamples
-    )
-    points = 100.0 * (counts[:, 0] - counts[:, 1]) / rows
-    low, high = np.percentile(points, [2.5, 97.5])
-    return {
-        "points": float(100.0 * (wins - losses) / rows),
-        "ci_low": float(low),
-        "ci_high": float(high),
-    }
-
-
 def _confusion(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Count rows by label (down) and prediction (across)."""
     classes = logits.shape[-1]
@@ -247,7 +204,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         middle = (low + high) / 2
         # The loss falls towards colder ones while the expected logit lies
         # below the labels'.
-        if np.sum(_softmax(logits / np.exp(middle)) * logits) < target:
+        if np.sum(softmax(logits / np.exp(middle)) * logits) < target:
             high = middle
         else:
             low = middle
@@ -300,19 +257,11 @@ def _checked(
     return values, labels
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
-
-
-_RESAMPLES = 10_000
-
-
 def paired_gain(
     correct_a: np.ndarray,
     correct_b: np.ndarray,
     seed: int,
-    resamples: int = _RESAMPLES,
+    resamples: int = 10_000,
 ) -> dict[str, float]:
     """Return by how many points of accuracy A beats B, over seeds.
 
@@ -346,8 +295,6 @@ def paired_gain(
             "both must be [seeds, rows] with the same number of rows, none "
             f"empty. Received: {a.shape} and {b.shape}"
         )
-    if len(a) == len(b) == 1:
-        return paired_bootstrap(a[0], b[0], seed, resamples)
     # Few different values occur, so drawing rows with replacement is
     # drawing how often each value comes; no need to draw the rows. Counted
     # in whole numbers, because sums of fractions differ in their last bit.

@@ -1,14 +1,16 @@
-"""The stages in order: what each depends on and what it does."""
+"""The nine stages of a run in order: what each reads, makes, depends on."""
 
+import dataclasses
 import io
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from keras_distill.cli import import_tensorflow
-from keras_distill.config import STAGES, Config, Task, get_task
+from keras_distill.config import STAGES, Config
 from keras_distill.data.examples import read_examples, write_examples
 from keras_distill.data.splits import check_settings, corpus_files
 from keras_distill.errors import UserError
@@ -20,312 +22,290 @@ from keras_distill.files import (
     write_json,
 )
 from keras_distill.process import run_child
-from keras_distill.run import RunFolder, Stage, seed_folders
+from keras_distill.run import RunFolder, Stage, lower_case, seed_folders
 from keras_distill.student.vectors import check_ends
+from keras_distill.tasks import get_task
 from keras_distill.teacher.source import check_path
 
 logger = logging.getLogger(__name__)
 
+# A stage's work gets the run and the folder to make, which may hold what an
+# interrupted run left behind; it reads the finished folders of the stages
+# before it. TensorFlow is imported where it is needed and not before: bad
+# data is to be found first, and a finished run skips in milliseconds.
 
-class StageWork:
-    """Does the stages of one run, each a method named like it.
 
-    Each gets the folder to make, which may hold what an interrupted run
-    left behind, and reads the finished folders of the stages before it.
+def _data(run: "Pipeline", place: Path) -> None:
+    """Read, check and split the examples."""
+    from keras_distill.data.splits import load_splits
+    from keras_distill.data.tables import read_unlabeled
+
+    splits = load_splits(run.config)
+    named = {
+        "train": splits.train,
+        "select": splits.select,
+        "dev": None if splits.selected_on == "dev" else splits.dev,
+        "dev_mismatched": splits.dev_mismatched,
+        "test": splits.test,
+    }
+    rows = {
+        name: write_examples(place / f"{name}.jsonl.gz", examples)
+        for name, examples in named.items()
+        if examples is not None
+    }
+    settings = run.config.data
+    unlabeled = write_examples(
+        place / "unlabeled.jsonl.gz",
+        read_unlabeled(
+            splits.unlabeled,
+            splits.pair,
+            settings.text_column,
+            settings.text_pair_column,
+        ),
+    )
+    write_json(
+        place / "manifest.json",
+        {
+            "labels": splits.labels,
+            "pair": splits.pair,
+            "splits": rows,
+            "unlabeled": unlabeled,
+            "selected_on": splits.selected_on,
+        },
+    )
+
+
+def _teacher(run: "Pipeline", place: Path) -> None:
+    """Fine-tune the teacher, in a process of its own."""
+    run_child(
+        "keras_distill.teacher",
+        [
+            "finetune",
+            *_inputs(run),
+            *("--work", str(place / "work")),
+            *("--output", str(place)),
+            *("--log-dir", str(run.path / "logs" / "teacher")),
+        ],
+    )
+
+
+def _augment(run: "Pipeline", place: Path) -> None:
+    """Generate text from the training examples."""
+    from keras_distill.augmentation.generate import augment_file
+
+    settings = run.config.augmentation
+    facts = read_json(run.path / "data" / "manifest.json")
+    texts = {"train": place}
+    if settings.unlabeled and facts["unlabeled"]:
+        texts["unlabeled"] = place / "unlabeled"
+    for name, output in texts.items():
+        augment_file(
+            run.path / "data" / f"{name}.jsonl.gz",
+            output,
+            settings,
+            run.config.seed,
+            facts["pair"],
+        )
+
+
+def _label(run: "Pipeline", place: Path) -> None:
+    """Deal all text to shards and have the teacher label them."""
+    import_tensorflow()
+    from keras_distill.augmentation.generate import read_augmented
+    from keras_distill.transfer_set.plan import plan_shards
+    from keras_distill.transfer_set.record import (
+        AUGMENTED,
+        ORIGINAL,
+        UNLABELED,
+    )
+
+    data, augmented = run.path / "data", run.path / "augmented"
+    sources = [
+        (ORIGINAL, read_examples(data / "train.jsonl.gz")),
+        (AUGMENTED, read_augmented(augmented)),
+        (UNLABELED, read_examples(data / "unlabeled.jsonl.gz")),
+    ]
+    if (augmented / "unlabeled").is_dir():
+        sources.append((AUGMENTED, read_augmented(augmented / "unlabeled")))
+    plan_shards(
+        sources,
+        place,
+        run.config.transfer_set.rows_per_shard,
+        total=None,
+        seed=run.config.seed,
+        fingerprint=run.fingerprint("label"),
+    )
+    run_child(
+        "keras_distill.teacher",
+        [
+            "label",
+            *_inputs(run),
+            *("--teacher", str(run.path / "teacher")),
+            *("--output", str(place)),
+        ],
+    )
+
+
+def _shards_intact(run: "Pipeline", folder: Path) -> bool:
+    """Say whether every shard still has its checksum."""
+    from keras_distill.transfer_set.manifest import Manifest
+
+    try:
+        Manifest.load(folder).verify(folder)
+    except UserError as error:
+        logger.warning("%s", error)
+        return False
+    return True
+
+
+def _vocabulary(run: "Pipeline", place: Path) -> None:
+    """Choose the student's words and read their vectors."""
+    import_tensorflow()
+    from keras_distill.student.text import (
+        count_words,
+        save_vocabulary,
+        select_words,
+    )
+    from keras_distill.transfer_set.plan import load_plan, read_input
+
+    settings = run.config.student
+
+    def texts() -> Iterator[str]:
+        for path in load_plan(run.path / "transfer_set"):
+            for _, example in read_input(path):
+                yield example.text_a
+                if example.text_b is not None:
+                    yield example.text_b
+
+    counts = count_words(texts(), lower_case(run.config, run.path))
+    words = select_words(
+        counts,
+        settings.vocabulary_size,
+        settings.min_count,
+        _word_pieces(run) if settings.word_pieces else None,
+    )
+    save_vocabulary(place / "vocab.txt", words)
+    coverage = {"tokens": None, "types": None}
+    if settings.embeddings != "none":
+        import numpy as np
+
+        from keras_distill.student.vectors import load_vectors
+
+        vectors, found = load_vectors(
+            Path(settings.embeddings),
+            words,
+            settings.embedding_dim,
+            counts=counts,
+            seed=run.config.seed,
+        )
+        # np.save does not notice when the disk is full at the last bytes.
+        content = io.BytesIO()
+        np.save(content, vectors)
+        write_bytes(place / "vectors.npy", content.getbuffer())
+        coverage = {"tokens": found.tokens, "types": found.types}
+    write_json(place / "coverage.json", coverage)
+
+
+def _student(run: "Pipeline", place: Path) -> None:
+    """Train the distilled student, once for each seed."""
+    import_tensorflow()
+    from keras_distill.student.seeds import train_seeds
+
+    train_seeds(
+        run.config,
+        run.path,
+        place,
+        labelled_only=False,
+        lower_case=lower_case(run.config, run.path),
+        fingerprint=run.fingerprint("student"),
+    )
+
+
+def _baseline(run: "Pipeline", place: Path) -> None:
+    """Train the undistilled student, once for each seed.
+
+    It may make as many updates and looks at the selection split as the
+    distilled student may: a weak baseline proves nothing.
     """
+    import_tensorflow()
+    from keras_distill.student.seeds import train_seeds
+    from keras_distill.transfer_set.manifest import Manifest
 
-    def __init__(
-        self, config: Config, run_dir: Path, fingerprint: Callable[[str], str]
-    ) -> None:
-        """Remember the run; nothing is read or written.
-
-        Args:
-            config: The resolved configuration.
-            run_dir: The run folder.
-            fingerprint: Tells a stage's fingerprint by its name.
-        """
-        self._config = config
-        self._path = run_dir
-        self._fingerprint = fingerprint
-
-    def data(self, place: Path) -> None:
-        """Read, check and split the examples."""
-        from keras_distill.data.splits import load_splits
-        from keras_distill.data.tables import read_unlabeled
-
-        splits = load_splits(self._config)
-        named = {
-            "train": splits.train,
-            "select": splits.select,
-            "dev": None if splits.selected_on == "dev" else splits.dev,
-            "dev_mismatched": splits.dev_mismatched,
-            "test": splits.test,
-        }
-        rows = {
-            name: write_examples(place / f"{name}.jsonl.gz", examples)
-            for name, examples in named.items()
-            if examples is not None
-        }
-        settings = self._config.data
-        unlabeled = write_examples(
-            place / "unlabeled.jsonl.gz",
-            read_unlabeled(
-                splits.unlabeled,
-                splits.pair,
-                settings.text_column,
-                settings.text_pair_column,
-            ),
-        )
-        write_json(
-            place / "manifest.json",
-            {
-                "labels": splits.labels,
-                "pair": splits.pair,
-                "splits": rows,
-                "unlabeled": unlabeled,
-                "selected_on": splits.selected_on,
-            },
-        )
-
-    def teacher(self, place: Path) -> None:
-        """Fine-tune the teacher, in a process of its own."""
-        run_child(
-            "keras_distill.teacher",
-            [
-                "finetune",
-                *self._common(),
-                *("--work", str(place / "work")),
-                *("--output", str(place)),
-                *("--log-dir", str(self._path / "logs" / "teacher")),
-            ],
-        )
-
-    def augment(self, place: Path) -> None:
-        """Generate text from the training examples."""
-        from keras_distill.augmentation.generate import augment_file
-
-        settings = self._config.augmentation
-        texts = {"train": place}
-        if settings.unlabeled and self._facts["unlabeled"]:
-            texts["unlabeled"] = place / "unlabeled"
-        for name, output in texts.items():
-            augment_file(
-                self._path / "data" / f"{name}.jsonl.gz",
-                output,
-                settings,
-                self._config.seed,
-                self._facts["pair"],
-            )
-
-    def label(self, place: Path) -> None:
-        """Deal all text to shards and have the teacher label them."""
-        from keras_distill.augmentation.generate import read_augmented
-        from keras_distill.transfer_set.plan import plan_shards
-        from keras_distill.transfer_set.record import (
-            AUGMENTED,
-            ORIGINAL,
-            UNLABELED,
-        )
-
-        data, augmented = self._path / "data", self._path / "augmented"
-        sources = [
-            (ORIGINAL, read_examples(data / "train.jsonl.gz")),
-            (AUGMENTED, read_augmented(augmented)),
-            (UNLABELED, read_examples(data / "unlabeled.jsonl.gz")),
-        ]
-        if (augmented / "unlabeled").is_dir():
-            sources.append((AUGMENTED, read_augmented(augmented / "unlabeled")))
-        plan_shards(
-            sources,
-            place,
-            self._config.transfer_set.rows_per_shard,
-            total=None,
-            seed=self._config.seed,
-            fingerprint=self._fingerprint("label"),
-        )
-        run_child(
-            "keras_distill.teacher",
-            [
-                "label",
-                *self._common(),
-                *("--teacher", str(self._path / "teacher")),
-                *("--output", str(place)),
-            ],
-        )
-
-    def transfer_set_intact(self, folder: Path) -> bool:
-        """Say whether every shard still has its checksum."""
-        from keras_distill.transfer_set.manifest import Manifest
-
-        try:
-            Manifest.load(folder).verify(folder)
-        except UserError as error:
-            logger.warning("%s", error)
-            return False
-        return True
-
-    def vocabulary(self, place: Path) -> None:
-        """Choose the student's words and read their vectors."""
-        from keras_distill.student.text import (
-            count_words,
-            save_vocabulary,
-            select_words,
-        )
-        from keras_distill.transfer_set.plan import load_plan, read_input
-
-        settings = self._config.student
-
-        def texts() -> Iterator[str]:
-            for path in load_plan(self._path / "transfer_set"):
-                for _, example in read_input(path):
-                    yield example.text_a
-                    if example.text_b is not None:
-                        yield example.text_b
-
-        counts = count_words(texts(), self._lower_case)
-        words = select_words(
-            counts,
-            settings.vocabulary_size,
-            settings.min_count,
-            self._word_pieces() if settings.word_pieces else None,
-        )
-        save_vocabulary(place / "vocab.txt", words)
-        coverage = {"tokens": None, "types": None}
-        if settings.embeddings != "none":
-            from keras_distill.student.vectors import load_vectors
-
-            vectors, found = load_vectors(
-                Path(settings.embeddings),
-                words,
-                settings.embedding_dim,
-                counts=counts,
-                seed=self._config.seed,
-            )
-            import numpy as np
-
-            # np.save does not notice when the disk is full at the last bytes.
-            content = io.BytesIO()
-            np.save(content, vectors)
-            write_bytes(place / "vectors.npy", content.getbuffer())
-            coverage = {"tokens": found.tokens, "types": found.types}
-        write_json(place / "coverage.json", coverage)
-
-    def student(self, place: Path) -> None:
-        """Train the distilled student, once for each seed."""
-        self._train(place, labelled_only=False, budget={})
-
-    def baseline(self, place: Path) -> None:
-        """Train the undistilled student, once for each seed."""
-        # As many updates and looks at the selection split as the distilled
-        # student may have: a weak baseline proves nothing.
-        training = read_json(self._path / "student" / "training.json")
-        settings = self._config.student
-        per_epoch = training["updates_per_epoch"]
-        budget = {
-            "max_updates": settings.epochs * per_epoch,
-            "updates_per_evaluation": -(
-                -per_epoch // settings.evaluations_per_epoch
-            ),
-        }
-        self._train(place, labelled_only=True, budget=budget)
-
-    def _train(
-        self, place: Path, labelled_only: bool, budget: dict[str, int]
-    ) -> None:
-        from keras_distill.student.seeds import train_seeds
-
-        train_seeds(
-            self._config,
-            self._path,
-            place,
-            labelled_only=labelled_only,
-            lower_case=self._lower_case,
-            fingerprint=self._fingerprint(
-                "baseline" if labelled_only else "student"
-            ),
-            **budget,
-        )
-
-    def seeds_complete(self, folder: Path) -> bool:
-        """Say whether a student of every seed is there."""
-        return all(
-            (place / "training.json").is_file()
-            for place in seed_folders(self._config, folder).values()
-        )
-
-    def export(self, place: Path) -> None:
-        """Export the main seed's student."""
-        from keras_distill.export.exporter import export_student
-        from keras_distill.export.selection import calibrate
-
-        folder = self._path / "student"
-        export_student(folder, place, temperature=calibrate(folder, place))
-
-    def report(self, place: Path) -> None:
-        """Measure, and write results.json, the model card and pictures."""
-        from keras_distill.report.results import write_report
-
-        write_report(self._path, self._config, place)
-
-    def report_fits(self, folder: Path) -> bool:
-        """Say whether the report is there, of all seeds and these exports."""
-        if not all(map(Path.is_file, self._reports)):
-            return False
-        results = read_json(self._reports[0])
-        exports = results.get("exports") or {}
-        return results["student"]["seeds"] == self._config.seeds and all(
-            exports[path.name]["bytes"] == path.stat().st_size
-            for path in (self._path / "export").glob("*.tflite")
-            if path.name in exports
-        )
-
-    @property
-    def _reports(self) -> tuple[Path, Path]:
-        return self._path / "results.json", self._path / "README.md"
-
-    @property
-    def _facts(self) -> dict[str, Any]:
-        return read_json(self._path / "data" / "manifest.json")
-
-    @property
-    def _lower_case(self) -> bool:
-        if self._config.teacher.cased is not None:
-            return not self._config.teacher.cased
-        facts = read_json(self._path / "teacher" / "teacher.json")
-        return facts["lower_case"]
-
-    def _word_pieces(self) -> list[str]:
-        path = self._path / "teacher" / "tokenizer.json"
-        tokenizer = json.loads(path.read_text(encoding="utf-8"))
-        if tokenizer["model"]["type"] != "WordPiece":
-            raise UserError(
-                "student.word_pieces needs a teacher with WordPiece tokens, "
-                f"this one has {tokenizer['model']['type']}"
-            )
-        return list(tokenizer["model"]["vocab"])
-
-    def _common(self) -> list[str]:
-        return [
-            *("--config", str(self._path / "config.yaml")),
-            *("--data", str(self._path / "data")),
-        ]
+    settings = run.config.student
+    rows = Manifest.load(run.path / "transfer_set").rows("train")
+    updates_per_epoch = math.ceil(rows / settings.batch_size)
+    own = dataclasses.replace(settings, patience=run.config.baseline.patience)
+    train_seeds(
+        dataclasses.replace(run.config, student=own),
+        run.path,
+        place,
+        labelled_only=True,
+        lower_case=lower_case(run.config, run.path),
+        fingerprint=run.fingerprint("baseline"),
+        max_updates=settings.epochs * updates_per_epoch,
+        updates_per_evaluation=math.ceil(
+            updates_per_epoch / settings.evaluations_per_epoch
+        ),
+    )
 
 
-# What the vocabulary stage depends on; the rest is the students'.
-_VOCABULARY_KEYS = (
-    "embeddings",
-    "embedding_dim",
-    "embedding_mode",
-    "vocabulary_size",
-    "min_count",
-    "word_pieces",
+def _seeds_complete(run: "Pipeline", folder: Path) -> bool:
+    """Say whether a student of every seed is there."""
+    return all(
+        (place / "training.json").is_file()
+        for place in seed_folders(run.config, folder).values()
+    )
+
+
+def _export(run: "Pipeline", place: Path) -> None:
+    """Export the main seed's student."""
+    import_tensorflow()
+    from keras_distill.export.exporter import export_student
+    from keras_distill.export.selection import calibrate
+
+    folder = run.path / "student"
+    export_student(folder, place, temperature=calibrate(folder, place))
+
+
+def _report(run: "Pipeline", place: Path) -> None:
+    """Measure, and write results.json, the model card and pictures."""
+    import_tensorflow()
+    from keras_distill.report.results import write_report
+
+    write_report(run.path, run.config, place)
+
+
+def _report_fits(run: "Pipeline", folder: Path) -> bool:
+    """Say whether the report is there, of all seeds and these exports."""
+    reports = run.path / "results.json", run.path / "README.md"
+    if not all(map(Path.is_file, reports)):
+        return False
+    results = read_json(reports[0])
+    exports = results.get("exports") or {}
+    return results["student"]["seeds"] == run.config.seeds and all(
+        exports[path.name]["bytes"] == path.stat().st_size
+        for path in (run.path / "export").glob("*.tflite")
+        if path.name in exports
+    )
+
+
+# Name, folder, what it needs, what makes it, what tells that it is whole.
+_STAGES = (
+    Stage("data", "data", (), _data),
+    Stage("teacher", "teacher", ("data",), _teacher),
+    Stage("augment", "augmented", ("data",), _augment),
+    Stage(
+        "label", "transfer_set", ("teacher", "augment"), _label, _shards_intact
+    ),
+    Stage("vocabulary", "vocabulary", ("label",), _vocabulary),
+    Stage("student", "student", ("vocabulary",), _student, _seeds_complete),
+    Stage("baseline", "baseline", ("vocabulary",), _baseline, _seeds_complete),
+    Stage("export", "export", ("student",), _export),
+    Stage("report", "report", ("export", "baseline"), _report, _report_fits),
 )
 
-# Bad data is to be found before the long import.
-_WITHOUT_TENSORFLOW = ("data", "teacher", "augment")
 
-
-class Pipeline:
+class Pipeline(RunFolder):
     """One run: its configuration, its folder and its stages."""
 
     def __init__(self, config: Config, run_dir: Path) -> None:
@@ -340,9 +320,10 @@ class Pipeline:
                 name is missing, or the word vectors do not fit.
         """
         self.config = config
-        self.path = Path(run_dir)
-        self.task: Task = get_task(config.task)
-        self.folder = RunFolder(self.path, self._stages())
+        stages = list(_STAGES)
+        if not config.baseline.enabled:
+            stages[-1] = dataclasses.replace(stages[-1], needs=("export",))
+        super().__init__(run_dir, stages, _settings(config))
 
     def run(self, stages: Iterable[str] = STAGES, redo: bool = False) -> None:
         """Run stages in order; those that are complete are skipped.
@@ -355,124 +336,84 @@ class Pipeline:
             UserError: Bad input, or a run folder made with other settings.
         """
         wanted = set(stages)
-        if not self.config.baseline:
+        if not self.config.baseline.enabled:
             wanted.discard("baseline")
-        self.folder.check(wanted, redo)
-        with self.folder.lock():
+        self.check(wanted, redo)
+        with self.lock():
             self.config.save(self.path / "config.yaml")
             for name in STAGES:
-                if name not in wanted:
-                    continue
-                self.folder.run(name)
+                if name in wanted:
+                    self.make(name)
 
-    def _stages(self) -> list[Stage]:
-        settings = self._settings()
-        # The folder is made from these stages, so it is asked later.
-        work = StageWork(
-            self.config, self.path, lambda name: self.folder.fingerprint(name)
-        )
-        baseline = ("baseline",) if self.config.baseline else ()
-        # Name, folder, what it needs, what it does, what tells it is whole.
-        rows = (
-            ("data", "data", (), work.data),
-            ("teacher", "teacher", ("data",), work.teacher),
-            ("augment", "augmented", ("data",), work.augment),
-            (
-                "label",
-                "transfer_set",
-                ("teacher", "augment"),
-                work.label,
-                work.transfer_set_intact,
-            ),
-            ("vocabulary", "vocabulary", ("label",), work.vocabulary),
-            (
-                "student",
-                "student",
-                ("vocabulary",),
-                work.student,
-                work.seeds_complete,
-            ),
-            (
-                "baseline",
-                "baseline",
-                ("student",),
-                work.baseline,
-                work.seeds_complete,
-            ),
-            ("export", "export", ("student",), work.export),
-            (
-                "report",
-                "report",
-                ("export", *baseline),
-                work.report,
-                work.report_fits,
-            ),
-        )
-        return [
-            Stage(
-                name,
-                folder,
-                settings[name],
-                needs,
-                do if name in _WITHOUT_TENSORFLOW else _with_tensorflow(do),
-                *others,
-            )
-            for name, folder, needs, do, *others in rows
-        ]
 
-    def _settings(self) -> dict[str, dict[str, Any]]:
-        """Return what each stage depends on, beside the stages it needs."""
-        values = self.config.to_dict()
-        teacher, student = values["teacher"], values["student"]
-        # Batch sizes of inference, like the number of workers, change the
-        # speed and not the result.
-        teacher.pop("tokens_per_batch")
-        values["augmentation"].pop("workers")
-        if teacher["checkpoint"] is not None:
-            check_path("--teacher-checkpoint", teacher["checkpoint"])
-        else:
-            check_path("--teacher", teacher["name"])
-        for key in ("name", "checkpoint"):
-            teacher[key] = checkpoint_identity(teacher[key])
-        vocabulary = {key: student.pop(key) for key in _VOCABULARY_KEYS}
-        vocabulary["cased"] = teacher.pop("cased")
-        _check_mode(vocabulary["embedding_mode"], vocabulary["embeddings"])
-        if vocabulary["embeddings"] != "none":
-            path = Path(vocabulary["embeddings"])
-            vocabulary["embeddings"] = file_identity(path)
-            # They are read when the teacher's hours are over.
-            check_ends(path, vocabulary["embedding_dim"])
-        # More seeds add students and leave those alone that are there.
-        student.pop("extra_seeds")
-        return {
-            "data": self._data_settings(values["data"]),
-            "teacher": teacher,
-            "augment": values["augmentation"],
-            "label": values["transfer_set"],
-            "vocabulary": vocabulary,
-            "student": student,
-            "baseline": student,
-            "export": {},
-            "report": {"baseline": self.config.baseline},
-        }
+# What the vocabulary stage depends on; the rest is the students'.
+_VOCABULARY_KEYS = (
+    "embeddings",
+    "embedding_dim",
+    "embedding_mode",
+    "vocabulary_size",
+    "min_count",
+    "word_pieces",
+)
+# What only a student that learns from the teacher depends on.
+_DISTILLED_KEYS = ("alpha", "loss", "temperature", "patience")
 
-    def _data_settings(self, data: dict[str, Any]) -> dict[str, Any]:
-        check_settings(self.task, self.config.data)
-        for key in ("train_file", "dev_file", "test_file"):
-            if data[key] is not None:
-                data[key] = file_identity(Path(data[key]))
-        data["unlabeled"] = [file_identity(Path(p)) for p in data["unlabeled"]]
-        if self.task.name == "quick":
-            data["corpus"] = [file_identity(path) for path in corpus_files()]
-        if data["data_dir"] is not None:
-            data["data_dir"] = self._glue_identities(Path(data["data_dir"]))
-        return {"task": self.config.task, "seed": self.config.seed} | data
 
-    def _glue_identities(self, folder: Path) -> dict[str, Any]:
+def _settings(config: Config) -> dict[str, dict[str, Any]]:
+    """Return what each stage depends on, beside the stages it needs."""
+    values = config.to_dict()
+    teacher, student = values["teacher"], values["student"]
+    # Batch sizes of inference, like the number of workers, change the
+    # speed and not the result.
+    teacher.pop("tokens_per_batch")
+    values["augmentation"].pop("workers")
+    if teacher["checkpoint"] is not None:
+        check_path("--teacher-checkpoint", teacher["checkpoint"])
+    else:
+        check_path("--teacher", teacher["name"])
+    for key in ("name", "checkpoint"):
+        teacher[key] = checkpoint_identity(teacher[key])
+    vocabulary = {key: student.pop(key) for key in _VOCABULARY_KEYS}
+    vocabulary["cased"] = teacher.pop("cased")
+    _check_mode(vocabulary["embedding_mode"], vocabulary["embeddings"])
+    if vocabulary["embeddings"] != "none":
+        path = Path(vocabulary["embeddings"])
+        vocabulary["embeddings"] = file_identity(path)
+        # They are read when the teacher's hours are over.
+        check_ends(path, vocabulary["embedding_dim"])
+    # More seeds add students and leave those alone that are there.
+    student.pop("extra_seeds")
+    baseline = {k: v for k, v in student.items() if k not in _DISTILLED_KEYS}
+    baseline["patience"] = config.baseline.patience
+    return {
+        "data": _data_settings(config, values["data"]),
+        "teacher": teacher,
+        "augment": values["augmentation"],
+        "label": values["transfer_set"],
+        "vocabulary": vocabulary,
+        "student": student,
+        "baseline": baseline,
+        "export": {},
+        "report": {"baseline": config.baseline.enabled},
+    }
+
+
+def _data_settings(config: Config, data: dict[str, Any]) -> dict[str, Any]:
+    check_settings(get_task(config.task), config.data)
+    for key in ("train_file", "dev_file", "test_file"):
+        if data[key] is not None:
+            data[key] = file_identity(Path(data[key]))
+    data["unlabeled"] = [file_identity(Path(p)) for p in data["unlabeled"]]
+    if config.task == "quick":
+        data["corpus"] = [file_identity(path) for path in corpus_files()]
+    if data["data_dir"] is not None:
         from keras_distill.data.glue import find_glue_files
 
-        files = find_glue_files(self.task.name, folder)
-        return {split: file_identity(path) for split, path in files.items()}
+        files = find_glue_files(config.task, Path(data["data_dir"]))
+        data["data_dir"] = {
+            split: file_identity(path) for split, path in files.items()
+        }
+    return {"task": config.task, "seed": config.seed} | data
 
 
 def _check_mode(mode: str, vectors: str) -> None:
@@ -487,11 +428,20 @@ def _check_mode(mode: str, vectors: str) -> None:
         )
 
 
-def _with_tensorflow(work: Callable[[Path], None]) -> Callable[[Path], None]:
-    """Import TensorFlow when the work is done, not when it is skipped."""
+def _word_pieces(run: Pipeline) -> list[str]:
+    path = run.path / "teacher" / "tokenizer.json"
+    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+    if tokenizer["model"]["type"] != "WordPiece":
+        raise UserError(
+            "student.word_pieces needs a teacher with WordPiece tokens, "
+            f"this one has {tokenizer['model']['type']}"
+        )
+    return list(tokenizer["model"]["vocab"])
 
-    def do(place: Path) -> None:
-        import_tensorflow()
-        work(place)
 
-    return do
+def _inputs(run: Pipeline) -> list[str]:
+    """Return the flags of a child that reads the run."""
+    return [
+        *("--config", str(run.path / "config.yaml")),
+        *("--data", str(run.path / "data")),
+    ]

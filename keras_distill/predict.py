@@ -16,6 +16,7 @@ from keras_distill.cli import (
     import_tensorflow,
     one_line_errors,
 )
+from keras_distill.data.examples import stream_lines
 from keras_distill.data.glue import find_glue_files, read_glue, write_submission
 from keras_distill.errors import UserError
 from keras_distill.progress import progress
@@ -25,88 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Task, test file, name in a submission.
-_PARTS = {
-    "sst2": {"test": "SST-2"},
-    "qqp": {"test": "QQP"},
-    "mnli": {"test": "MNLI-m", "test_mismatched": "MNLI-mm"},
-}
-
-
-def write_submissions(
-    student: "StudentPredictor", task: str, source: Path, output_dir: Path
-) -> list[Path]:
-    """Predict GLUE test files and write what the server takes.
-
-    Args:
-        student: The student.
-        task: The task it was trained on.
-        source: A folder of GLUE files, or one test file.
-        output_dir: Gets `SST-2.tsv`, `QQP.tsv`, or `MNLI-m.tsv` and
-            `MNLI-mm.tsv`.
-
-    Returns:
-        The files written.
-
-    Raises:
-        UserError: The task has no GLUE files, or a file is missing or does
-            not fit.
-    """
-    if task not in _PARTS:
-        raise UserError(
-            f"--glue-test: the run's task is {task}, expected one of: "
-            + ", ".join(_PARTS)
-        )
-    written = []
-    for part, path in _test_files(task, Path(source)).items():
-        target = Path(output_dir) / f"{part}.tsv"
-        _write(student, task, part, path, target)
-        written.append(target)
-    return written
-
-
-def _write(
-    student: "StudentPredictor", task: str, part: str, path: Path, target: Path
-) -> None:
-    examples = read_glue(task, path)
-    for example in examples:
-        if not example.id.isdecimal():
-            raise UserError(
-                f"{path}: row id {example.id!r}, expected GLUE's test file, "
-                "whose index column numbers the rows"
-            )
-    texts_b = [e.text_b for e in examples] if student.pair else None
-    with progress(len(examples), part, "rows") as bar:
-        logits = student.logits(
-            [e.text_a for e in examples], texts_b, on_rows=bar.update
-        )
-    write_submission(
-        part,
-        [e.id for e in examples],
-        [student.labels[place] for place in logits.argmax(axis=-1)],
-        target,
-    )
-    logger.info("%s: %d rows", target, len(examples))
-
-
-def _test_files(task: str, source: Path) -> dict[str, Path]:
-    parts = _PARTS[task]
-    if not source.is_dir():
-        mismatched = "mismatched" in source.name and "test_mismatched" in parts
-        return {parts["test_mismatched" if mismatched else "test"]: source}
-    found = find_glue_files(task, source)
-    files = {
-        part: found[split] for split, part in parts.items() if split in found
-    }
-    if not files:
-        raise UserError(
-            f"{source} holds no test file for {task}, found: "
-            + ", ".join(path.name for path in found.values())
-        )
-    return files
-
-
-FIELDS = ("text", "text_b")
+_FIELDS = ("text", "text_b")
 
 # Lines that are read before answers are written; on a terminal each line is
 # answered when it comes.
@@ -120,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = one_line_errors(_parser()).parse_args(arguments)
     configure_logging()
     try:
-        return exit_code(lambda: run(options), resumes=False)
+        return exit_code(_run, options, resumes=False)
     except BrokenPipeError:
         # The reader has had enough (`| head`). What is still buffered has
         # nowhere to go; without this the interpreter complains at its end.
@@ -128,12 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def run(options: argparse.Namespace) -> None:
-    """Load the student and write its answers.
-
-    Raises:
-        UserError: The run, the texts or the flags do not fit each other.
-    """
+def _run(options: argparse.Namespace) -> None:
+    """Load the student and write its answers."""
     from keras_distill.run import find_config, find_student
 
     _check_flags(options)
@@ -149,47 +65,34 @@ def run(options: argparse.Namespace) -> None:
         temperature = stored_temperature(options.run / "export")
     temperature = temperature or 1.0
     if options.glue_test is not None:
-        pass
-
         config = find_config(folder)
         if config is None:
             raise UserError(
                 f"{options.run} holds no config.yaml, expected a run folder"
             )
-        written = write_submissions(
-            student, config.task, options.glue_test, options.submission
-        )
-        sys.stdout.writelines(f"{path}\n" for path in written)
+        _submit(student, config.task, options.glue_test, options.submission)
     elif options.text:
-        answer(student, _given_texts(options, student.pair), temperature)
+        _answer(student, _given_texts(options, student.pair), temperature)
     else:
         stream = sys.stdin.buffer
-        rows = read_texts(stream, "standard input", student.pair, options.jsonl)
+        rows = _read_texts(stream, student.pair, options.jsonl)
         size = _LINES_AT_ONCE
         if sys.stdin.isatty():
             size = 1
             sys.stderr.write("type a text and press Enter; Ctrl-D ends\n")
         while group := list(itertools.islice(rows, size)):
-            answer(student, group, temperature)
+            _answer(student, group, temperature)
 
 
-def answer(
-    student: "StudentPredictor",
-    rows: Sequence[Texts],
-    temperature: float = 1.0,
+def _answer(
+    student: "StudentPredictor", rows: Sequence[Texts], temperature: float
 ) -> None:
-    """Write one line of JSON for each row to standard output.
-
-    Args:
-        student: The student.
-        rows: The texts, one or two in a row as the student wants it.
-        temperature: Divides the logits before the softmax.
-    """
-    from keras_distill.student.predictor import softmax
+    """Write one line of JSON for each row to standard output."""
+    from keras_distill.metrics import softmax
 
     logits = student.logits(*zip(*rows, strict=True))
     for texts, row in zip(rows, softmax(logits / temperature), strict=True):
-        value = dict(zip(FIELDS, texts, strict=False))
+        value = dict(zip(_FIELDS, texts, strict=False))
         value["label"] = student.labels[row.argmax()]
         value["probabilities"] = {
             label: round(float(probability), 6)
@@ -199,28 +102,14 @@ def answer(
     sys.stdout.flush()
 
 
-def read_texts(
-    stream: BinaryIO, name: str, pair: bool, jsonl: bool
-) -> Iterator[Texts]:
-    """Stream the texts of a file, one row for every line.
+def _read_texts(stream: BinaryIO, pair: bool, jsonl: bool) -> Iterator[Texts]:
+    """Stream the texts of standard input, one row for every line.
 
-    Args:
-        stream: The file's bytes.
-        name: The file's name, for messages.
-        pair: Whether a row has two texts.
-        jsonl: The lines are JSON objects; otherwise they are the texts.
-
-    Yields:
-        One or two texts. An empty line is an empty text, so that answers
-        stand where questions stood.
-
-    Raises:
-        UserError: A line is too long, not UTF-8, or not what was expected.
+    An empty line is an empty text, so that answers stand where questions
+    stood.
     """
-    from keras_distill.data.examples import stream_lines
-
-    for number, line in stream_lines(name, stream):
-        place = f"{name}, line {number}"
+    for number, line in stream_lines("standard input", stream):
+        place = f"standard input, line {number}"
         if jsonl:
             yield _json_texts(place, line, pair)
         elif not pair:
@@ -245,7 +134,7 @@ def _json_texts(place: str, line: str, pair: bool) -> Texts:
             f"{place}: found a JSON {type(row).__name__}, expected an object"
         )
     texts = []
-    for field in FIELDS if pair else FIELDS[:1]:
+    for field in _FIELDS if pair else _FIELDS[:1]:
         text = row.get(field)
         if not isinstance(text, str):
             found = "nothing" if text is None else f"a {type(text).__name__}"
@@ -283,6 +172,64 @@ def _checked(place: str, text: str) -> str:
     except UnicodeEncodeError as error:
         raise UserError(f"{place} is not valid UTF-8") from error
     return text
+
+
+# Task, test file, name in a submission.
+_PARTS = {
+    "sst2": {"test": "SST-2"},
+    "qqp": {"test": "QQP"},
+    "mnli": {"test": "MNLI-m", "test_mismatched": "MNLI-mm"},
+}
+
+
+def _submit(
+    student: "StudentPredictor", task: str, source: Path, folder: Path
+) -> None:
+    """Predict GLUE's test files, write what its server takes, name it."""
+    if task not in _PARTS:
+        raise UserError(
+            f"--glue-test: the run's task is {task}, expected one of: "
+            + ", ".join(_PARTS)
+        )
+    for part, path in _test_files(task, source).items():
+        target = folder / f"{part}.tsv"
+        examples = read_glue(task, path)
+        for example in examples:
+            if not example.id.isdecimal():
+                raise UserError(
+                    f"{path}: row id {example.id!r}, expected GLUE's test "
+                    "file, whose index column numbers the rows"
+                )
+        columns = [[e.text_a for e in examples]]
+        if student.pair:
+            columns.append([e.text_b for e in examples])
+        with progress(len(examples), part, "rows") as bar:
+            logits = student.logits(*columns, on_rows=bar.update)
+        write_submission(
+            part,
+            [e.id for e in examples],
+            [student.labels[place] for place in logits.argmax(axis=-1)],
+            target,
+        )
+        logger.info("%s: %d rows", target, len(examples))
+        sys.stdout.write(f"{target}\n")
+
+
+def _test_files(task: str, source: Path) -> dict[str, Path]:
+    parts = _PARTS[task]
+    if not source.is_dir():
+        mismatched = "mismatched" in source.name and "test_mismatched" in parts
+        return {parts["test_mismatched" if mismatched else "test"]: source}
+    found = find_glue_files(task, source)
+    files = {
+        part: found[split] for split, part in parts.items() if split in found
+    }
+    if not files:
+        raise UserError(
+            f"{source} holds no test file for {task}, found: "
+            + ", ".join(path.name for path in found.values())
+        )
+    return files
 
 
 def _check_flags(options: argparse.Namespace) -> None:

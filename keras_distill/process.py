@@ -15,6 +15,13 @@ from keras_distill.errors import ReportedError, UserError
 _GUARD = "KERAS_DISTILL_EXIT_WITH_PARENT"
 
 
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def run_child(
     module: str,
     arguments: Sequence[str],

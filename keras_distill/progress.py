@@ -2,7 +2,6 @@
 
 import logging
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -25,6 +24,24 @@ class Bar(Protocol):
         """Show a short text (a loss, say) beside the bar."""
 
 
+class _Picture(tqdm):
+    def note(self, text: str) -> None:
+        self.set_postfix_str(text)
+
+
+class _Lines(tqdm):
+    # No thread that looks whether a line is due.
+    monitor_interval = 0
+
+    def note(self, text: str) -> None:
+        self.set_postfix_str(text, refresh=False)
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        # The end comes with an empty message.
+        if msg is None:
+            logger.info("%s", str(self))
+
+
 @contextmanager
 def progress(
     total: int | None, label: str, unit: str = "it", initial: int = 0
@@ -39,49 +56,20 @@ def progress(
         unit: The unit's name, such as `"rows"`.
         initial: Units that were done before, in a run that was interrupted.
     """
+    what = {"total": total, "desc": label, "unit": unit, "initial": initial}
     if sys.stderr.isatty():
-        with tqdm(
-            total=total,
-            desc=label,
-            unit=unit,
-            initial=initial,
-            unit_scale=True,
-            dynamic_ncols=True,
-        ) as bar:
-            bar.note = bar.set_postfix_str
-            yield bar
-        return
-    yield _Lines(total, label, unit, initial)
-
-
-class _Lines:
-    """Progress as log lines, for output that is no terminal."""
-
-    def __init__(
-        self, total: int | None, label: str, unit: str, initial: int
-    ) -> None:
-        self._total = total
-        self._label = label
-        self._unit = unit
-        self._initial = initial
-        self._done = initial
-        self._text = ""
-        self._started = self._last = time.monotonic()
-
-    def update(self, n: int = 1) -> None:
-        self._done += n
-        now = time.monotonic()
-        if now - self._last < _SECONDS_BETWEEN_LINES:
-            return
-        self._last = now
-        rate = (self._done - self._initial) / (now - self._started)
-        line = f"{self._label}: {self._done:,}"
-        if self._total:
-            eta = (self._total - self._done) / max(rate, 1e-9)
-            line += f" of {self._total:,} {self._unit}, {eta:.0f} s left"
-        else:
-            line += f" {self._unit}"
-        logger.info("%s (%.1f/s) %s", line, rate, self._text)
-
-    def note(self, text: str) -> None:
-        self._text = text
+        bar = _Picture(**what, unit_scale=True, dynamic_ncols=True)
+    else:
+        bar = _Lines(
+            **what,
+            bar_format="{desc}: {n:,} of {total:,} {unit}, {remaining} left "
+            "({rate_noinv_fmt}){postfix}"
+            if total
+            else "{desc}: {n:,} {unit} ({rate_noinv_fmt}){postfix}",
+            miniters=1,
+            mininterval=_SECONDS_BETWEEN_LINES,
+            delay=_SECONDS_BETWEEN_LINES,
+            leave=False,
+        )
+    with bar:
+        yield bar

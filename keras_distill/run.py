@@ -1,13 +1,12 @@
 """The run folder: stages, fingerprints, seconds, finding things in it."""
 
 import contextlib
-import fcntl
 import logging
 import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from keras_distill.config import Config, config_from_dict, load_config
 from keras_distill.errors import UserError
 from keras_distill.files import (
     fingerprint,
+    locked,
     read_json,
     remove_hidden,
     write_json,
@@ -96,46 +96,56 @@ _RECORD = "stage.json"
 _FIELDS = {"stage", "fingerprint", "settings", "seconds"}
 
 
+def _always(run: Any, place: Path) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Stage:
-    """One step of the pipeline.
+    """One step of a run.
 
     Attributes:
         name: As in `--stages`.
         folder: What it makes inside the run folder.
-        settings: The configuration and data facts its result depends on.
         needs: Names of the stages whose results it reads.
-        work: Makes the folder at the given path; that path may hold what an
-            interrupted run left behind.
-        intact: Says whether a finished folder is still whole.
+        work: Gets the run and the place to make the folder at, which may
+            hold what an interrupted run left behind.
+        intact: Gets the run and a finished folder; says whether it is whole.
     """
 
     name: str
     folder: str
-    settings: dict[str, Any]
     needs: tuple[str, ...]
-    work: Callable[[Path], None]
-    intact: Callable[[Path], bool] = lambda folder: True
+    work: Callable[[Any, Path], None]
+    intact: Callable[[Any, Path], bool] = _always
 
 
 class RunFolder:
-    """Runs stages in order and keeps a record of what is done."""
+    """Makes stages, each once, and keeps a record of what is done."""
 
-    def __init__(self, path: Path, stages: list[Stage]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        stages: Sequence[Stage] = (),
+        settings: Mapping[str, dict[str, Any]] | None = None,
+    ) -> None:
         """Look at the stages, touch nothing.
 
         Args:
             path: The run folder.
             stages: All stages, in order.
+            settings: The configuration and data facts that the result of
+                each stage depends on, by its name.
         """
         self.path = Path(path)
-        self._stages = stages
+        self.stages = {stage.name: stage for stage in stages}
+        self.settings = settings or {}
         self._fingerprints: dict[str, str] = {}
         for stage in stages:
             self._fingerprints[stage.name] = fingerprint(
                 {
                     "schema": CODE_SCHEMA,
-                    "settings": stage.settings,
+                    "settings": self.settings[stage.name],
                     "needs": [self._fingerprints[n] for n in stage.needs],
                 }
             )
@@ -143,6 +153,10 @@ class RunFolder:
     def fingerprint(self, name: str) -> str:
         """Return a stage's fingerprint: equal inputs, equal fingerprint."""
         return self._fingerprints[name]
+
+    def place(self, name: str) -> Path:
+        """Return where a stage is made, with the settings asked for."""
+        return self.path / ".work" / f"{name}-{self.fingerprint(name)}"
 
     def check(self, wanted: set[str], redo: bool) -> None:
         """Refuse to mix: finished stages must have the settings asked for.
@@ -155,29 +169,27 @@ class RunFolder:
             UserError: A finished stage has other settings and `redo` is
                 off, or a stage that is needed is neither there nor wanted.
         """
-        changed = []
-        for stage in self._stages:
-            record = self._record(stage)
-            if record is None:
-                continue
-            if record["fingerprint"] != self.fingerprint(stage.name):
-                changed.append((stage, record))
+        changed = {}
+        for name in self.stages:
+            record = self._record(name)
+            if record and record["fingerprint"] != self.fingerprint(name):
+                changed[name] = record
         if changed and not redo:
-            stage, record = changed[0]
-            names = ", ".join(stage.name for stage, _ in changed)
+            name = next(iter(changed))
+            difference = _difference(
+                changed[name]["settings"], self.settings[name]
+            )
             raise UserError(
                 f"{self.path} was made with other settings: "
-                f"{_difference(stage, record)}. Choose another "
+                f"{difference}. Choose another "
                 f"--output-dir, or add --redo to make these stages anew: "
-                f"{names}"
+                f"{', '.join(changed)}"
             )
-        stale = {stage.name for stage, _ in changed}
-        for stage in self._stages:
+        for stage in self.stages.values():
             if stage.name not in wanted:
                 continue
             for need in stage.needs:
-                done = self.is_done(need) and need not in stale
-                if not done and need not in wanted:
+                if need not in wanted and not self.is_done(need):
                     raise UserError(
                         f"--stages: {stage.name} needs {need}, which "
                         f"{self.path} does not hold; add it"
@@ -185,19 +197,17 @@ class RunFolder:
 
     def is_done(self, name: str) -> bool:
         """Say whether a stage is complete, with the settings asked for."""
-        stage = self._stage(name)
-        record = self._record(stage)
+        record = self._record(name)
         return record is not None and record["fingerprint"] == self.fingerprint(
             name
         )
 
-    def run(self, name: str) -> None:
-        """Run a stage, resume it, or skip it when it is complete."""
-        stage = self._stage(name)
-        final = self.path / stage.folder
-        place = self.path / ".work" / f"{name}-{self.fingerprint(name)}"
+    def make(self, name: str) -> None:
+        """Make a stage, resume it, or skip it when it is complete."""
+        stage = self.stages[name]
+        final, place = self.path / stage.folder, self.place(name)
         if self.is_done(name):
-            if stage.intact(final):
+            if stage.intact(self, final):
                 logger.info("%s: done before, skipped", name)
                 return
             logger.warning("%s: not complete, mending it", name)
@@ -208,37 +218,42 @@ class RunFolder:
         # unless this is a damaged stage that was set aside.
         record = place / _RECORD
         spent = None
-        if record.is_file() and not stage.intact(place):
+        if record.is_file() and not stage.intact(self, place):
             spent = read_json(record)["seconds"]
             record.unlink()
         if not record.is_file():
-            self._work(stage, place, spent)
+            with self._recorded(stage, place, spent):
+                stage.work(self, place)
         if final.exists():
             shutil.rmtree(final)
         os.replace(place, final)
         self._forget_old_work(name)
 
-    def _work(self, stage: Stage, place: Path, spent: float | None) -> None:
-        resumed = place.exists()
-        logger.info("%s: %s", stage.name, "resumed" if resumed else "started")
+    @contextlib.contextmanager
+    def _recorded(
+        self, stage: Stage, place: Path, spent: float | None
+    ) -> Iterator[None]:
+        """Time a stage's work and write its record when it is done."""
+        name, resumed = stage.name, place.exists()
+        logger.info("%s: %s", name, "resumed" if resumed else "started")
         place.mkdir(parents=True, exist_ok=True)
         note = place.with_name(f"seconds-{place.name}")
         with Stopwatch(note, spent if resumed else 0.0) as watch:
-            stage.work(place)
+            yield
             remove_hidden(place)
         seconds = round(watch.seconds, 1)
         write_json(
             place / _RECORD,
             {
-                "stage": stage.name,
-                "fingerprint": self.fingerprint(stage.name),
-                "settings": stage.settings,
+                "stage": name,
+                "fingerprint": self.fingerprint(name),
+                "settings": self.settings[name],
                 "needs": {n: self.fingerprint(n) for n in stage.needs},
                 "seconds": seconds,
                 "resumed": resumed,
             },
         )
-        logger.info("%s: done in %s", stage.name, duration(seconds))
+        logger.info("%s: done in %s", name, duration(seconds))
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -247,21 +262,7 @@ class RunFolder:
         Raises:
             UserError: Another process works there, or it cannot be written.
         """
-        path = self.path / ".work" / "lock"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stream = open(path, "w")
-        except OSError as error:
-            raise UserError(
-                f"cannot write {self.path}: {error.strerror}"
-            ) from error
-        with stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UserError(
-                    f"{self.path} is in use by another process"
-                ) from error
+        with locked(self.path / ".work" / "lock", self.path, wait=False):
             # A killed process may have left them beside results.json.
             for folder in (self.path, self.path / ".work"):
                 for stale in folder.glob(".*.tmp"):
@@ -275,11 +276,8 @@ class RunFolder:
         for note in work.glob(f"seconds-{name}-*"):
             note.unlink()
 
-    def _stage(self, name: str) -> Stage:
-        return next(stage for stage in self._stages if stage.name == name)
-
-    def _record(self, stage: Stage) -> dict[str, Any] | None:
-        path = self.path / stage.folder / _RECORD
+    def _record(self, name: str) -> dict[str, Any] | None:
+        path = self.path / self.stages[name].folder / _RECORD
         if not path.is_file():
             return None
         record = read_json(path)
@@ -313,9 +311,8 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def _difference(stage: Stage, record: dict[str, Any]) -> str:
-    old = _flat(record["settings"])
-    new = _flat(stage.settings)
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    old, new = _flat(before), _flat(now)
     changes = [
         f"{key} was {old.get(key)!r}, now {new.get(key)!r}"
         for key in sorted(old | new)
@@ -389,3 +386,15 @@ def find_config(student_dir: Path | str) -> Config | None:
         if path.is_file():
             return config_from_dict(load_config(path))
     return None
+
+
+def lower_case(config: Config, run_dir: Path) -> bool:
+    """Say whether the text of a run's students is lower-cased.
+
+    Args:
+        config: The run's configuration.
+        run_dir: The run folder, with the teacher that decides.
+    """
+    if config.teacher.cased is not None:
+        return not config.teacher.cased
+    return read_json(run_dir / "teacher" / "teacher.json")["lower_case"]

@@ -7,13 +7,11 @@ from hypothesis import strategies as st
 
 from keras_distill.config import (
     STAGES,
-    TASKS,
     Config,
     StudentConfig,
     assign,
     chosen_stages,
     config_from_dict,
-    get_task,
     load_config,
     merge,
     override,
@@ -21,6 +19,7 @@ from keras_distill.config import (
     resolve,
 )
 from keras_distill.errors import UserError
+from keras_distill.tasks import TASKS, get_task
 
 
 def resolved(*arguments):
@@ -193,7 +192,7 @@ def test_set_reads_its_value_as_yaml():
     assert config.student.word_pieces is True
     assert config.student.patience is None
     assert config.teacher.learning_rates == [1e-5, 2.0]
-    assert config.baseline is False
+    assert config.baseline.enabled is False
     assert config.student.embeddings == "a=b.txt"
 
 
@@ -215,6 +214,19 @@ def test_set_reads_its_value_as_yaml():
 def test_a_wrong_assignment_says_what_is_wrong(assignment, reason):
     with pytest.raises(UserError, match=reason):
         resolved("--set", assignment)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_baseline_may_be_one_word_as_it_once_was(tmp_path, enabled):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"baseline: {str(enabled).lower()}\n")
+    config = config_from_dict(load_config(path))
+    assert (config.baseline.enabled, config.baseline.patience) == (enabled, 20)
+    again = resolved("--config", str(path), "--set", "baseline.patience=3")
+    assert (again.baseline.enabled, again.baseline.patience) == (enabled, 3)
+    assert not resolved("--config", str(path), "--no-baseline").baseline.enabled
+    with pytest.raises(UserError, match="baseline is 1, expected a mapping"):
+        resolved("--set", "baseline=1")
 
 
 def test_a_key_below_a_plain_value_is_refused():
@@ -362,7 +374,7 @@ def test_every_option_reaches_the_key_it_names():
     assert (student.alpha, student.loss) == (0.3, "kl")
     assert (student.epochs, student.batch_size) == (5, 6)
     assert student.extra_seeds == 7
-    assert (config.baseline, config.seed) == (False, 8)
+    assert (config.baseline.enabled, config.seed) == (False, 8)
 
 
 def test_help_says_every_default_and_the_tasks_that_have_another(monkeypatch):

@@ -16,7 +16,8 @@ from keras_distill.export.mediapipe import (
 )
 from keras_distill.export.student import load_exported
 from keras_distill.files import write_json
-from keras_distill.student.predictor import StudentPredictor, softmax
+from keras_distill.metrics import softmax
+from keras_distill.student.predictor import StudentPredictor
 
 FLOAT, INT8 = "student_mediapipe.tflite", "student_mediapipe_int8.tflite"
 STARS = ["1", "2", "3", "4", "5"]

@@ -10,8 +10,9 @@ from tiny_students import (
 
 from keras_distill.errors import UserError
 from keras_distill.files import write_json, write_text
+from keras_distill.metrics import softmax
 from keras_distill.run import find_config, find_student
-from keras_distill.student.predictor import StudentPredictor, softmax
+from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import StudentTokenizer
 
 

@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from keras_distill import run
 from keras_distill.errors import UserError
 from keras_distill.files import read_json, write_json
-from keras_distill.run import RunFolder, Stage, duration, stage_seconds
+from keras_distill.run import (
+    RunFolder,
+    Stage,
+    Stopwatch,
+    duration,
+    stage_seconds,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,23 +35,28 @@ class Kitchen:
         return RunFolder(
             self.path,
             [
-                self._stage("dough", {"flour": dough}, ()),
-                self._stage("cake", {"sugar": {"grams": cake}}, ("dough",)),
-                self._stage("bread", {"salt": bread}, ("dough",)),
+                self._stage("dough", ()),
+                self._stage("cake", ("dough",)),
+                self._stage("bread", ("dough",)),
             ],
+            {
+                "dough": {"flour": dough},
+                "cake": {"sugar": {"grams": cake}},
+                "bread": {"salt": bread},
+            },
         )
 
-    def _stage(self, name, settings, needs):
-        def work(place):
+    def _stage(self, name, needs):
+        def work(run, place):
             self.found[name] = sorted(path.name for path in place.iterdir())
             (place / "first").write_text("1")
             if self.breaks_at == name:
                 raise KeyboardInterrupt
-            (place / "result").write_text(f"{name} of {settings}")
+            (place / "result").write_text(f"{name} of {run.settings[name]}")
             self.worked.append(name)
 
         return Stage(
-            name, f"{name}s", settings, needs, work, lambda p: self.intact(p)
+            name, f"{name}s", needs, work, lambda run, p: self.intact(p)
         )
 
     def run(self, redo=False, stages=("dough", "cake", "bread"), **settings):
@@ -53,7 +65,7 @@ class Kitchen:
         folder.check(set(stages), redo)
         with folder.lock():
             for name in stages:
-                folder.run(name)
+                folder.make(name)
         return self.worked
 
     def result(self, name):
@@ -115,19 +127,19 @@ def test_an_interrupted_stage_is_resumed_with_what_it_left(kitchen, caplog):
 KILLED = """
 import sys, time
 from pathlib import Path
-from keras_distill import stopwatch
+from keras_distill import run
 from keras_distill.run import RunFolder, Stage
-stopwatch.SECONDS_BETWEEN_NOTES = 0.1
+run.SECONDS_BETWEEN_NOTES = 0.1
 
-def work(place):
+def work(run, place):
     (place / "result").write_text("1")
     print("working", flush=True)
     time.sleep(float(sys.argv[2]))
 
-stage = Stage("cake", "cakes", {}, (), work)
-folder = RunFolder(Path(sys.argv[1]), [stage])
+stage = Stage("cake", "cakes", (), work)
+folder = RunFolder(Path(sys.argv[1]), [stage], {"cake": {}})
 with folder.lock():
-    folder.run("cake")
+    folder.make("cake")
 """
 
 
@@ -322,7 +334,7 @@ def test_a_second_process_is_kept_out(kitchen):
         "import sys\n"
         "from pathlib import Path\n"
         "from keras_distill.run import RunFolder\n"
-        "with RunFolder(Path(sys.argv[1]), []).lock():\n"
+        "with RunFolder(Path(sys.argv[1])).lock():\n"
         "    print('locked', flush=True)\n"
         "    sys.stdin.read()\n"
     )
@@ -357,9 +369,9 @@ def test_a_record_that_is_none_is_named(kitchen, record):
 
 def test_the_order_of_settings_does_not_matter_and_their_values_do(tmp_path):
     def fingerprint(settings, needs=()):
-        first = Stage("a", "a", {"x": 1}, (), lambda place: None)
-        other = Stage("b", "b", settings, needs, lambda place: None)
-        return RunFolder(tmp_path, [first, other]).fingerprint("b")
+        stages = [Stage("a", "a", (), print), Stage("b", "b", needs, print)]
+        folder = RunFolder(tmp_path, stages, {"a": {"x": 1}, "b": settings})
+        return folder.fingerprint("b")
 
     assert fingerprint({"x": 1, "y": 2}) == fingerprint({"y": 2, "x": 1})
     assert fingerprint({"x": 1}) != fingerprint({"x": 2})
@@ -379,3 +391,52 @@ def test_the_order_of_settings_does_not_matter_and_their_values_do(tmp_path):
 )
 def test_durations_are_words(seconds, words):
     assert duration(seconds) == words
+
+
+def test_a_session_goes_on_from_what_the_one_before_noted(tmp_path):
+    path = tmp_path / "seconds"
+    path.write_text("100.5\n")
+    with Stopwatch(path) as watch:
+        time.sleep(0.2)
+        running = watch.seconds
+    assert running <= watch.seconds == watch.seconds
+    assert 100.7 <= watch.seconds < 102
+    assert Stopwatch(path).seconds == pytest.approx(watch.seconds, abs=0.1)
+
+
+def test_a_sum_that_is_given_wins_over_the_file(tmp_path):
+    path = tmp_path / "seconds"
+    path.write_text("100.5\n")
+    assert Stopwatch(path, spent=7.0).seconds == 7.0
+
+
+def test_an_exception_is_noted_to_the_moment(tmp_path):
+    path = tmp_path / "seconds"
+    with pytest.raises(KeyboardInterrupt):
+        with Stopwatch(path):
+            time.sleep(0.3)
+            raise KeyboardInterrupt
+    assert 0.3 <= float(path.read_text()) < 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"soon"])
+def test_a_damaged_note_counts_as_none(tmp_path, content):
+    (tmp_path / "seconds").write_bytes(content)
+    assert Stopwatch(tmp_path / "seconds").seconds == 0
+
+
+def test_notes_that_cannot_be_written_stop_nothing(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with Stopwatch(tmp_path / "file" / "seconds") as watch:
+        time.sleep(0.1)
+    assert watch.seconds >= 0.1
+
+
+def test_nothing_is_written_after_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "SECONDS_BETWEEN_NOTES", 0.01)
+    path = tmp_path / "seconds"
+    with Stopwatch(path):
+        time.sleep(0.1)
+    path.unlink()
+    time.sleep(0.1)
+    assert list(tmp_path.iterdir()) == []

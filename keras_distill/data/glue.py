@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from keras_distill import __version__
-from keras_distill.config import get_task
 from keras_distill.data.examples import Example, read_lines
 from keras_distill.data.normalize import normalize
 from keras_distill.data.tables import (
@@ -30,6 +29,7 @@ from keras_distill.data.tables import (
 from keras_distill.errors import UserError
 from keras_distill.files import atomic_path, sha256_file, write_json, write_text
 from keras_distill.progress import Bar, progress
+from keras_distill.tasks import get_task
 
 logger = logging.getLogger(__name__)
 

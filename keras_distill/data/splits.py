@@ -10,7 +10,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from keras_distill.config import Config, DataConfig, Task, get_task
+from keras_distill.config import Config, DataConfig
 from keras_distill.data.examples import Example
 from keras_distill.data.glue import (
     download_glue,
@@ -21,6 +21,7 @@ from keras_distill.data.glue import (
 )
 from keras_distill.data.tables import read_table
 from keras_distill.errors import UserError
+from keras_distill.tasks import Task, get_task
 
 logger = logging.getLogger(__name__)
 

@@ -27,9 +27,8 @@ from keras_distill.display import (
 )
 from keras_distill.errors import UserError
 from keras_distill.files import read_json
-from keras_distill.metrics import expected_calibration_error
+from keras_distill.metrics import expected_calibration_error, softmax
 from keras_distill.report.table import MODELS
-from keras_distill.student.predictor import softmax
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_distill
-from keras_distill.config import STAGES, Config, get_task
+from keras_distill.config import STAGES, Config
 from keras_distill.errors import UserError
 from keras_distill.export.exporter import NOTES
 from keras_distill.export.opened import ask_forms, exported_forms
@@ -32,6 +32,7 @@ from keras_distill.metrics import (
     classification_metrics,
     expected_calibration_error,
     paired_gain,
+    softmax,
 )
 from keras_distill.progress import progress
 from keras_distill.report.card import model_card
@@ -40,7 +41,8 @@ from keras_distill.report.tensorboard import Shown, write_extras
 from keras_distill.run import seed_folders, stage_seconds
 from keras_distill.search.records import tuning_facts
 from keras_distill.student.models import parameters_without_embeddings
-from keras_distill.student.predictor import StudentPredictor, softmax
+from keras_distill.student.predictor import StudentPredictor
+from keras_distill.tasks import get_task
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import Rows, read_rows
 
@@ -137,7 +139,10 @@ def collect_results(
         )
         if wanted
         else None
-        for name, wanted in (("student", True), ("baseline", config.baseline))
+        for name, wanted in (
+            ("student", True),
+            ("baseline", config.baseline.enabled),
+        )
     )
     first = next(iter(splits))
     rows, said = splits[first].rows, student.logits[first][0]

@@ -16,6 +16,7 @@ from keras_distill.display import can_draw, markdown_table
 from keras_distill.events import rewritten
 from keras_distill.export.selection import stored_temperature
 from keras_distill.files import write_bytes, write_text
+from keras_distill.metrics import softmax
 from keras_distill.report.charts import (
     augmentation_examples,
     augmentation_table,
@@ -30,7 +31,6 @@ from keras_distill.student.layers import WordVectors
 from keras_distill.student.predictor import (
     StudentPredictor,
     forward_function,
-    softmax,
 )
 from keras_distill.student.text import MASK, SPECIALS, StudentTokenizer
 from keras_distill.transfer_set.manifest import Manifest

@@ -32,7 +32,7 @@ def check_adoptable(run_dir: Path) -> None:
     """
     config = check_run(run_dir)
     try:
-        Pipeline(config, run_dir).folder.check(set(STAGES), redo=True)
+        Pipeline(config, run_dir).check(set(STAGES), redo=True)
     except UserError as error:
         raise UserError(
             f"the winner could not become the student of {run_dir}: {error}; "
@@ -51,7 +51,8 @@ def winner_config(
         values: The trial's, by dotted configuration key.
         baseline: Whether the student without a teacher is to be compared.
     """
-    taken = {**values, "baseline": settings.config.baseline and baseline}
+    wanted = settings.config.baseline.enabled and baseline
+    taken = {**values, "baseline.enabled": wanted}
     if settings.request.tuner == "hyperband":
         taken.pop("student.epochs", None)
     return with_values(settings.config, taken)
@@ -97,7 +98,7 @@ def adopt(
     config = winner_config(settings, values, baseline)
     pipeline = Pipeline(config, run_dir)
     kept = records.student(winner["id"])
-    if pipeline.folder.is_done("student"):
+    if pipeline.is_done("student"):
         logger.info("the winner is the run's student already")
     elif kept.is_dir() and _is_whole(settings, values, config):
         _hand_over(pipeline, kept, winner["seconds"])
@@ -110,7 +111,7 @@ def adopt(
             for name in ("id", "hyperparameters", "metrics", "seeds")
         },
     )
-    if not config.baseline:
+    if not config.baseline.enabled:
         shutil.rmtree(run_dir / "baseline", ignore_errors=True)
         forget_runs(run_dir / "logs", f"{RUNS['baseline']}*", set())
     pipeline.run(STAGES, redo=True)
@@ -120,8 +121,7 @@ def adopt(
 
 def _hand_over(pipeline: Pipeline, kept: Path, seconds: float) -> None:
     """Move a trained student to where its stage finds it."""
-    mark = pipeline.folder.fingerprint("student")
-    place = pipeline.path / ".work" / f"student-{mark}"
+    place = pipeline.place("student")
     wanted = seed_folders(pipeline.config, kept).values()
     for folder in kept.glob("seed-*"):
         if folder not in wanted:

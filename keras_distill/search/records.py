@@ -1,14 +1,12 @@
 """What is kept of each trial: `tuning/trials.json` and its students."""
 
 import contextlib
-import fcntl
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_distill.errors import UserError
-from keras_distill.files import read_json, write_json
+from keras_distill.files import locked, read_json, write_json
 
 COMPLETED, FAILED = "completed", "failed"
 
@@ -80,32 +78,6 @@ class Records:
     def _locked(self) -> Iterator[None]:
         with locked(self.folder / ".records.lock"):
             yield
-
-
-@contextlib.contextmanager
-def locked(path: Path, busy: str | None = None) -> Iterator[None]:
-    """Keep other processes out of a block.
-
-    Args:
-        path: The lock's file.
-        busy: What to complain when another process is inside; None waits.
-
-    Raises:
-        UserError: Another process is inside, or the file cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = open(path, "w")
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path.parent}: {error.strerror}"
-        ) from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
-        except BlockingIOError as error:
-            raise UserError(str(busy)) from error
-        yield
 
 
 def completed(records: Sequence[Record]) -> list[Record]:

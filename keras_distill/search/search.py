@@ -14,9 +14,8 @@ from keras_tuner.engine.trial import Trial
 
 from keras_distill.config import Config
 from keras_distill.errors import UserError
-from keras_distill.files import read_json
 from keras_distill.pipeline import Pipeline
-from keras_distill.run import RunFolder, Stopwatch
+from keras_distill.run import RunFolder, Stopwatch, lower_case
 from keras_distill.search.chief import Chief, Role, role_here
 from keras_distill.search.choice import OBJECTIVES, Objective
 from keras_distill.search.crew import work_together
@@ -118,7 +117,7 @@ class Search:
         if role is not None and not role.is_chief:
             self._be_worker(role)
             return False
-        with RunFolder(self.run_dir, []).lock():
+        with RunFolder(self.run_dir).lock():
             self.settings = begin(
                 self.run_dir, self.folder, self._request, self._redo
             )
@@ -210,7 +209,7 @@ class Search:
             config,
             executions=self._request.executions,
             max_updates=self._request.updates,
-            lower_case=_lower_case(self.run_dir, config),
+            lower_case=lower_case(config, self.run_dir),
             finished=self._finished(config),
         )
         # It prints that it reloads.
@@ -228,7 +227,7 @@ class Search:
         if self._request.updates is not None:
             return None
         try:
-            done = Pipeline(config, self.run_dir).folder.is_done("student")
+            done = Pipeline(config, self.run_dir).is_done("student")
         except UserError:
             # Files that the run was made of are gone.
             return None
@@ -283,9 +282,3 @@ def _reported() -> Iterator[None]:
         yield
     except errors.FatalTypeError as error:
         raise UserError(str(error)) from error
-
-
-def _lower_case(run_dir: Path, config: Config) -> bool:
-    if config.teacher.cased is not None:
-        return not config.teacher.cased
-    return read_json(run_dir / "teacher" / "teacher.json")["lower_case"]

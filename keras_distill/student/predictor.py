@@ -238,13 +238,6 @@ def read_labels(path: Path) -> list[str]:
     return labels
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities, float64, the shape of the logits."""
-    shifted = np.asarray(logits, np.float64)
-    powers = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
-
-
 def _vocabulary_rows(model: keras.Model) -> int | None:
     for layer in model.layers:
         if isinstance(layer, keras.layers.Embedding):

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_distill.config import Config, get_task
+from keras_distill.config import Config
 from keras_distill.errors import UserError
 from keras_distill.files import read_json
 from keras_distill.student.text import load_vocabulary
 from keras_distill.student.training import train_student
+from keras_distill.tasks import get_task
 from keras_distill.transfer_set.manifest import Manifest
 
 logger = logging.getLogger(__name__)

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from keras_distill.config import Config, get_task
+from keras_distill.config import Config
 from keras_distill.files import read_json, write_json, write_text
 from keras_distill.run import seed_folders
 from keras_distill.student.optimizers import build_optimizer
 from keras_distill.student.scalars import RUNS, ScalarLog
 from keras_distill.student.text import load_vocabulary, save_vocabulary
 from keras_distill.student.training import train_student
+from keras_distill.tasks import get_task
 from keras_distill.transfer_set.manifest import Manifest
 
 

@@ -21,10 +21,11 @@ from keras_distill.cli import (
     one_line_errors,
     quiet_native,
 )
-from keras_distill.config import Config, config_from_dict, get_task, load_config
+from keras_distill.config import Config, config_from_dict, load_config
 from keras_distill.errors import UserError
 from keras_distill.files import read_json
 from keras_distill.process import exit_with_parent
+from keras_distill.tasks import get_task
 from keras_distill.teacher.runtime import prepare_environment
 from keras_distill.teacher.source import prepare_hub
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = one_line_errors(_parser()).parse_args(arguments)
     configure_logging()
     child = exit_with_parent()
-    return exit_code(lambda: _run(options), child)
+    return exit_code(_run, options, child=child)
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -8,8 +8,8 @@ import logging
 import os
 from pathlib import Path
 
-from keras_distill.config import QUICK_TEACHER
 from keras_distill.errors import UserError
+from keras_distill.tasks import QUICK_TEACHER
 
 logger = logging.getLogger(__name__)
 

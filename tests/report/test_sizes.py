@@ -8,9 +8,13 @@ from keras_distill.export import shrink as sizes
 from keras_distill.export.selection import calibrate
 from keras_distill.export.shrink import GraphStudent, int8_bytes
 from keras_distill.export.student import load_exported
-from keras_distill.metrics import expected_calibration_error, fit_temperature
+from keras_distill.metrics import (
+    expected_calibration_error,
+    fit_temperature,
+    softmax,
+)
 from keras_distill.report.results import collect_results
-from keras_distill.student.predictor import StudentPredictor, softmax
+from keras_distill.student.predictor import StudentPredictor
 from keras_distill.transfer_set.manifest import Manifest
 
 

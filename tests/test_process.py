@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from keras_distill.errors import ReportedError, UserError
-from keras_distill.process import run_child
+from keras_distill.process import cores, run_child
 
 ROOT = Path(__file__).parent.parent
 
@@ -87,7 +87,7 @@ def test_a_child_that_was_interrupted_interrupts_its_parent(module, code):
 
 WAITING = """
 import os, sys, time
-from keras_distill.child import exit_with_parent
+from keras_distill.process import exit_with_parent
 assert exit_with_parent()
 with open(sys.argv[1], "w") as stream:
     stream.write(str(os.getpid()))
@@ -96,7 +96,7 @@ time.sleep(120)
 """
 PARENT = """
 import sys
-from keras_distill.child import run_child
+from keras_distill.process import cores, run_child
 run_child("some_child", sys.argv[1:])
 """
 
@@ -174,3 +174,11 @@ def test_a_process_of_its_own_does_not_wait_for_a_parent():
         text=True,
     )
     assert result.stdout == "alive\n"
+
+
+@pytest.mark.parametrize("found", [None, 3])
+def test_where_no_affinity_is_told_the_machine_counts(monkeypatch, found):
+    assert cores() >= 1
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: found)
+    assert cores() == (found or 1)

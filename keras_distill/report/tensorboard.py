@@ -60,15 +60,7 @@ _ESCAPED = {ord(sign): f"&#{ord(sign)};" for sign in "\\`*_[]#<>&|"}
 
 @dataclass(frozen=True)
 class Shown:
-    """What the pages are of.
-
-    Attributes:
-        student: The student of the main seed.
-        manifest: The transfer set's.
-        split: What the rows are called, as in `results.json`.
-        rows: Rows that the student was asked about.
-        logits: What it said, float32 [rows, classes].
-    """
+    """A student and what it said to rows of a split, float [rows, classes]."""
 
     student: StudentPredictor
     manifest: Manifest
@@ -93,20 +85,10 @@ class Shown:
 def write_extras(
     run_dir: Path, config: Config, card: str, shown: Shown
 ) -> None:
-    """Write pictures, texts, word vectors and the graph of a run's student.
+    """Write what TensorBoard shows of a run beside its curves.
 
-    They go to `RUN/logs/report` and replace what was there. Without
-    matplotlib there are no pictures.
-
-    Args:
-        run_dir: A run folder with a trained student.
-        config: The run's configuration.
-        card: The model card.
-        shown: The student, and what it says to a split.
-
-    Raises:
-        UserError: A part of the run is missing or damaged, or the logs
-            cannot be written.
+    Pictures (where matplotlib is installed), texts, word vectors and the
+    student's graph replace what was in `RUN/logs/report`.
     """
     place = run_dir / "logs" / _RUN
     shown = shown.first(_MOST_ROWS)

@@ -3,6 +3,7 @@
 import logging
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from report_runs import WORDS, write_run
@@ -14,6 +15,7 @@ from keras_distill.export import convert
 from keras_distill.export.opened import LiteStudent
 from keras_distill.files import read_json, write_json
 from keras_distill.metrics import accuracy
+from keras_distill.pipeline import _report_fits
 from keras_distill.report import results as module
 from keras_distill.report.results import write_report
 from keras_distill.run import find_config
@@ -133,3 +135,10 @@ def test_a_report_that_cannot_be_made_again_is_said_to_be_old(run, caplog):
     assert "results.json and the model card are still of" in caplog.text
     assert (run / "export" / INT8).is_file()
     assert (run / "results.json").read_bytes() == before
+
+
+def test_train_py_makes_a_report_of_other_files_anew(run):
+    made = SimpleNamespace(path=run, config=find_config(run / "student"))
+    assert _report_fits(made, run / "report")
+    (run / "export" / OTHER).write_text("another file")
+    assert not _report_fits(made, run / "report")

@@ -11,8 +11,8 @@ import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_distill.errors import UserError
-from keras_distill.export.student import Exported
-from keras_distill.export.tflite import IDS, TEXT_FILE, TEXTS
+from keras_distill.export.student import IDS, TEXTS, Exported
+from keras_distill.export.tflite import TEXT_FILE
 
 VOCABULARY_FILE, LABELS_FILE = "vocab.txt", "labels.txt"
 

@@ -13,7 +13,12 @@ import tensorflow as tf
 
 from keras_distill.errors import UserError
 from keras_distill.export.spelling import normalize_for_ids
-from keras_distill.export.student import Exported, StudentWeights
+from keras_distill.export.student import (
+    IDS,
+    TEXTS,
+    Exported,
+    StudentWeights,
+)
 from keras_distill.export.verify import (
     FLOAT32,
     Proof,
@@ -137,9 +142,6 @@ def _both_ways(table: tf.Tensor) -> tf.Tensor:
     table = tf.transpose(table)
     return tf.stack([table, tf.reverse(table, axis=[0])], axis=1)
 
-
-TEXTS = ("text", "text_b")
-IDS = ("ids_a", "ids_b")
 
 # "fast" looks projected words up, "small" looks words up and projects them.
 VARIANTS = ("fast", "small")

@@ -8,7 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill.data.normalize import normalize
-from keras_distill.export.student import Exported, StudentWeights
+from keras_distill.export.student import (
+    IDS,
+    TEXTS,
+    Exported,
+    StudentWeights,
+)
 from keras_distill.student.text import PAD_ID, UNK_ID, StudentTokenizer
 
 # Each one is a word by itself to BERT's splitter.
@@ -222,8 +227,6 @@ def _widened(ids: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
 
 
 SIGNATURE = "serving_default"
-IDS = ("ids_a", "ids_b")
-TEXTS = ("text", "text_b")
 # Packed into the files beside vocab.txt and labels.txt: what a client must
 # know to make the ids.
 TEXT_FILE = "text.json"

@@ -31,7 +31,7 @@ def plain(result: dict[str, Any]) -> str:
     """
     blocks = [_heading(result)]
     for title, rows in _tables(result):
-        blocks.append("\n".join([title, *aligned(rows)]))
+        blocks.append(f"{title}\n{aligned(rows)}")
     blocks.append("\n".join(wrapped(n) for n in _notes(result)))
     return "\n\n".join(blocks) + "\n"
 

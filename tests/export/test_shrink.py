@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exported_students import convert_here
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_students import make_student, random_texts
@@ -13,14 +14,14 @@ from keras_distill.config import StudentConfig
 from keras_distill.data.examples import Example, write_examples
 from keras_distill.errors import UserError
 from keras_distill.export import __main__ as command
-from keras_distill.export import convert, exporter, tflite
+from keras_distill.export import exporter, shrink, tflite
 from keras_distill.export.metadata import packed
 from keras_distill.export.opened import LiteStudent
 from keras_distill.export.shrink import (
-    Compressor,
-    Fitter,
+    Budget,
     GraphStudent,
     Score,
+    Shrinker,
     Trial,
     cut_vocabulary,
     file_bytes,
@@ -205,65 +206,65 @@ BUDGET = int8_bytes(WHOLE) - 20_000
 
 def test_the_most_accurate_student_that_fits_is_chosen():
     measure = Measure(lambda words, width: Score(0.8 - words / 1e5, 0.5))
-    found = Compressor(WHOLE, measure, FULL).best(BUDGET)
-    assert found.best == min(found.tried, key=lambda one: one.words)
-    assert len(found.tried) > 1
-    assert all(one.bytes <= BUDGET for one in found.tried)
-    assert found.exported.weights.vectors.shape == (
-        found.best.words,
-        found.best.width,
-    )
-    assert found.best.points == pytest.approx(100 * (0.9 - found.best.accuracy))
+    tried = Shrinker(WHOLE, measure, FULL).tried(BUDGET)
+    best = tried[0]
+    assert best is min(tried, key=lambda one: one.words)
+    assert len(tried) > 1
+    assert all(one.bytes <= BUDGET for one in tried)
+    assert best.exported.weights.vectors.shape == (best.words, best.width)
+    assert best.points == pytest.approx(100 * (0.9 - best.accuracy))
 
 
 def test_agreement_decides_between_equally_accurate_ones():
     measure = Measure(lambda words, width: Score(0.8, words / 1e5))
-    found = Compressor(WHOLE, measure, FULL).best(BUDGET)
-    assert found.best.words == 1000
+    assert Shrinker(WHOLE, measure, FULL).tried(BUDGET)[0].words == 1000
 
 
 def test_agreement_decides_where_the_rows_cannot_tell():
     measure = Measure(lambda words, _: Score(0.8 - words / 1e5, words / 1e5))
-    compressor = Compressor(WHOLE, measure, FULL, margin=0.003)
-    found = compressor.best(BUDGET)
-    best = max(one.accuracy for one in found.tried)
-    near = [one for one in found.tried if one.accuracy >= best - 0.003]
-    assert 1 < len(near) < len(found.tried)
-    assert found.best == max(near, key=lambda one: one.agreement)
-    assert found.best.accuracy < best
+    tried = Shrinker(WHOLE, measure, FULL, margin=0.003).tried(BUDGET)
+    best = max(one.accuracy for one in tried)
+    near = [one for one in tried if one.accuracy >= best - 0.003]
+    assert 1 < len(near) < len(tried)
+    assert tried[0] is max(near, key=lambda one: one.agreement)
+    assert tried[0].accuracy < best
 
 
 def test_words_are_not_given_up_for_width_that_is_there():
-    found = Compressor(WHOLE, Measure(lambda *_: FULL), FULL).best(BUDGET)
-    widths = [one.width for one in found.tried]
+    tried = Shrinker(WHOLE, Measure(lambda *_: FULL), FULL).tried(BUDGET)
+    widths = [one.width for one in sorted(tried, key=lambda one: -one.words)]
     assert widths.count(64) == 1
     assert widths[-1] == 64
 
 
 def test_a_student_that_fits_as_it_is_stays_whole():
     measure = Measure(lambda *_: Score(0.89, 0.99))
-    found = Compressor(WHOLE, measure, FULL).best(int8_bytes(WHOLE))
-    assert found.exported is WHOLE
-    assert found.best.points == pytest.approx(1)
+    (only,) = Shrinker(WHOLE, measure, FULL).tried(int8_bytes(WHOLE))
+    assert only.exported is WHOLE
+    assert only.points == pytest.approx(1)
 
 
 def test_no_size_is_measured_twice():
     measure = Measure(lambda *_: FULL)
-    compressor = Compressor(WHOLE, measure, FULL)
-    assert compressor.best(BUDGET).tried == compressor.best(BUDGET).tried
+    shrinker = Shrinker(WHOLE, measure, FULL)
+    first, again = (
+        [(one.words, one.width) for one in shrinker.tried(BUDGET)]
+        for _ in range(2)
+    )
+    assert first == again
     assert len(measure.asked) == len(set(measure.asked))
 
 
 def test_words_that_cost_much_are_not_followed_by_fewer():
     measure = Measure(lambda words, width: Score(words / 1000, 0.5))
-    Compressor(WHOLE, measure, FULL).best(BUDGET - 20_000)
+    Shrinker(WHOLE, measure, FULL).tried(BUDGET - 20_000)
     assert [words for words, _ in measure.asked] == [1000, 800]
 
 
 def test_a_size_below_the_lstms_is_refused():
-    compressor = Compressor(WHOLE, Measure(lambda *_: FULL), FULL)
+    shrinker = Shrinker(WHOLE, Measure(lambda *_: FULL), FULL)
     with pytest.raises(UserError, match=r"0.01 MB cannot .* smallest has 0.03"):
-        compressor.best(10_000)
+        shrinker.tried(10_000)
 
 
 @pytest.fixture(scope="module")
@@ -329,14 +330,12 @@ def test_students_of_all_sizes_are_scored_on_the_same_rows():
 
 
 def test_the_vectors_are_scored_as_rounded_numbers(monkeypatch):
-    from keras_distill.export import shrink as trial
-
     texts = written(60)
     exported = balanced(texts)
-    judge = trial.Trial(exported, [texts], np.zeros(60, int))
+    judge = Trial(exported, [texts], np.zeros(60, int))
     before = judge(exported).agreement
     monkeypatch.setattr(
-        trial, "quantized_rows", lambda table: (0 * table, 0, 0)
+        shrink, "quantized_rows", lambda table: (0 * table, 0, 0)
     )
     assert judge(exported).agreement < before
 
@@ -353,27 +352,27 @@ def test_the_most_exact_numbers_that_fit_are_chosen():
         (2, "student_fp16"),
         (1, "student_int8"),
     ):
-        fitter = Fitter(WHOLE, Path("nowhere"), plain, sizes[each])
-        assert fitter.forms == [form]
-        assert fitter.best() is None
-    fitter = Fitter(WHOLE, Path("nowhere"), ALL, sizes[4] + 100_000)
-    assert fitter.forms == ["student", "student_mediapipe"]
+        budget = Budget(WHOLE, Path("nowhere"), plain, sizes[each])
+        assert budget.forms == [form]
+        assert budget.student() is WHOLE
+    budget = Budget(WHOLE, Path("nowhere"), ALL, sizes[4] + 100_000)
+    assert budget.forms == ["student", "student_mediapipe"]
 
 
 def test_the_words_that_mediapipe_needs_more_are_counted():
-    with_mediapipe = Fitter(WHOLE, Path("nowhere"), ALL, file_bytes(WHOLE, 4))
+    with_mediapipe = Budget(WHOLE, Path("nowhere"), ALL, file_bytes(WHOLE, 4))
     assert with_mediapipe.forms == ["student_fp16", "student_mediapipe_int8"]
 
 
 def test_forms_that_cannot_be_made_so_small_are_refused():
     with pytest.raises(UserError, match="student_text cannot be made so small"):
-        Fitter(WHOLE, Path("nowhere"), ["student_text"], 20_000)
+        Budget(WHOLE, Path("nowhere"), ["student_text"], 20_000)
 
 
 def test_a_student_outside_of_its_run_cannot_be_made_smaller(made):
     exported = load_exported(made[False])
     with pytest.raises(UserError, match="expected labelled rows to choose"):
-        Fitter(exported, made[False], ["student_int8"], 10_000).best()
+        Budget(exported, made[False], ["student_int8"], 10_000).student()
 
 
 WORDS = [f"w{i}" for i in range(1500)]
@@ -414,16 +413,11 @@ def in_process(monkeypatch):
     """Do the child's work here; note the sizes that were converted."""
     sizes = []
 
-    def run_child(module, arguments):
-        forms, work = arguments
-        convert._convert(forms.split(","), Path(work))
-
     def converted(exported):
         sizes.append(exported.weights.vectors.shape)
         return tflite.convert_int8(exported)
 
-    monkeypatch.setattr(convert, "run_child", run_child)
-    monkeypatch.setattr(convert, "_function", lambda form: converted)
+    convert_here(monkeypatch, converted)
     return sizes
 
 
@@ -509,9 +503,7 @@ def test_a_cost_that_cannot_be_measured_is_said(
 def test_an_estimate_that_was_too_low_is_mended(
     run, in_process, tmp_path, monkeypatch
 ):
-    from keras_distill.export import shrink as compress
-
-    monkeypatch.setattr(compress, "_GRAPH_BYTES", -9_000)
+    monkeypatch.setattr(shrink, "_GRAPH_BYTES", -9_000)
     most = int8_bytes(load_exported(run / "student")) - 30_000
     facts = exporter.export_student(
         run / "student",

@@ -1,5 +1,5 @@
 import csv
-import re
+import shutil
 import sys
 
 import numpy as np
@@ -8,20 +8,19 @@ from google.protobuf import text_format
 from report_runs import LABELS, WORDS
 from tensorboard.plugins import projector
 from tensorboard_events import events, texts_and_images
-from tensorboard_runs import CARD, write_whole_run
+from tensorboard_runs import CARD, shown, write_whole_run
 from tiny_students import VOCABULARY, tiny_model
 
 from keras_distill.errors import UserError
-from keras_distill.report import charts as quality_charts
-from keras_distill.report import charts as transfer_charts
-from keras_distill.report import tensorboard as texts
 from keras_distill.report.tensorboard import (
     Statistics,
+    disagreements,
     read_statistics,
     trainable_vectors,
     write_extras,
     write_projector,
 )
+from keras_distill.run import find_config
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import Rows, read_rows
@@ -38,12 +37,21 @@ TEXTS = {"1 model card", "2 configuration", "3 worst disagreements"}
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     config = write_whole_run(folder)
-    write_extras(folder, config, "dev", CARD)
+    config.save(folder / "config.yaml")
+    write_extras(folder, config, CARD, shown(folder))
     return folder
 
 
+@pytest.fixture
+def again(run, tmp_path):
+    """A copy of it, and what writes its pages anew."""
+    copy = shutil.copytree(run, tmp_path / "run")
+    config = find_config(copy / "student")
+    return copy, lambda card=CARD: write_extras(copy, config, card, shown(copy))
+
+
 @pytest.fixture(scope="module")
-def shown(run):
+def pages(run):
     return texts_and_images(run / "logs" / "report")
 
 
@@ -55,21 +63,21 @@ def statistics(run):
     return read_statistics(files, student.tokenizer, False, 2), files
 
 
-def test_every_text_and_picture_is_there(shown):
-    assert set(shown) == PICTURES | TEXTS
+def test_every_text_and_picture_is_there(pages):
+    assert set(pages) == PICTURES | TEXTS
 
 
 @pytest.mark.parametrize("tag", sorted(PICTURES))
-def test_a_picture_shows_something(shown, tag):
-    height, width, _ = shown[tag].shape
+def test_a_picture_shows_something(pages, tag):
+    height, width, _ = pages[tag].shape
     assert 300 < width < 1400
     assert 200 < height < 1200
-    assert shown[tag].std() > 5
+    assert pages[tag].std() > 5
 
 
-def test_the_texts_are_the_card_and_the_configuration(shown):
-    assert shown["1 model card"] == CARD
-    lines = shown["2 configuration"].splitlines()
+def test_the_texts_are_the_card_and_the_configuration(pages):
+    assert pages["1 model card"] == CARD
+    lines = pages["2 configuration"].splitlines()
     assert "    task: custom" in lines
     assert "      lstm_units: 3" in lines
 
@@ -82,54 +90,53 @@ def test_the_graph_of_the_student_is_there(run):
     assert len(graph) < 1_000_000
 
 
-def test_written_again_nothing_is_there_twice(tmp_path):
-    config = write_whole_run(tmp_path)
-    place = tmp_path / "logs" / "report"
-    write_extras(tmp_path, config, "dev", CARD)
+def test_written_again_nothing_is_there_twice(again):
+    run, write = again
+    place = run / "logs" / "report"
     names = sorted(p.suffix for p in place.iterdir())
-    write_extras(tmp_path, config, "dev", "# Another card")
+    write("# Another card")
     assert sorted(p.suffix for p in place.iterdir()) == names
     assert texts_and_images(place)["1 model card"] == "# Another card"
 
 
-def test_pairs_without_baseline_and_calibration_have_their_page(tmp_path):
+def test_pairs_without_calibration_have_their_page(tmp_path):
     config = write_whole_run(tmp_path, pair=True, baseline=False)
     (tmp_path / "export" / "calibration.json").unlink()
-    write_extras(tmp_path, config, "dev", CARD)
+    write_extras(tmp_path, config, CARD, shown(tmp_path))
     found = texts_and_images(tmp_path / "logs" / "report")
     assert set(found) == PICTURES | TEXTS
 
 
-def test_a_run_that_chose_on_dev_has_its_page(tmp_path):
-    config = write_whole_run(tmp_path, splits=("select",), selected_on="dev")
-    write_extras(tmp_path, config, "dev", CARD)
-    found = texts_and_images(tmp_path / "logs" / "report")
-    assert "of 12 rows of dev" in found["3 worst disagreements"]
+def test_of_a_large_split_the_first_rows_are_shown(run):
+    everything = shown(run)
+    assert everything.first(30) is everything
+    some = everything.first(4)
+    assert some.split == "dev (first 4 of 30 rows)"
+    assert some.rows.columns[0] == everything.rows.columns[0][:4]
+    assert len(some.rows) == len(some.logits) == 4
 
 
-def test_without_augmentation_there_is_no_picture_of_it(tmp_path):
-    config = write_whole_run(tmp_path)
-    (tmp_path / "augmented" / "manifest.json").unlink()
-    write_extras(tmp_path, config, "dev", CARD)
-    found = texts_and_images(tmp_path / "logs" / "report")
+def test_without_augmentation_there_is_no_picture_of_it(again):
+    run, write = again
+    (run / "augmented" / "manifest.json").unlink()
+    write()
+    found = texts_and_images(run / "logs" / "report")
     assert set(found) == (PICTURES | TEXTS) - {"transfer_set/augmentation"}
 
 
-def test_without_matplotlib_there_are_texts_and_no_pictures(
-    tmp_path, monkeypatch
-):
-    config = write_whole_run(tmp_path)
+def test_without_matplotlib_there_are_texts_and_no_pictures(again, monkeypatch):
+    run, write = again
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    write_extras(tmp_path, config, "dev", CARD)
-    found = texts_and_images(tmp_path / "logs" / "report")
-    assert set(found) == TEXTS
+    write()
+    assert set(texts_and_images(run / "logs" / "report")) == TEXTS
 
 
-def test_logs_that_cannot_be_written_are_named(tmp_path):
-    config = write_whole_run(tmp_path)
-    (tmp_path / "logs").write_text("in the way")
+def test_logs_that_cannot_be_written_are_named(again):
+    run, write = again
+    shutil.rmtree(run / "logs")
+    (run / "logs").write_text("in the way")
     with pytest.raises(UserError, match="cannot write .*logs/report"):
-        write_extras(tmp_path, config, "dev", CARD)
+        write()
 
 
 def test_words_are_counted_with_the_logits_of_their_rows(run, statistics):
@@ -145,7 +152,7 @@ def test_words_are_counted_with_the_logits_of_their_rows(run, statistics):
             frequency[word] = frequency.get(word, 0) + 1
         for word in set(words):
             sums.setdefault(word, []).append(logits)
-    assert found.rows == rows == 24
+    assert sum(map(len, found.lengths.values())) == rows == 24
     for number, word in enumerate(WORDS):
         assert found.frequency[number] == frequency.get(word, 0)
         if word in sums:
@@ -166,7 +173,7 @@ def test_lengths_are_known_by_source(statistics):
 def test_a_large_transfer_set_is_read_in_part(run, statistics):
     student = StudentPredictor.load(run / "student")
     found = read_statistics(statistics[1], student.tokenizer, False, 2, 5)
-    assert found.rows == 5
+    assert sum(map(len, found.lengths.values())) == 5
 
 
 def test_the_projector_has_words_vectors_and_columns(run, statistics):
@@ -240,7 +247,7 @@ def test_the_worst_disagreement_comes_first():
         [[0, 5], [1, 0], [5, 0], [2, 0]],
         [1, 0, 0, -1],
     )
-    text = texts.disagreements(rows, student, LABELS, "dev")
+    text = disagreements(rows, student, LABELS, "dev")
     lines = text.splitlines()
     assert "different classes on 3 of 4 rows of dev" in lines[0]
     found = [line.split(" | ")[0][2:] for line in lines[4:]]
@@ -255,7 +262,7 @@ def test_texts_cannot_break_the_table():
         [[1, 0]],
         [0],
     )
-    (line,) = texts.disagreements(rows, student, LABELS, "d").splitlines()[4:]
+    (line,) = disagreements(rows, student, LABELS, "d").splitlines()[4:]
     assert line.count("|") == 6
     assert len(line) < 700
     assert not set("<>*`[]") & set(line)
@@ -263,60 +270,5 @@ def test_texts_cannot_break_the_table():
 
 def test_models_that_agree_have_no_table():
     rows, student = rows_of(["a"], [[0, 1]], [[0, 2]], [1])
-    text = texts.disagreements(rows, student, LABELS, "dev")
+    text = disagreements(rows, student, LABELS, "dev")
     assert text == "Teacher and student agree on all 1 rows of dev."
-
-
-def drawn_texts(figure):
-    return [text.get_text() for axes in figure.axes for text in axes.texts]
-
-
-def test_a_confusion_matrix_counts_labels_down_and_answers_across():
-    logits = np.asarray([[1, 0], [1, 0], [1, 0], [0, 1], [0, 1]])
-    labels = np.asarray([0, 0, 1, 1, -1])
-    figure = quality_charts.confusion_matrix(logits, labels, LABELS, "x")
-    assert drawn_texts(figure) == ["2\n100%", "0\n0%", "1\n50%", "1\n50%"]
-
-
-def test_a_reliability_diagram_has_a_panel_before_and_one_after():
-    rng = np.random.default_rng(0)
-    logits = rng.normal(size=(200, 2)) * 9
-    labels = (logits[:, 1] + rng.normal(size=200) * 9 > logits[:, 0]).astype(
-        int
-    )
-    figure = quality_charts.reliability_diagram(logits, labels, 6.0, "x")
-    before, after = figure.axes
-    errors = [float(axes.get_title().split()[-2]) for axes in (before, after)]
-    assert errors[1] < errors[0]
-    assert "temperature 6.00" in after.get_title()
-    counts = [int(text.get_text()) for text in before.texts]
-    assert sum(counts) == 200
-
-
-@pytest.mark.parametrize(
-    "classes, panels", [(2, 1), (3, 3), (4, 4), (5, 1), (60, 1)]
-)
-def test_logits_of_any_number_of_classes_can_be_drawn(classes, panels):
-    rng = np.random.default_rng(0)
-    student, teacher = rng.normal(size=(2, 50, classes))
-    labels = rng.integers(-1, classes, 50)
-    names = [f"class ${i}$ {'long ' * i}" for i in range(classes)]
-    figure = quality_charts.logit_scatter(student, teacher, labels, names, "x")
-    assert len(figure.axes) == panels
-    figure.draw_without_rendering()
-    points = sum(len(c.get_offsets()) for c in figure.axes[0].collections)
-    assert points == 50 * (classes if classes > 4 else 1)
-    matrix = quality_charts.confusion_matrix(student, labels, names, "x")
-    matrix.draw_without_rendering()
-
-
-def test_variants_stand_beside_their_original(run):
-    found = transfer_charts.augmentation_examples(run)
-    assert 1 <= len(found) <= 6
-    for original, variants in found:
-        assert original.startswith("the film was")
-        assert 1 <= len(variants) <= 3
-        assert original not in variants
-        allowed = {*re.findall(r"\w+", original), "MASK"}
-        for variant in variants:
-            assert set(re.findall(r"\w+", variant)) <= allowed

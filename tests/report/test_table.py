@@ -1,7 +1,6 @@
 import pytest
 from report_runs import sample_results, with_seeds
 
-from keras_distill.display import count, size
 from keras_distill.report.table import results_table
 
 
@@ -136,24 +135,3 @@ def test_the_table_fits_a_terminal():
     results = with_seeds(sample_results())
     for line in results_table(results).splitlines():
         assert len(line) <= 80, line
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (960_602, "0.96M"),
-        (99_999, "99,999"),
-        (22_713_986, "22.7M"),
-        (None, "-"),
-    ],
-)
-def test_numbers_of_parameters_are_short(value, shown):
-    assert count(value) == shown
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(6_912_345, "6.9 MB"), (438_000_000, "438 MB"), (2_500_000_000, "2.5 GB")],
-)
-def test_sizes_are_short(value, shown):
-    assert size(value) == shown

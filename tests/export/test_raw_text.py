@@ -130,7 +130,7 @@ def test_a_graph_reads_as_the_student_what_the_proof_asks_for(lower_case):
 
 
 def test_the_page_lists_texts_that_are_read_otherwise():
-    page = Path(__file__).parent.parent / "docs" / "litert.md"
+    page = Path(__file__).parents[2] / "docs" / "litert.md"
     _, _, section = page.read_text("utf-8").partition("\n## Raw text")
     table = re.search(r"^\| Text \|.*?\n\n", section, re.M | re.S)[0]
     listed = [

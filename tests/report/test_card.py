@@ -8,10 +8,10 @@ from keras_distill.config import config_from_dict
 from keras_distill.report.card import model_card
 
 
-def card(results=None, **config):
+def card(results=None, picture=None, **config):
     """The card, and the same on one line."""
-    values = {"task": "sst2", **config}
-    text = model_card(results or sample_results(), config_from_dict(values))
+    config = config_from_dict({"task": "sst2", **config})
+    text = model_card(results or sample_results(), config, picture)
     return text, " ".join(text.split())
 
 
@@ -197,3 +197,31 @@ def test_nothing_unknown_is_written_out():
     text, _ = card(results, task="custom")
     assert "None" not in text
     assert "nan" not in text
+
+
+def test_it_shows_what_smaller_files_cost():
+    row = {"words": 14_000, "width": 200, "accuracy": 0.86, "points": 1.0}
+    results = sample_results(sizes=[{"bytes": 4e6, **row}])
+    text, line = card(results, "report/size_accuracy.png")
+    assert "| 4.0 MB | 14,000 | 200 | 86.0 | 1.0 |" in text
+    assert "--max-size-mb" in text
+    assert "No file was made for this table: sizes are estimated" in line
+    assert re.search(r"!\[[^\]]+\]\(report/size_accuracy\.png\)", text)
+    assert "![" not in card(results)[0]
+    assert "--max-size-mb" not in card()[0]
+
+
+def test_it_tells_what_calibration_does():
+    known = {"temperature": 1.8319, "ece_before": 0.098, "ece_after": 0.054}
+    _, line = card(sample_results(calibration=known))
+    assert "divided by 1.83, fitted on select, before the softmax" in line
+    assert "error on dev is 5.4 points with that and 9.8 without" in line
+    assert "not calibrated" not in line
+    assert "not calibrated" in card()[1]
+
+
+def test_a_temperature_without_labels_to_measure_on_is_told_alone():
+    known = {"temperature": 2.0, "ece_before": None, "ece_after": None}
+    _, line = card(sample_results(calibration=known))
+    assert "divided by 2.00" in line
+    assert "calibration error" not in line

@@ -1,10 +1,10 @@
 import json
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from exported_students import LABELS, TEMPERATURE, convert_here
 from tensorflow.lite.python import schema_py_generated as schema
 from tiny_students import (
     VOCABULARY,
@@ -41,8 +41,6 @@ TEXT_OPS = {
     "FastWordpieceTokenizeWithOffsets",
     "RaggedTensorToTensor",
 }
-# 1 over it is no number that float16 has.
-TEMPERATURE = 1.37
 TEXTS = [
     "",
     " \n ",
@@ -60,44 +58,6 @@ TEXTS = [
     # As people type them: raw text is not rewritten in TFLite.
     *map(normalize, random_texts(20)),
 ]
-
-
-def in_process(patch, function=None):
-    """Let the child's work be done here, perhaps by another converter."""
-
-    def run_child(module, arguments):
-        forms, work = arguments
-        try:
-            convert._convert(forms.split(","), Path(work))
-        except SystemExit as error:
-            raise UserError("exit code 1") from error
-
-    patch.setattr(convert, "run_child", run_child)
-    if function is not None:
-        patch.setattr(convert, "_function", lambda form: function)
-
-
-@pytest.fixture(scope="module")
-def exports(tmp_path_factory):
-    """By kind: a student, the folder of its exports, what was said."""
-    made = {}
-    for pair in (False, True):
-        run = tmp_path_factory.mktemp("run")
-        folder = make_student(run / "student", pair=pair, labels=("não", "yes"))
-        with pytest.MonkeyPatch.context() as patch:
-            # One child is enough to see that it works.
-            if pair:
-                in_process(patch)
-            facts = exporter.export_student(
-                folder, run / "export", forms=FORMS, temperature=TEMPERATURE
-            )
-        made[pair] = (StudentPredictor.load(folder), run / "export", facts)
-    return made
-
-
-@pytest.fixture(params=[False, True], ids=["single", "pair"])
-def made(request, exports):
-    return exports[request.param]
 
 
 def columns(student, first=TEXTS):
@@ -195,7 +155,7 @@ def test_words_and_classes_travel_inside(made, form):
     student, folder, _ = made
     files = read_packed_files(folder / f"{form}.tflite")
     assert files["vocab.txt"].decode().splitlines() == VOCABULARY
-    assert files["labels.txt"].decode().splitlines() == ["não", "yes"]
+    assert files["labels.txt"].decode().splitlines() == list(LABELS)
     assert json.loads(files["text.json"]) == {
         "lower_case": True,
         "max_length": 20,
@@ -213,21 +173,24 @@ def test_only_the_text_form_needs_ops_that_tflite_has_not(made):
 
 
 def test_the_export_says_sizes_and_how_exact_files_are(made):
-    _, folder, facts = made
-    assert list(facts) == [f"{form}.tflite" for form in FORMS]
+    student, folder, facts = made
+    names = ["saved_model", *(f"{form}.tflite" for form in exporter.LITE_FORMS)]
+    if student.pair:
+        names = [name for name in names if "mediapipe" not in name]
+    assert list(facts) == names
     assert json.loads((folder / "exports.json").read_text()) == facts
-    for name, values in facts.items():
-        assert values["bytes"] == (folder / name).stat().st_size
+    for name in names[1:]:
+        assert facts[name]["bytes"] == (folder / name).stat().st_size
     assert facts["student.tflite"]["max_abs_logit_difference"] < 1e-4
     assert 0 < facts["student_fp16.tflite"]["max_abs_logit_difference"]
     # Nothing else is left behind.
-    assert len(list(folder.iterdir())) == len(FORMS) + 1
+    assert len(list(folder.iterdir())) == len(names) + 1
 
 
 def test_evaluation_finds_every_file(made):
-    student, folder, _ = made
+    student, folder, facts = made
     forms = {form.name: form for form in exported_forms(folder)}
-    assert set(forms) == {f"{form}.tflite" for form in FORMS}
+    assert list(forms) == list(facts)
     rows = []
     texts = columns(student)
     logits = forms["student.tflite"].logits(texts, rows.append)
@@ -303,8 +266,8 @@ def test_a_table_of_zeros_stays_one():
 def test_a_student_reaches_the_child_as_it_was(tmp_path):
     folder = make_student(tmp_path / "student", pair=True)
     exported = load_exported(folder, temperature=1.5)
-    write_exported(exported, tmp_path)
-    again = read_exported(tmp_path)
+    write_exported(exported, tmp_path / "student.npz")
+    again = read_exported(tmp_path / "student.npz")
     for name in ("labels", "vocabulary", "lower_case", "max_length", "pair"):
         assert getattr(again, name) == getattr(exported, name)
     assert again.temperature == 1.5
@@ -327,17 +290,15 @@ def test_words_without_vectors_are_refused():
 
 CHILD = """
 import os, sys
-from keras_distill.export import convert
+from keras_distill.export import convert, forms
 
 def abort(exported):
     os.write(2, b"F0000 converter.cc: no such luck\\n")
     os.abort()
 
-convert.CONVERTERS |= {
-    "student": "keras_distill.export.tflite:convert_float32",
-    "student_int8": "dying:abort",
-}
 if __name__ == "__main__":
+    row = forms.LITE_FORMS["student_int8"]
+    object.__setattr__(row, "convert", abort)
     sys.exit(convert.main(sys.argv[1:]))
 """
 
@@ -364,27 +325,18 @@ def test_a_conversion_that_fails_says_why(monkeypatch, tmp_path):
     def fail(exported):
         raise ValueError("op Magic\nis not supported")
 
-    in_process(monkeypatch, fail)
-    output = tmp_path / "out" / "student.tflite"
-    output.parent.mkdir()
+    convert_here(monkeypatch, fail)
     with pytest.raises(
         UserError,
         match="^cannot convert the student to student: op Magic is not supp",
     ):
-        convert.convert("student", exported_of(), output)
-    assert list(output.parent.iterdir()) == []
-
-
-def test_a_form_is_converted_to_a_file_of_its_own(monkeypatch, tmp_path):
-    in_process(monkeypatch, lambda exported: b"model")
-    convert.convert("student", exported_of(), tmp_path / "mine.tflite")
-    assert (tmp_path / "mine.tflite").read_bytes() == b"model"
-    assert len(list(tmp_path.iterdir())) == 1
+        convert.convert_all(["student"], exported_of(), tmp_path)
+    assert not (tmp_path / "student.tflite").exists()
 
 
 def test_a_file_that_answers_otherwise_is_refused(monkeypatch, tmp_path):
     other = exported_of(mode="static")
-    in_process(monkeypatch, lambda exported: tflite.convert_float32(other))
+    convert_here(monkeypatch, lambda exported: tflite.convert_float32(other))
     folder = make_student(tmp_path / "student")
     output = tmp_path / "export"
     output.mkdir()
@@ -501,7 +453,7 @@ def test_the_command_makes_the_forms_it_is_asked_for(
     monkeypatch, tmp_path, capsys
 ):
     run = make_run(tmp_path / "run")
-    in_process(monkeypatch, tflite.convert_float32)
+    convert_here(monkeypatch, tflite.convert_float32)
     output = tmp_path / "there"
     code = command.main(
         [str(run), "--forms", "student", "--output", str(output)]
@@ -516,7 +468,7 @@ def test_the_command_keeps_the_runs_temperature(monkeypatch, tmp_path):
     (run / "export").mkdir()
     notes = run / "export" / "calibration.json"
     notes.write_text('{"temperature": 2.5}')
-    in_process(monkeypatch, tflite.convert_float32)
+    convert_here(monkeypatch, tflite.convert_float32)
     assert command.main([str(run), "--forms", "student"]) == 0
     lite = LiteStudent(run / "export" / "student.tflite")
     logits, probabilities = lite.answers([TEXTS])

@@ -9,6 +9,7 @@ from report_runs import WORDS
 from tensorboard import program
 from tensorboard_runs import (
     CARD,
+    shown,
     trials,
     write_curves,
     write_trials,
@@ -48,7 +49,7 @@ def address(tmp_path_factory):
     """TensorBoard on a run that has everything."""
     run = tmp_path_factory.mktemp("board") / "run"
     config = write_whole_run(run)
-    write_extras(run, config, "dev", CARD)
+    write_extras(run, config, CARD, shown(run))
     write_curves(run / "logs")
     write_trials(run)
     write_hparams(run)

@@ -10,7 +10,7 @@ from tiny_students import make_run, random_texts
 from keras_distill import predict
 from keras_distill.data.examples import Example, write_examples
 from keras_distill.export import __main__ as command
-from keras_distill.export import exporter
+from keras_distill.export import exporter, selection
 from keras_distill.export.selection import (
     calibrate,
     selection_rows,
@@ -75,9 +75,7 @@ def test_rows_without_labels_are_left_out_of_the_selection(tmp_path):
 
 
 def test_many_rows_are_thinned_from_end_to_end(tmp_path, monkeypatch):
-    from keras_distill.export import selection as run_data
-
-    monkeypatch.setattr(run_data, "_MOST_ROWS", 25)
+    monkeypatch.setattr(selection, "_MOST_ROWS", 25)
     run = with_data(make_run(tmp_path / "run"))
     rows = selection_rows(run / "student", pair=False)
     assert rows.columns == [TEXTS[::3]]

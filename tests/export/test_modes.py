@@ -1,15 +1,14 @@
 """Every form of students that were trained, with every kind of vectors."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow as tf
+from exported_students import answer_here, convert_here
 from tiny_students import VOCABULARY, random_texts, tiny_model
 
 from keras_distill.config import StudentConfig
 from keras_distill.data.normalize import normalize
-from keras_distill.export import convert, exporter, saved_model
+from keras_distill.export import exporter, saved_model
 from keras_distill.export.student import exported_from
 from keras_distill.export.verify import FLOAT16, FLOAT32, INT8, Proof
 from keras_distill.student.losses import DistillationLoss, pack_targets
@@ -60,28 +59,13 @@ def trained(mode, pair):
     return StudentPredictor(model, tokenizer, ["a", "b", "c"])
 
 
-@pytest.fixture
-def alone(monkeypatch):
-    """Do here what processes of their own do, to save their start."""
-
-    def run_child(module, arguments):
-        forms, work = arguments
-        convert._convert(forms.split(","), Path(work))
-
-    def answers(path, texts):
-        serve = tf.saved_model.load(str(path)).signatures["serving_default"]
-        found = serve(**{name: tf.constant(t) for name, t in texts.items()})
-        return {name: value.numpy() for name, value in found.items()}
-
-    monkeypatch.setattr(convert, "run_child", run_child)
-    monkeypatch.setattr(saved_model, "_answers_alone", answers)
-
-
 @pytest.mark.parametrize("pair", [False, True], ids=["single", "pair"])
 @pytest.mark.parametrize("mode", MODES)
 def test_every_form_of_a_trained_student_has_the_logits_of_keras(
-    mode, pair, alone, tmp_path
+    mode, pair, monkeypatch, tmp_path
 ):
+    convert_here(monkeypatch)
+    answer_here(monkeypatch)
     student = trained(mode, pair)
     exported = exported_from(student, temperature=1.37)
     columns = [TEXTS, TEXTS[::-1]][: 1 + pair]
@@ -96,7 +80,7 @@ def test_every_form_of_a_trained_student_has_the_logits_of_keras(
     }
     # Each file is opened again and asked about the proof's texts.
     forms = exporter._check_forms(None, exported)
-    facts |= exporter.export_lite(forms[1:], exported, tmp_path, proof)
+    facts |= exporter._export_lite(forms[1:], exported, tmp_path, proof)
 
     left_out = 2 if pair else 0
     assert list(facts) == list(TOLERANCES)[: len(TOLERANCES) - left_out]

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_students import VOCABULARY, make_run, random_texts
+from exported_students import TEMPERATURE
+from tiny_students import VOCABULARY, random_texts
 
 from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
 from keras_distill.evaluate import evaluate
 from keras_distill.export import mediapipe
-from keras_distill.export.exporter import export_student
+from keras_distill.export.exporter import export_student, prove
 from keras_distill.export.mediapipe_text import (
     MediaPipeTokenizer,
     bundle_vocabulary,
@@ -25,14 +26,12 @@ from keras_distill.export.metadata import (
     read_packed_files,
     with_metadata,
 )
-from keras_distill.export.opened import MediaPipeStudent, centred, prove_bundle
+from keras_distill.export.opened import MediaPipeStudent, centred
 from keras_distill.export.student import Exported, StudentWeights, exported_from
 from keras_distill.export.verify import Proof, make_proof
 from keras_distill.metrics import softmax
-from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import SPECIALS
 
-TEMPERATURE = 1.5
 FLOAT, INT8 = "student_mediapipe.tflite", "student_mediapipe_int8.tflite"
 # A Python that has mediapipe, which cannot live beside this TensorFlow.
 PYTHON = os.environ.get("KERAS_DISTILL_MEDIAPIPE_PYTHON")
@@ -61,22 +60,14 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(exports):
     """A student, what was exported of it, and its bundles by name."""
-    run = make_run(tmp_path_factory.mktemp("run"))
-    student = StudentPredictor.load(run / "student")
+    student, folder, _ = exports[False]
     exported = replace(
         exported_from(student, TEMPERATURE),
         spellings=written_spellings(["Under Ünder, ünder the Café"]),
     )
-    (run / "export").mkdir()
-    for name, convert in (
-        (FLOAT, mediapipe.convert_float32),
-        (INT8, mediapipe.convert_int8),
-    ):
-        content = mediapipe.packed_bundle(exported, convert(exported))
-        (run / "export" / name).write_bytes(content)
-    return student, exported, run / "export"
+    return student, exported, folder
 
 
 @pytest.fixture(scope="module")
@@ -248,21 +239,20 @@ def test_a_student_of_pairs_is_refused(made):
 
 def test_a_bundle_is_proved_by_its_answers(made):
     student, exported, folder = made
+    form = "student_mediapipe"
     proof = make_proof(student, [TEXTS])
-    assert prove_bundle(folder / FLOAT, exported, proof, 1e-5) < 1e-5
+    assert prove(form, folder / FLOAT, exported, proof) < 1e-5
     wrong = Proof(proof.columns, proof.logits[:, ::-1])
     with pytest.raises(RuntimeError, match=f"{FLOAT} answers otherwise"):
-        prove_bundle(folder / FLOAT, exported, wrong, 1e-2)
+        prove(form, folder / FLOAT, exported, wrong)
 
 
 def test_a_bundle_of_other_words_is_refused(made):
     student, exported, folder = made
     words = [*SPECIALS, *VOCABULARY[:4:-1]]
-    proof = make_proof(student)
+    other = replace(exported, vocabulary=words)
     with pytest.raises(RuntimeError, match="texts otherwise than the"):
-        prove_bundle(
-            folder / FLOAT, replace(exported, vocabulary=words), proof, 1e-2
-        )
+        prove("student_mediapipe", folder / FLOAT, other, make_proof(student))
 
 
 def test_a_damaged_or_foreign_bundle_is_refused(made, tmp_path):
@@ -281,7 +271,7 @@ def test_a_damaged_or_foreign_bundle_is_refused(made, tmp_path):
 def test_evaluation_covers_the_bundles(made, tmp_path):
     data = tmp_path / "data.csv"
     texts = ["good film", "bad", "it is not good", "word word"]
-    labels = ["positive", "negative", "negative", "positive"]
+    labels = ["yes", "não", "não", "yes"]
     rows = zip(texts, labels, strict=True)
     data.write_text(
         "text,label\n" + "".join(f"{text},{label}\n" for text, label in rows)
@@ -301,7 +291,7 @@ def test_logits_are_those_of_keras_up_to_their_mean(made, bundle):
 
 def ask_mediapipe(model, texts):
     """Return MediaPipe's scores, float64 [texts, classes], and labels."""
-    client = Path(__file__).with_name("mediapipe_client.py")
+    client = Path(__file__).parents[1] / "mediapipe_client.py"
     output = subprocess.run(
         [PYTHON, str(client)],
         input=json.dumps({"model": str(model), "texts": texts}),

@@ -20,8 +20,7 @@ from keras_distill.errors import UserError
 from keras_distill.export import opened as forms_module
 from keras_distill.export.opened import Form
 from keras_distill.files import read_json, write_json
-from keras_distill.report import results as exports
-from keras_distill.report import results as students
+from keras_distill.report import results as module
 from keras_distill.report.results import collect_results
 from keras_distill.student.dataset import evaluation_dataset
 from keras_distill.student.predictor import StudentPredictor
@@ -33,7 +32,7 @@ SEEDS = 2
 @pytest.fixture(scope="module", autouse=True)
 def short_timing():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(students, "_TIMED_SECONDS", 0.001)
+        patch.setattr(module, "_TIMED_SECONDS", 0.001)
         yield
 
 
@@ -43,7 +42,7 @@ def run(tmp_path_factory, short_timing):
     folder = tmp_path_factory.mktemp("run")
     teacher = {"name": "google/bert_uncased"}
     config = write_run(folder, extra_seeds=SEEDS - 1, teacher=teacher)
-    return folder, config, collect_results(folder, config)
+    return folder, config, collect_results(folder, config, {})[0]
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +65,8 @@ def other(tmp_path_factory, short_timing):
         write_json(folder / place / "stage.json", record)
     facts = {"same": {"bytes": 1, "max_abs_logit_difference": 0.25}}
     write_json(folder / "export" / "exports.json", facts)
+    for name in ("same", "turned", "slow"):
+        (folder / "export" / name).write_text(name)
     student = StudentPredictor.load(folder / "student")
 
     def same(columns, on_rows):
@@ -90,8 +91,8 @@ def other(tmp_path_factory, short_timing):
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forms_module, "_SLOW_ROWS", 3)
-        patch.setattr(exports, "exported_forms", lambda _: forms)
-        return collect_results(folder, config)
+        patch.setattr(module, "exported_forms", lambda _: forms)
+        return collect_results(folder, config, {})[0]
 
 
 @functools.cache
@@ -234,7 +235,7 @@ def test_a_run_without_baseline_has_no_gain(other):
 def test_pairs_are_measured_on_both_dev_sets(tmp_path):
     splits = ("select", "dev", "dev_mismatched")
     config = write_run(tmp_path, splits, pair=True, baseline=False)
-    results = collect_results(tmp_path, config)
+    results, _ = collect_results(tmp_path, config, {})
     said = said_by(tmp_path / "student", tmp_path, "dev_mismatched", pair=True)
     expected = metrics.logit_mse(said.logits, said.teacher_logits)
     mse = results["student"]["dev_mismatched"]["logit_mse"]
@@ -310,7 +311,7 @@ def test_a_missing_baseline_is_named(tmp_path):
     write_run(tmp_path, baseline=False)
     config = config_from_dict({"task": "custom"})
     with pytest.raises(UserError, match=r"baseline/model\.keras"):
-        collect_results(tmp_path, config)
+        collect_results(tmp_path, config, {})
 
 
 def test_a_damaged_split_is_named(tmp_path):
@@ -318,7 +319,7 @@ def test_a_damaged_split_is_named(tmp_path):
     path = tmp_path / "transfer_set" / "dev.tfrecord"
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(UserError, match=r"dev\.tfrecord is damaged"):
-        collect_results(tmp_path, config)
+        collect_results(tmp_path, config, {})
 
 
 def test_a_split_without_records_is_named(tmp_path):
@@ -328,21 +329,21 @@ def test_a_split_without_records_is_named(tmp_path):
     data["splits"]["test"] = 5
     write_json(path, data)
     with pytest.raises(UserError, match="no records of the split test"):
-        collect_results(tmp_path, config)
+        collect_results(tmp_path, config, {})
 
 
 def test_a_student_of_other_classes_is_refused(tmp_path):
     config = write_run(tmp_path, baseline=False)
     (tmp_path / "student" / "labels.txt").write_text("positive\nnegative\n")
     with pytest.raises(UserError, match="'positive', 'negative'"):
-        collect_results(tmp_path, config)
+        collect_results(tmp_path, config, {})
 
 
 def test_a_student_of_pairs_is_refused_for_sentences(tmp_path):
     config = write_run(tmp_path, baseline=False)
     write_student(tmp_path / "student", 1, pair=True)
     with pytest.raises(UserError, match="pairs are True"):
-        collect_results(tmp_path, config)
+        collect_results(tmp_path, config, {})
 
 
 def test_rows_are_read_in_order_up_to_the_limit(run):

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from exported_students import TEMPERATURE, answer_here
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tiny_students import (
     VOCABULARY,
     make_run,
-    make_student,
     random_texts,
     tiny_model,
 )
@@ -29,13 +29,13 @@ from keras_distill.export.saved_model import (
 from keras_distill.export.spelling import normalize_for_ids
 from keras_distill.export.student import exported_from, student_weights
 from keras_distill.export.verify import make_proof
+from keras_distill.metrics import softmax
 from keras_distill.student.dataset import evaluation_dataset
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import StudentTokenizer
 from keras_distill.transfer_set.record import ORIGINAL, encode, write_shard
 
 MODES = ["static", "non-static", "multichannel", "random"]
-LABELS = {False: ("bad", "good"), True: ("não", "oui", "はい")}
 AWKWARD = [
     "",
     " \n ",
@@ -51,24 +51,11 @@ TEXTS = AWKWARD + random_texts(20)
 SECOND = TEXTS[::-1]
 
 
-@pytest.fixture(scope="module")
-def exports(tmp_path_factory):
-    """By kind: a student, its SavedModel and what the export said."""
-    made = {}
-    for pair in (False, True):
-        run = tmp_path_factory.mktemp("run")
-        folder = make_student(run / "student", pair=pair, labels=LABELS[pair])
-        student = StudentPredictor.load(folder)
-        facts = export_saved_model(
-            exported_from(student), run / "saved_model", make_proof(student)
-        )
-        made[pair] = (student, run / "saved_model", facts)
-    return made
-
-
-@pytest.fixture(params=[False, True], ids=["single", "pair"])
-def exported(request, exports):
-    return exports[request.param]
+@pytest.fixture
+def exported(made):
+    """A student, its SavedModel and what the export said."""
+    student, folder, facts = made
+    return student, folder / "saved_model", facts["saved_model"]
 
 
 def serving(student, temperature=1.0, **changes):
@@ -104,7 +91,7 @@ def test_raw_texts_give_the_answers_of_keras(exported):
     assert answers["logits"].dtype == tf.float32
     np.testing.assert_allclose(answers["logits"], logits, atol=1e-5)
     np.testing.assert_allclose(
-        answers["probabilities"], keras.ops.softmax(logits), atol=1e-5
+        answers["probabilities"], softmax(logits / TEMPERATURE), atol=1e-5
     )
     assert [label.decode() for label in answers["label"].numpy()] == [
         student.labels[place] for place in logits.argmax(axis=-1)
@@ -152,7 +139,9 @@ def test_no_texts_give_no_answers(exported):
 
 
 def test_it_loads_with_tensorflow_and_tensorflow_text_alone(exports, tmp_path):
-    folders = {str(exports[pair][1]): 1 + pair for pair in exports}
+    folders = {
+        str(exports[pair].folder / "saved_model"): 1 + pair for pair in exports
+    }
     script = f"""
 import sys
 import tensorflow as tf
@@ -270,17 +259,6 @@ def test_a_model_that_is_no_student_is_refused():
         student_weights(keras.Model({"ids_a": inputs}, output))
 
 
-def answering(monkeypatch, spoil):
-    """Let the SavedModel's process answer something else."""
-
-    def answers(path, texts):
-        loaded = tf.saved_model.load(str(path))
-        result = loaded.signatures["serving_default"](**inputs(texts.values()))
-        return spoil({name: value.numpy() for name, value in result.items()})
-
-    monkeypatch.setattr(saved_model, "_answers_alone", answers)
-
-
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -297,16 +275,19 @@ def test_a_savedmodel_that_answers_otherwise_is_refused(
     spoil, message, monkeypatch, exports
 ):
     student, folder, _ = exports[False]
-    answering(monkeypatch, spoil)
+    answer_here(monkeypatch, spoil)
+    exported = exported_from(student, TEMPERATURE)
     with pytest.raises(RuntimeError, match=message):
-        saved_model._prove(folder, exported_from(student), make_proof(student))
+        saved_model._prove(
+            folder / "saved_model", exported, make_proof(student)
+        )
 
 
 def test_a_refused_savedmodel_leaves_the_old_one_alone(monkeypatch, tmp_path):
     student = student_of()
     (tmp_path / "saved_model").mkdir()
     (tmp_path / "saved_model" / "old").touch()
-    answering(monkeypatch, lambda a: a | {"logits": a["logits"] + 1})
+    answer_here(monkeypatch, lambda a: a | {"logits": a["logits"] + 1})
     with pytest.raises(RuntimeError, match="answers otherwise"):
         export_saved_model(
             exported_from(student),
@@ -377,7 +358,7 @@ def test_the_command_notes_what_it_exported(monkeypatch, tmp_path, capsys):
     (run / "export").mkdir()
     notes = run / "export" / "exports.json"
     notes.write_text('{"other": {"bytes": 1}, "saved_model": null}')
-    answering(monkeypatch, lambda answers: answers)
+    answer_here(monkeypatch)
     assert command.main([str(run), "--forms", "saved_model"]) == 0
     values = json.loads(notes.read_text())
     assert values["other"] == {"bytes": 1}

@@ -21,9 +21,13 @@ from keras_distill.export.mediapipe_text import (
     written_spellings,
 )
 from keras_distill.export.opened import LiteStudent, MediaPipeStudent, centred
-from keras_distill.export.saved_model import VARIANTS, export_saved_model
+from keras_distill.export.saved_model import (
+    VARIANTS,
+    GraphStudent,
+    export_saved_model,
+)
 from keras_distill.export.selection import run_examples
-from keras_distill.export.shrink import Budget, GraphStudent, selection_cost
+from keras_distill.export.shrink import Budget, selection_cost
 from keras_distill.export.student import Exported, exported_from
 from keras_distill.export.verify import (
     Proof,

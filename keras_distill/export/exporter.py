@@ -199,20 +199,9 @@ def _export_lite(
 
 
 def prove(form: str, path: Path, exported: Exported, proof: Proof) -> float:
-    """Open a TFLite file and compare its answers.
+    """Open a TFLite file, return the largest difference of a logit.
 
-    Args:
-        form: A key of `LITE_FORMS`.
-        path: The file.
-        exported: The student that it was made of.
-        proof: What it has to answer.
-
-    Returns:
-        The largest difference of a logit; of a bundle's see
-        `MediaPipeStudent.logits`.
-
-    Raises:
-        RuntimeError: The file answers otherwise.
+    It is a RuntimeError where the file answers otherwise than the proof.
     """
     tolerance, name = LITE_FORMS[form].tolerance, f"{form}.tflite"
     if _is_bundle(form):
@@ -273,11 +262,7 @@ def _is_bundle(form: str) -> bool:
 
 
 def check_names(forms: Iterable[str]) -> None:
-    """Refuse what is none of `FORMS`.
-
-    Raises:
-        UserError: A name is not known.
-    """
+    """Refuse what is none of `FORMS`."""
     for form in forms:
         if form not in FORMS:
             raise UserError(

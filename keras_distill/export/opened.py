@@ -124,19 +124,10 @@ class LiteStudent:
         on_rows: OnRows = lambda rows: None,
         batch_size: int = _LITE_BATCH,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Answer for texts, in batches of like length.
+        """Return logits and probabilities, float32 [texts, classes].
 
-        Args:
-            columns: One list of texts, for pairs two.
-            on_rows: Called with the number of rows just finished.
-            batch_size: Texts in a batch.
-
-        Returns:
-            Logits and probabilities, float32 [texts, classes], in the order
-            of the texts.
-
-        Raises:
-            UserError: The file's student takes another number of texts.
+        Texts are asked in batches of like length; answers have their order.
+        `on_rows` is called with the number of rows just finished.
         """
         if len(columns) != 1 + self.pair:
             raise UserError(

@@ -67,22 +67,14 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure every form of a run's student on a labelled file.
 
-    Args:
-        run_dir: A run folder, or a folder that holds a student.
-        data: GLUE's TSV for a GLUE run (when no column is named), else a
-            CSV, TSV or JSON-lines file.
-        text_column: The text's column; the run's own when None.
-        text_pair_column: The second text's, likewise.
-        label_column: The label's, likewise.
+    GLUE's TSV is read for a GLUE run when no column is named, else a CSV, TSV
+    or JSON-lines file; a column is the run's own one where None.
 
     Returns:
         `data`, `rows`, and `forms`: by name (`keras`, `saved_model`, ...)
         `accuracy`, `f1`, `mcc`, `cross_entropy`, `bytes` and
         `max_abs_logit_difference` (to the Keras model; of a form that
         answers with probabilities alone up to a number for each row).
-
-    Raises:
-        UserError: The run or the file does not fit.
     """
     import numpy as np
 

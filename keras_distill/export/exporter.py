@@ -21,9 +21,13 @@ from keras_distill.export.mediapipe_text import (
     written_spellings,
 )
 from keras_distill.export.opened import LiteStudent, MediaPipeStudent, centred
-from keras_distill.export.saved_model import VARIANTS, export_saved_model
+from keras_distill.export.saved_model import (
+    VARIANTS,
+    GraphStudent,
+    export_saved_model,
+)
 from keras_distill.export.selection import run_examples
-from keras_distill.export.shrink import Budget, GraphStudent, selection_cost
+from keras_distill.export.shrink import Budget, selection_cost
 from keras_distill.export.student import Exported, exported_from
 from keras_distill.export.verify import (
     Proof,
@@ -195,20 +199,9 @@ def _export_lite(
 
 
 def prove(form: str, path: Path, exported: Exported, proof: Proof) -> float:
-    """Open a TFLite file and compare its answers.
+    """Open a TFLite file, return the largest difference of a logit.
 
-    Args:
-        form: A key of `LITE_FORMS`.
-        path: The file.
-        exported: The student that it was made of.
-        proof: What it has to answer.
-
-    Returns:
-        The largest difference of a logit; of a bundle's see
-        `MediaPipeStudent.logits`.
-
-    Raises:
-        RuntimeError: The file answers otherwise.
+    It is a RuntimeError where the file answers otherwise than the proof.
     """
     tolerance, name = LITE_FORMS[form].tolerance, f"{form}.tflite"
     if _is_bundle(form):
@@ -269,11 +262,7 @@ def _is_bundle(form: str) -> bool:
 
 
 def check_names(forms: Iterable[str]) -> None:
-    """Refuse what is none of `FORMS`.
-
-    Raises:
-        UserError: A name is not known.
-    """
+    """Refuse what is none of `FORMS`."""
     for form in forms:
         if form not in FORMS:
             raise UserError(

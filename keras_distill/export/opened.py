@@ -42,10 +42,6 @@ Columns = Sequence[Sequence[str]]
 OnRows = Callable[[int], object]
 
 
-def _unwatched(rows: int) -> None:
-    """Hear of finished rows and do nothing."""
-
-
 def open_interpreter(
     path: Path | str, threads: int = 1
 ) -> Callable[..., dict[str, np.ndarray]]:
@@ -125,22 +121,13 @@ class LiteStudent:
     def answers(
         self,
         columns: Columns,
-        on_rows: OnRows = _unwatched,
+        on_rows: OnRows = lambda rows: None,
         batch_size: int = _LITE_BATCH,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Answer for texts, in batches of like length.
+        """Return logits and probabilities, float32 [texts, classes].
 
-        Args:
-            columns: One list of texts, for pairs two.
-            on_rows: Called with the number of rows just finished.
-            batch_size: Texts in a batch.
-
-        Returns:
-            Logits and probabilities, float32 [texts, classes], in the order
-            of the texts.
-
-        Raises:
-            UserError: The file's student takes another number of texts.
+        Texts are asked in batches of like length; answers have their order.
+        `on_rows` is called with the number of rows just finished.
         """
         if len(columns) != 1 + self.pair:
             raise UserError(
@@ -247,7 +234,7 @@ class MediaPipeStudent:
         return answer[OUTPUT][0]
 
     def logits(
-        self, texts: Sequence[str], on_rows: OnRows = _unwatched
+        self, texts: Sequence[str], on_rows: OnRows = lambda rows: None
     ) -> np.ndarray:
         """Return logits, which are known up to a number for each text.
 
@@ -292,8 +279,8 @@ class Form:
     def measured(self, rows: int) -> slice:
         """Return which of so many rows it is measured on.
 
-        All of them; of a slow form at most 1,000, from all of the file:
-        files are often sorted by label.
+        All; of a slow form at most 1,000, from all over a file that may be
+        sorted by label.
         """
         step = -(-rows // _SLOW_ROWS) if self.slow else 1
         return slice(None, None, max(1, step))
@@ -387,8 +374,7 @@ def ask_forms(
         columns: The texts: one list, for pairs two.
         labels: int [rows], -1 where unknown.
         said: The Keras model's logits, float32 [rows, classes].
-        every_row: Ask slow forms, too, about all rows. Otherwise about at
-            most 1,000, from all of them: files are often sorted by label.
+        every_row: Ask slow forms, too, about all rows.
 
     Yields:
         One answer a form, in their order.

@@ -15,13 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_distill.batches import like_lengths
 from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
 from keras_distill.export.forms import LITE_FORMS
 from keras_distill.export.mediapipe_text import bundle_vocabulary
 from keras_distill.export.opened import ask_forms, open_form
-from keras_distill.export.saved_model import StudentGraph
+from keras_distill.export.saved_model import GraphStudent
 from keras_distill.export.selection import selection_rows, word_counts
 from keras_distill.export.student import Exported, load_exported
 from keras_distill.export.tflite import quantized_rows
@@ -29,7 +28,6 @@ from keras_distill.metrics import accuracy, agreement
 from keras_distill.progress import progress
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import (
-    PAD_ID,
     SPECIALS,
     UNK_ID,
     StudentTokenizer,
@@ -48,56 +46,30 @@ _COLUMN_BYTES = 12
 
 
 def file_bytes(exported: Exported, bytes_per_weight: int) -> int:
-    """Estimate the size of a TFLite file of word ids, a little too high.
+    """Estimate a TFLite file of word ids, a little too high.
 
-    Args:
-        exported: The student.
-        bytes_per_weight: 4, 2 (float16) or 1 (int8).
+    A weight has 4 bytes, 2 (float16) or 1 (int8).
     """
+    weights = exported.weights
+    size = bytes_per_weight * weights.size + _packed_bytes(exported)
     if bytes_per_weight == 1:
-        return int8_bytes(exported)
-    weights = bytes_per_weight * exported.weights.size
-    return weights + _packed_bytes(exported) + _GRAPH_BYTES
+        # Each bias has four bytes, and so has each word's scale.
+        biases = weights.bias.size + sum(bias.size for _, bias in weights.dense)
+        size += 3 * biases + 4 * len(exported.vocabulary)
+        size += _column_bytes(exported)
+    return size + _GRAPH_BYTES
 
 
 def int8_bytes(exported: Exported) -> int:
     """Estimate the size of `student_int8.tflite`, a little too high."""
-    width = exported.weights.vectors.shape[1]
-    return _fixed_bytes(exported) + width * _bytes_per_width(exported)
+    return file_bytes(exported, 1)
 
 
 def widest(exported: Exported, budget_bytes: int) -> int:
-    """Return the greatest width at which a student's int8 file fits.
-
-    At most the width that it has; 0 or less when none fits.
-    """
-    room = budget_bytes - _fixed_bytes(exported)
-    width = exported.weights.vectors.shape[1]
-    return min(width, room // _bytes_per_width(exported))
-
-
-def _bytes_per_width(exported: Exported) -> int:
-    """Return what one more number in each vector costs."""
-    return len(exported.vocabulary) + exported.weights.kernel.shape[1]
-
-
-def _fixed_bytes(exported: Exported) -> int:
-    """Return the bytes of an int8 file that do not depend on the width."""
-    weights = exported.weights
-    vectors, kernel = weights.vectors.size, weights.kernel.size
-    # Each bias has four bytes, and so has each word's scale.
-    biases = weights.bias.size + sum(bias.size for _, bias in weights.dense)
-    scales = len(exported.vocabulary)
-    return (
-        weights.size
-        - vectors
-        - kernel
-        + 3 * biases
-        + 4 * scales
-        + _column_bytes(exported)
-        + _packed_bytes(exported)
-        + _GRAPH_BYTES
-    )
+    """Return the greatest width, 0 or less if none, whose int8 file fits."""
+    words, width = exported.weights.vectors.shape
+    each = words + exported.weights.kernel.shape[1]
+    return width + min(0, (budget_bytes - int8_bytes(exported)) // each)
 
 
 def _column_bytes(exported: Exported) -> int:
@@ -139,11 +111,6 @@ def cut_vocabulary(exported: Exported, lines: int) -> Exported:
     Special tokens stay, and with word pieces all of these and all single
     characters: what is dropped is read in pieces then. Without pieces it
     is read as [UNK].
-
-    Args:
-        exported: The student; its words stand in order of frequency.
-        lines: Lines that the vocabulary shall have; more if more have to
-            stay.
     """
     vocabulary = exported.vocabulary
     if lines >= len(vocabulary):
@@ -180,13 +147,7 @@ def narrowed(
     The principal axes of the words' projections, `vectors @ kernel`, which
     is all that the LSTM reads of them: of all students with vectors of that
     width this one has the nearest projections, in the mean of their squared
-    distances over the running words.
-
-    Args:
-        exported: The student.
-        width: Numbers in a vector, at least 1; more than the student has
-            are as many.
-        counts: How often words occur; None when it is not known.
+    distances over the running words. `counts` says how often words occur.
     """
     if width < 1:
         raise ValueError(f"width must be at least 1. Received: {width}")
@@ -235,35 +196,8 @@ def _importance(
     return np.maximum(seen, _RARE)
 
 
-_BATCH = 512
-
-
-class GraphStudent:
-    """A student that answers for texts without Keras."""
-
-    def __init__(self, exported: Exported) -> None:
-        self.pair = exported.pair
-        self.tokenizer = StudentTokenizer(
-            exported.vocabulary, exported.lower_case, exported.max_length
-        )
-        self._forward = _traced(StudentGraph(exported.weights))
-
-    def logits(self, *columns: Sequence[str]) -> np.ndarray:
-        """Compute logits of texts as people write them."""
-        ids = [
-            self.tokenizer(tf.constant(list(map(normalize, column)), tf.string))
-            for column in columns
-        ]
-        return _in_batches(self._forward, ids)
-
-
 class Score(NamedTuple):
-    """How good a student is, on rows that stay the same.
-
-    Attributes:
-        accuracy: Share of the labelled rows that it answers correctly.
-        agreement: Share of the rows that it answers as the whole student.
-    """
+    """Shares of rows answered correctly, and as the whole student does."""
 
     accuracy: float
     agreement: float
@@ -273,15 +207,8 @@ class Trial:
     """Asks students made of one about the same rows.
 
     One graph serves all: it is traced once, and smaller weights are laid
-    into larger ones with zeros around them.
-
-    Args:
-        exported: The whole student.
-        columns: Texts: one list, for pairs two.
-        labels: int [rows], -1 where unknown.
-
-    Attributes:
-        whole: The score of the whole student, with float32 weights.
+    into larger ones with zeros around them. `whole` is the score of the whole
+    student, with float32 weights; labels are -1 where unknown.
     """
 
     def __init__(
@@ -295,8 +222,7 @@ class Trial:
             for column in columns
         ]
         self._labels = np.asarray(labels)
-        self._graph = StudentGraph(exported.weights)
-        self._forward = _traced(self._graph)
+        self._student = GraphStudent(exported)
         self._vocabulary: list[str] = []
         self._ids: list[tf.RaggedTensor] = []
         self._expected = self._answers(exported, exported.weights.vectors)
@@ -319,15 +245,15 @@ class Trial:
         )
 
     def _answers(self, exported: Exported, vectors: np.ndarray) -> np.ndarray:
-        _lay(self._graph.vectors, vectors)
-        _lay(self._graph.kernel, exported.weights.kernel)
+        _lay(self._student.graph.vectors, vectors)
+        _lay(self._student.graph.kernel, exported.weights.kernel)
         if exported.vocabulary != self._vocabulary:
             tokenizer = StudentTokenizer(
                 exported.vocabulary, exported.lower_case, exported.max_length
             )
             self._ids = [tokenizer(texts) for texts in self._texts]
             self._vocabulary = exported.vocabulary
-        return _in_batches(self._forward, self._ids)
+        return self._student.answer(self._ids)
 
 
 def _lay(variable: tf.Variable, values: np.ndarray) -> None:
@@ -336,26 +262,6 @@ def _lay(variable: tf.Variable, values: np.ndarray) -> None:
     whole = np.zeros(variable.shape, np.float32)
     whole[:rows, :columns] = values
     variable.assign(whole)
-
-
-def _traced(graph: StudentGraph) -> Callable[..., tf.Tensor]:
-    spec = tf.TensorSpec([None, None], tf.int32)
-    return tf.function(graph.logits, [spec] * (1 + graph.pair), autograph=False)
-
-
-def _in_batches(
-    forward: Callable[..., tf.Tensor], ids: Sequence[tf.RaggedTensor]
-) -> np.ndarray:
-    """Compute logits in batches of like length, in the order of the ids."""
-    longest = np.max([part.row_lengths() for part in ids], axis=0)
-    batches = list(like_lengths(longest, _BATCH))
-    logits = [
-        forward(
-            *(tf.gather(part, rows).to_tensor(PAD_ID) for part in ids)
-        ).numpy()
-        for rows in batches
-    ]
-    return np.concatenate(logits)[np.argsort(np.concatenate(batches))]
 
 
 # Parts of the vocabulary that are tried, each with the widest vectors that
@@ -369,14 +275,7 @@ _FAR_BELOW = 0.02
 
 @dataclass(frozen=True, eq=False)
 class Smaller:
-    """A student made of another, and what that costs.
-
-    Attributes:
-        exported: The student.
-        accuracy: On the rows that choose.
-        agreement: With the whole student, there.
-        points: Points of accuracy that are lost there.
-    """
+    """A student made of another, and the points of accuracy that it costs."""
 
     exported: Exported
     accuracy: float
@@ -402,14 +301,8 @@ class Smaller:
 class Shrinker:
     """Finds the best student for a size; no size is measured twice.
 
-    Args:
-        exported: The whole student.
-        measure: Scores a student as its int8 file answers.
-        whole: The score of the whole student, as it was trained.
-        counts: How often words occur where the student was trained; None
-            when that is not known.
-        margin: Accuracies are taken as equal that differ by no more: the
-            rows cannot tell them apart.
+    Accuracies are taken as equal that differ by no more than `margin`: the
+    rows cannot tell them apart.
     """
 
     def __init__(
@@ -429,12 +322,7 @@ class Shrinker:
 
     @classmethod
     def of_run(cls, exported: Exported, student_dir: Path) -> "Shrinker":
-        """Make one that chooses on a run's selection split.
-
-        Raises:
-            UserError: The run has no labelled selection split, or it is
-                damaged.
-        """
+        """Make one that chooses on a run's selection split."""
         rows = selection_rows(student_dir, exported.pair)
         if not len(rows.labels):
             raise UserError(
@@ -454,9 +342,6 @@ class Shrinker:
         The best is the most accurate one; of equals (see `margin`) the one
         that answers most like the whole student, then the one with more
         words.
-
-        Raises:
-            UserError: Not even the smallest student fits.
         """
         if int8_bytes(self._exported) <= budget_bytes:
             return [self._measured(self._exported)]
@@ -515,20 +400,6 @@ class Budget:
     Those of the most exact numbers with which the whole student fits. If it
     fits with none, int8 ones of the smaller student that answers best on
     the selection split.
-
-    Args:
-        exported: The whole student.
-        student_dir: Its folder, in its run.
-        wanted: The forms that may be made.
-        most_bytes: The size that no file may exceed.
-
-    Attributes:
-        bytes: The same.
-        forms: What is to be made.
-        whole_fits: Whether the whole student fits.
-
-    Raises:
-        UserError: None of the forms can fit.
     """
 
     def __init__(
@@ -564,11 +435,7 @@ class Budget:
         self.whole_fits, self.forms = False, self._of(1) or self.forms
 
     def student(self) -> Exported:
-        """Return the best student within the budget.
-
-        Raises:
-            UserError: None fits, or the run's data are gone.
-        """
+        """Return the best student within the budget."""
         if self.whole_fits:
             return self._exported
         if self._shrinker is None:
@@ -649,18 +516,9 @@ def selection_cost(
 ) -> dict[str, dict[str, Any]]:
     """Ask finished files what the whole student is asked.
 
-    Args:
-        student: The whole student, as it was trained.
-        student_dir: Its folder, in its run.
-        files: TFLite files and MediaPipe bundles.
-
-    Returns:
-        By file name `rows` of the selection split that were asked, the
-        file's `accuracy` on them, and `points` that it is below the whole
-        student's; accuracy and points are None when the split is gone.
-
-    Raises:
-        UserError: A file or the split is damaged.
+    By file name `rows` of the selection split that were asked, the file's
+    `accuracy` on them, and `points` that it is below the whole student's;
+    accuracy and points are None when the split is gone.
     """
     rows = selection_rows(student_dir, student.pair)
     if not len(rows.labels):

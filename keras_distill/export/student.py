@@ -157,15 +157,7 @@ class Exported:
 def load_exported(
     student_dir: Path | str, temperature: float = 1.0
 ) -> Exported:
-    """Load a student's folder for export.
-
-    Args:
-        student_dir: See `StudentPredictor.load`.
-        temperature: See `Exported`.
-
-    Raises:
-        UserError: The student cannot be read.
-    """
+    """Load a student's folder for export, as `StudentPredictor.load` does."""
     return exported_from(StudentPredictor.load(student_dir), temperature)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from exported_students import TEMPERATURE
+from exported_students import TEMPERATURE, convert_here
 from tiny_students import VOCABULARY, random_texts
 
 from keras_distill.data.normalize import normalize
@@ -142,7 +142,10 @@ def test_cells_grow_beyond_ten_as_in_keras(tmp_path):
     np.testing.assert_allclose(found, softmax(last_states), atol=1e-5)
 
 
-def test_a_shorter_window_reads_a_text_s_first_words(made, tmp_path):
+def test_a_shorter_window_reads_a_text_s_first_words(
+    made, tmp_path, monkeypatch
+):
+    convert_here(monkeypatch)
     student, _, export_dir = made
     facts = export_student(
         export_dir.parent / "student",

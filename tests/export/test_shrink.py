@@ -17,9 +17,9 @@ from keras_distill.export import __main__ as command
 from keras_distill.export import exporter, shrink, tflite
 from keras_distill.export.metadata import packed
 from keras_distill.export.opened import LiteStudent
+from keras_distill.export.saved_model import GraphStudent
 from keras_distill.export.shrink import (
     Budget,
-    GraphStudent,
     Score,
     Shrinker,
     Trial,

@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,27 +171,48 @@ def wrapped(text: str | None, width: int = 79) -> str | None:
     return lines.replace(NO_BREAK, " ")
 
 
-def aligned(
-    rows: Sequence[Sequence[str]], widths: Sequence[int] = ()
-) -> list[str]:
-    """Return rows of cells as lines, the first column to the left.
+def aligned(rows: Sequence[Sequence[str]], first_width: int = 0) -> str:
+    """Return rows of cells as a table for a terminal.
+
+    The first column stands to the left, the others to the right.
 
     Args:
-        rows: Cells; every row has as many.
-        widths: Least widths of the first columns.
+        rows: Cells. A row of fewer cells than the first one is a remark: it
+            takes the room that it needs and widens no column.
+        first_width: Least width of the first column, so that tables below
+            each other agree.
     """
-    needed = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for place, width in enumerate(widths):
-        needed[place] = max(needed[place], width)
+    full = [row for row in rows if len(row) == len(rows[0])]
+    widths = [max(map(len, column)) for column in zip(*full, strict=True)]
+    widths[0] = max(widths[0], first_width)
     lines = []
     for first, *others in rows:
-        cells = [first.ljust(needed[0])]
-        cells += [
-            cell.rjust(width)
-            for cell, width in zip(others, needed[1:], strict=True)
-        ]
+        cells = [first.ljust(widths[0])]
+        # strict=False: remarks are shorter.
+        for cell, width in zip(others, widths[1:], strict=False):
+            cells.append(cell.rjust(width))
         lines.append("  ".join(cells).rstrip())
-    return lines
+    return "\n".join(lines)
+
+
+def markdown_table(
+    header: Sequence[str],
+    rows: Iterable[Iterable[str]],
+    *,
+    numbers: bool = False,
+) -> str:
+    """Return rows of cells as a Markdown table.
+
+    Args:
+        header: The columns' names.
+        rows: Cells, as many in a row; a `|` in one is escaped.
+        numbers: Whether all columns but the first stand to the right.
+    """
+    rule = ["---", *["--:" if numbers else "---"] * (len(header) - 1)]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |"
+        for line in (header, rule, *rows)
+    )
 
 
 _DPI = 150

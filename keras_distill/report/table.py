@@ -139,7 +139,7 @@ def _main_block(results: dict[str, Any]) -> str:
         [
             wrapped(heading),
             "",
-            *aligned(rows, [_NAME_WIDTH]),
+            *aligned(rows, _NAME_WIDTH).splitlines(),
             "",
             *map(wrapped, notes),
         ]
@@ -157,7 +157,7 @@ def _other_splits(results: dict[str, Any]) -> str | None:
     rows = [("accuracy, %", *marked)]
     for name, model in models(results):
         rows.append((name, *(score(model[s], "accuracy") for s in names)))
-    lines = aligned(rows, [_NAME_WIDTH])
+    lines = aligned(rows, _NAME_WIDTH).splitlines()
     if marked != names:
         lines.append(f"* {choices(results)} were chosen on it")
     return "\n".join(lines)
@@ -177,7 +177,7 @@ def _paper_block(task: str) -> str | None:
             f"For orientation, {SOURCE}",
             f"({CONDITIONS}):",
             "",
-            *aligned(rows, [_NAME_WIDTH]),
+            *aligned(rows, _NAME_WIDTH).splitlines(),
         ]
     )
 

@@ -114,7 +114,7 @@ class SearchTable:
         """Return the table for a terminal."""
         rows = [tuple(row) for row in self._rows(wide=False)]
         sentences = map(wrapped, self._sentences())
-        table = aligned(rows, [0])
+        table = aligned(rows).splitlines()
         return "\n".join([*table, "", *sentences])
 
     def _sentences(self) -> list[str]:

@@ -17,10 +17,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from measuring import machine, parser, write
-from processes import run_sampled
+from measuring import machine, parser, run_sampled, write
 from synthetic import write_pairs
 
+from keras_distill.display import aligned
 from keras_distill.files import read_json
 from keras_distill.progress import progress
 
@@ -32,31 +32,9 @@ MEAN_WORDS = (12, 7)
 TRAIN = """
 import sys
 from pathlib import Path
-from keras_distill.cli import configure_logging, import_tensorflow
-configure_logging()
-import_tensorflow()
-from keras_distill.config import config_from_dict, load_config
-from keras_distill.student import vocabulary
-from keras_distill.student.training import train_student
-from keras_distill.transfer_set.manifest import Manifest
-run, output, updates = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-config = config_from_dict(load_config(run / "config.yaml"))
-folder = run / "transfer_set"
-manifest = Manifest.load(folder)
-train_student(
-    config.student,
-    vocabulary=vocabulary.load(run / "vocabulary" / "vocab.txt"),
-    vectors=None,
-    train_files=manifest.files(folder, "train"),
-    select_file=folder / "select.tfrecord",
-    labels=manifest.labels,
-    pair=manifest.pair,
-    lower_case=True,
-    output_dir=output,
-    seed=1,
-    max_updates=updates,
-    updates_per_evaluation=updates,
-)
+sys.path.insert(0, "benchmarks")
+from stage_costs import train_of_run
+train_of_run(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
 """
 
 
@@ -167,21 +145,18 @@ def summarise(result: dict[str, Any]) -> None:
 def report(result: dict[str, Any]) -> str:
     """Return the table: a stage a line, a set a column."""
     sets = sorted(result["sets"], key=lambda one: one["rows"])
-    names = list(sets[0]["stages"])
-    head = [f"{one['rows']:,} rows" for one in sets]
-    lines = ["peak MiB    " + "".join(f"{text:>18}" for text in head)]
-    for name in names:
+    growth = result.get("growth", {})
+    lines = [["peak MiB", *(f"{one['rows']:,} rows" for one in sets)]]
+    lines[0] += ["growth"] if growth else []
+    for name in sets[0]["stages"]:
         cells = [f"{s['stages'][name]['peak_memory_mib']:,}" for s in sets]
-        line = f"{name:12}" + "".join(f"{cell:>18}" for cell in cells)
-        if "growth" in result:
-            line += f"   x {result['growth'][name]:.2f}"
-        lines.append(line)
+        cells += [f"x {growth[name]:.2f}"] if growth else []
+        lines.append([name, *cells])
     verdict = "below" if result["below_limit"] else "NOT below"
     last = f"{result['peak_memory_mib']:,} MiB at most, {verdict} {LIMIT_MIB:,}"
-    if "growth" in result:
-        last += f"; rows grew x {result['growth']['rows']:.2f}"
-    lines.append(last)
-    return "\n".join(lines)
+    if growth:
+        last += f"; rows grew x {growth['rows']:.2f}"
+    return f"{aligned(lines)}\n{last}"
 
 
 if __name__ == "__main__":

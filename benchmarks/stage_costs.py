@@ -11,7 +11,6 @@ import contextlib
 import functools
 import gc
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -20,10 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from processes import own_peak
+import measuring  # noqa: F401 (puts the package on the path)
 from synthetic import CLASSES, sentences, word_list, write_teacher
 
-from keras_distill.data.examples import Example
+from keras_distill.benchmark.worker import peak_memory
+from keras_distill.data.examples import Example, write_examples
 from keras_distill.files import read_json
 from keras_distill.progress import progress
 
@@ -95,13 +95,6 @@ def forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak_memory() -> int:
-    """Return the peak resident memory of this process in bytes."""
-    # Without /proc it is macOS, which counts in bytes.
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return own_peak("self") or usage.ru_maxrss
-
-
 def start(stage: str, settings: dict[str, Any]) -> Prepare:
     """Import what the stage needs and return how its points are prepared."""
     if stage == "labelling":
@@ -126,21 +119,21 @@ def texts_of(point: Point, seed: int = 0) -> list[str]:
     return sentences(words, point["rows"], point["words"], seed)
 
 
+def write_texts(point: Point, folder: Path, label: int | None) -> Path:
+    """Write the point's sentences as examples, into a new folder."""
+    folder.mkdir()
+    path = folder / "examples.jsonl.gz"
+    texts = enumerate(texts_of(point))
+    write_examples(path, [Example(t, None, label, id=str(i)) for i, t in texts])
+    return path
+
+
 def augmentation(point: Point, folder: Path) -> Callable[[], object]:
     """Tagging and generating, from the examples to the compressed files."""
     from keras_distill.augmentation.generate import augment_file
     from keras_distill.config import AugmentationConfig
-    from keras_distill.data.examples import write_examples
 
-    folder.mkdir()
-    inputs = folder / "examples.jsonl.gz"
-    write_examples(
-        inputs,
-        [
-            Example(text, None, 0, id=str(i))
-            for i, text in enumerate(texts_of(point))
-        ],
-    )
+    inputs = write_texts(point, folder, 0)
     settings = AugmentationConfig(
         n_iter=point["n_iter"], pos_tagger=point["pos_tagger"], workers=1
     )
@@ -165,17 +158,7 @@ def start_labelling(settings: dict[str, Any]) -> Prepare:
     predictor = Predictor(teacher, 128, 8192)
 
     def labelling(point: Point, folder: Path) -> Callable[[], object]:
-        from keras_distill.data.examples import write_examples
-
-        folder.mkdir()
-        inputs = folder / "examples.jsonl.gz"
-        write_examples(
-            inputs,
-            [
-                Example(text, None, None, id=str(i))
-                for i, text in enumerate(texts_of(point))
-            ],
-        )
+        inputs = write_texts(point, folder, None)
         return lambda: label_split(
             predictor, inputs, folder, "rows", "synthetic"
         )
@@ -185,15 +168,14 @@ def start_labelling(settings: dict[str, Any]) -> Prepare:
 
 def vocabulary(point: Point, folder: Path) -> Callable[[], object]:
     """Counting and choosing the words."""
-    from keras_distill.student.text import build_vocabulary
+    from keras_distill.student.text import count_words, select_words
 
-    texts = texts_of(point)
-    return lambda: build_vocabulary(texts, True, point["vocabulary"] + 5, 1)
+    texts, most = texts_of(point), point["vocabulary"] + 5
+    return lambda: select_words(count_words(texts, True), most, 1)
 
 
 def training(point: Point, folder: Path) -> Callable[[], object]:
     """One pass over the rows, reading and evaluating (50 rows) included."""
-    from keras_distill.student.training import train_student
     from keras_distill.transfer_set.record import ORIGINAL, encode, write_shard
 
     folder.mkdir()
@@ -210,17 +192,59 @@ def training(point: Point, folder: Path) -> Callable[[], object]:
             ),
         )
     words = student_words(point)
-    return lambda: train_student(
+    return lambda: train(
         student_config(point),
+        folder / "student",
         vocabulary=words,
-        vectors=None,
         train_files=paths[:1],
         select_file=paths[1],
         labels=CLASSES,
         pair=False,
+    )
+
+
+def train(
+    settings: Any,
+    output: Path,
+    updates: int | None = None,
+    **lessons: Any,
+) -> None:
+    """Train a student without word vectors; one look, at the end."""
+    from keras_distill.student.training import train_student
+
+    train_student(
+        settings,
+        **lessons,
+        vectors=None,
         lower_case=True,
-        output_dir=folder / "student",
+        output_dir=output,
         seed=1,
+        max_updates=updates,
+        updates_per_evaluation=updates,
+    )
+
+
+def train_of_run(run: Path, output: Path, updates: int) -> None:
+    """Make so many updates with a run's transfer set (for memory.py)."""
+    from keras_distill.cli import configure_logging, import_tensorflow
+
+    configure_logging()
+    import_tensorflow()
+    from keras_distill.config import config_from_dict, load_config
+    from keras_distill.student.text import load_vocabulary
+    from keras_distill.transfer_set.manifest import Manifest
+
+    folder = run / "transfer_set"
+    manifest = Manifest.load(folder)
+    train(
+        config_from_dict(load_config(run / "config.yaml")).student,
+        output,
+        updates,
+        vocabulary=load_vocabulary(run / "vocabulary" / "vocab.txt"),
+        train_files=manifest.files(folder, "train"),
+        select_file=folder / "select.tfrecord",
+        labels=manifest.labels,
+        pair=manifest.pair,
     )
 
 

@@ -3,11 +3,17 @@
 import argparse
 import itertools
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import contest  # (puts the package on the path)
 import numpy as np
+
+# What contenders read the work with.
+sys.path.insert(0, str(contest.CONTENDERS))
+from work import padded  # noqa: E402, F401
 
 WORDS, WIDTH, UNITS, HIDDEN, CLASSES = 15_000, 300, 150, 200, 2
 # Longest text in words, as the student cuts it.
@@ -46,9 +52,9 @@ def read_texts(data_dir: Path | None, rows: int, seed: int = 0) -> list[str]:
 
 def vocabulary_of(texts: Sequence[str], words: int = WORDS) -> list[str]:
     """Return a vocabulary of exactly that size: real words, then fillers."""
-    from keras_distill.student.text import build_vocabulary
+    from keras_distill.student.text import count_words, select_words
 
-    vocabulary = build_vocabulary(texts, True, words, 1)
+    vocabulary = select_words(count_words(texts, True), words, 1)
     fillers = (f"filler{number}" for number in itertools.count())
     return [*vocabulary, *itertools.islice(fillers, words - len(vocabulary))]
 

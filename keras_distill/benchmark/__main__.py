@@ -12,6 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_distill.benchmark.measure import (
+    STUDENTS,
+    TEACHERS,
+    Settings,
+    measure,
+)
+from keras_distill.benchmark.table import markdown, plain
 from keras_distill.cli import (
     configure_logging,
     count,
@@ -20,7 +27,8 @@ from keras_distill.cli import (
     positive,
     whole,
 )
-from keras_distill.timing.settings import Settings
+from keras_distill.errors import UserError
+from keras_distill.files import read_json, write_json, write_text
 
 _DEFAULTS = Settings()
 
@@ -36,15 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for argument in map(str, given)
     ]
     command = shlex.join(["python", "-m", "keras_distill.benchmark", *shown])
-    return exit_code(lambda: run(options, command), resumes=False)
+    return exit_code(lambda: _run(options, command), resumes=False)
 
 
-def run(options: argparse.Namespace, command: str) -> None:
+def _run(options: argparse.Namespace, command: str) -> None:
     """Measure, write the files and the table."""
-    from keras_distill.files import write_json, write_text
-    from keras_distill.report.benchmark_table import markdown, plain
-    from keras_distill.timing.measure import measure
-
     settings = Settings(
         sentences=options.sentences,
         repeats=options.repeats,
@@ -62,21 +66,7 @@ def run(options: argparse.Namespace, command: str) -> None:
 
 
 def note_latencies(path: Path, result: dict[str, Any]) -> None:
-    """Write the exports' latencies into a run's `results.json`.
-
-    One text of 20 words on one thread. A run without that file is left so.
-
-    Args:
-        path: The file.
-        result: The content of `benchmark.json`.
-
-    Raises:
-        UserError: The file is damaged or cannot be written.
-    """
-    from keras_distill.errors import UserError
-    from keras_distill.files import read_json, write_json
-    from keras_distill.timing.measure import STUDENTS, TEACHERS
-
+    """Write the latencies of 20 words into a run's `results.json`, if any."""
     if not path.is_file():
         return
     results = read_json(path)

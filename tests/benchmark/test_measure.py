@@ -1,10 +1,13 @@
 import numpy as np
+import pytest
 
-from keras_distill.timing.texts import (
+from keras_distill.benchmark.measure import (
+    Settings,
+    _Bench,
     sorted_batches,
     stratified,
     texts_of_length,
-    words,
+    words_of,
 )
 
 
@@ -14,11 +17,11 @@ def sentences(number, seed=0):
 
 
 def lengths(rows, batches):
-    return [[len(words(rows[place][0])) for place in b] for b in batches]
+    return [[len(words_of(rows[place][0])) for place in b] for b in batches]
 
 
 def test_punctuation_marks_are_words_of_their_own():
-    assert words("It's good, 10/10!") == [
+    assert words_of("It's good, 10/10!") == [
         *("It", "'", "s", "good", ",", "10", "/", "10", "!")
     ]
 
@@ -41,7 +44,7 @@ class TestSortedBatches:
             max(found) - min(found)
             for batch in sorted_batches(rows, 10)
             for found in (
-                [len(words(rows[place][column])) for place in batch]
+                [len(words_of(rows[place][column])) for place in batch]
                 for column in (0, 1)
             )
         ]
@@ -95,11 +98,11 @@ class TestTextsOfLength:
     def test_texts_have_exactly_so_many_words(self):
         for length in (1, 10, 60):
             made = texts_of_length(sentences(20), 5, length, seed=1)
-            assert [len(words(text)) for (text,) in made] == [length] * 5
+            assert [len(words_of(text)) for (text,) in made] == [length] * 5
 
     def test_both_texts_of_a_pair_have_so_many_words(self):
         made = texts_of_length([("a b", "c")] * 3, 4, 7, seed=1)
-        assert [tuple(map(len, map(words, row))) for row in made] == [
+        assert [tuple(map(len, map(words_of, row))) for row in made] == [
             (7, 7)
         ] * 4
 
@@ -109,3 +112,41 @@ class TestTextsOfLength:
             texts_of_length(rows, 5, 10, seed) for seed in (1, 1, 2)
         )
         assert one == same != other
+
+
+class FixedRate:
+    """A worker that takes a fixed time for each row."""
+
+    def __init__(self, rate):
+        self.rate = rate
+
+    def ask(self, do, name, batches):
+        seconds = sum(map(len, batches)) / self.rate
+        return {"seconds": seconds, "processor_seconds": seconds}
+
+
+class TestTheSampleOfAContender:
+    @pytest.fixture
+    def bench(self, tmp_path):
+        rows = [("w " * (i % 50 + 1),) for i in range(2000)]
+        settings = Settings(batch_size=100, seconds=1.0)
+        return _Bench(tmp_path, tmp_path, rows, settings)
+
+    @pytest.mark.parametrize(
+        ("rate", "batched", "expected"),
+        [
+            pytest.param(5000, True, [100] * 20, id="fast: all"),
+            pytest.param(800, True, [100] * 8, id="as many as it can"),
+            pytest.param(150, True, [100] * 4, id="whole: a little longer"),
+            pytest.param(80, True, [10] * 8, id="slow: a part of eight"),
+            pytest.param(0.5, True, [8] * 8, id="slowest: no single rows"),
+            pytest.param(0.5, False, [1] * 8, id="one text at a time"),
+        ],
+    )
+    def test_it_fits_the_speed(self, bench, rate, batched, expected):
+        found = bench._sample(FixedRate(rate), "any", batched)
+        assert [len(places) for places in found] == expected
+
+    def test_it_is_of_all_lengths(self, bench):
+        found = np.concatenate(bench._sample(FixedRate(80), "any", True))
+        assert np.mean(found % 50 + 1) == pytest.approx(25.5, abs=3)

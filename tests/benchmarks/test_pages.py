@@ -6,13 +6,6 @@ import sys
 import pytest
 from tiny_runs import ROOT
 
-BENCHMARKS = ROOT / "benchmarks"
-
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-
 
 def test_the_committed_pages_show_the_committed_figures(tmp_path, monkeypatch):
     import pages
@@ -29,7 +22,7 @@ def test_the_committed_pages_show_the_committed_figures(tmp_path, monkeypatch):
 
 
 def test_a_table_goes_between_its_marks_and_prose_stays():
-    from markdown_tables import replaced
+    from pages import replaced
 
     page = "before\n<!-- one -->\nold\n<!-- end -->\nafter\n"
     assert replaced(page, "one", "new") == (
@@ -40,7 +33,7 @@ def test_a_table_goes_between_its_marks_and_prose_stays():
 
 
 def test_memory_shows_the_sets_by_size_and_their_growth():
-    from growth_tables import memory
+    from pages import memory
 
     def one(rows, peak):
         stages = {"label": {"peak_memory_mib": peak}}
@@ -66,7 +59,7 @@ def test_memory_shows_the_sets_by_size_and_their_growth():
 
 
 def test_hours_are_given_to_two_figures():
-    from growth_tables import projection_gpu
+    from pages import projection_gpu
 
     task = {
         "transfer_rows": 1000,

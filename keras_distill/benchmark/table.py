@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from keras_distill.display import UNKNOWN, aligned, count, size, wrapped
+from keras_distill.display import (
+    UNKNOWN,
+    aligned,
+    count,
+    markdown_table,
+    size,
+    wrapped,
+)
 
 _NAMES = {
     "teacher": "teacher",
@@ -24,11 +31,7 @@ Table = list[list[str]]
 
 
 def plain(result: dict[str, Any]) -> str:
-    """Return a benchmark as plain text.
-
-    Args:
-        result: The content of `benchmark.json`.
-    """
+    """Return the content of `benchmark.json` as plain text."""
     blocks = [_heading(result)]
     for title, rows in _tables(result):
         blocks.append(f"{title}\n{aligned(rows)}")
@@ -37,17 +40,12 @@ def plain(result: dict[str, Any]) -> str:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Return a benchmark as a Markdown page.
-
-    Args:
-        result: The content of `benchmark.json`.
-    """
+    """Return the content of `benchmark.json` as a Markdown page."""
     versions = ", ".join(f"{k} {v}" for k, v in result["versions"].items())
     blocks = ["# Benchmark", _heading(result)]
     for title, rows in _tables(result):
-        head, *body = (f"| {' | '.join(row)} |" for row in rows)
-        line = "|".join(["---", *["--:"] * (len(rows[0]) - 1)])
-        blocks += [f"## {title}", "\n".join([head, f"|{line}|", *body])]
+        head, *body = rows
+        blocks += [f"## {title}", markdown_table(head, body, numbers=True)]
     blocks.append("\n".join(f"- {note}" for note in _notes(result)))
     blocks.append(
         f"Made by `{result['command']}` with {versions}, seed "

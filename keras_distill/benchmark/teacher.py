@@ -1,26 +1,27 @@
 """The teacher and BERT-large in a measuring process of their own.
 
-python -m keras_distill.teacher.timing RUN --texts FILE [--threads N]
+python -m keras_distill.benchmark.teacher RUN TEXTS
 """
 
-import argparse
+import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_distill.benchmark.worker import (
+    Columns,
+    Contender,
+    Entry,
+    Stopwatch,
+    serve,
+)
 from keras_distill.cli import quiet_native
 from keras_distill.config import config_from_dict, load_config
 from keras_distill.files import read_json
 from keras_distill.teacher.runtime import prepare_environment
-from keras_distill.timing.contender import Columns, Contender, Entry, from_texts
-from keras_distill.timing.serve import (
-    end_without_cleaning_up,
-    limit_threads,
-    protocol_streams,
-    serve,
-)
 
 if TYPE_CHECKING:
     from keras_distill.teacher.checkpoint import Teacher
@@ -35,39 +36,31 @@ BERT_LARGE = {
 }
 
 
-def main() -> None:
-    """Serve the parent until it closes the stream."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--texts", type=Path, required=True)
-    parser.add_argument("--threads", type=int)
-    options = parser.parse_args()
-    questions, answers = protocol_streams()
-    threads = limit_threads(options.threads)
-    settings = config_from_dict(load_config(options.run / "config.yaml"))
-    precision = prepare_environment(settings.teacher.precision)
+def _build() -> Stopwatch:
+    run, texts = map(Path, sys.argv[1:])
+    settings = config_from_dict(load_config(run / "config.yaml")).teacher
+    precision = prepare_environment(settings.precision)
     # From here on tf.keras is tf_keras, in this process.
     from keras_distill.teacher.runtime import set_precision
 
     with quiet_native():
         precision = set_precision(precision)
-    folder = options.run / "teacher"
-    labels = read_json(options.run / "data" / "manifest.json")["labels"]
-    longest = settings.teacher.max_length
-    entries = [
-        Entry(
-            "teacher",
-            lambda threads: _teacher(folder, labels, longest),
-            note=f"{settings.teacher.name}, {precision}",
-        ),
-        Entry(
-            "bert_large",
-            lambda threads: _bert_large(folder, labels, longest),
-            loads=False,
-            note=f"random weights, {precision}",
-        ),
-    ]
-    serve(entries, threads, options.texts, questions, answers)
+    labels = read_json(run / "data" / "manifest.json")["labels"]
+    known = (run / "teacher", labels, settings.max_length)
+    return Stopwatch(
+        {
+            "teacher": Entry(
+                partial(_teacher, *known),
+                note=f"{settings.name}, {precision}",
+            ),
+            "bert_large": Entry(
+                partial(_bert_large, *known),
+                loads=False,
+                note=f"random weights, {precision}",
+            ),
+        },
+        texts,
+    )
 
 
 def _teacher(folder: Path, labels: list[str], longest: int) -> Contender:
@@ -107,7 +100,7 @@ def _contender(teacher: "Teacher", longest: int, size: int | None) -> Contender:
     longest = teacher.cut(longest)
     graphs: list[Callable] = []
 
-    def answer(columns: Columns) -> Any:
+    def ask(columns: Columns) -> Any:
         examples = [Example(*texts) for texts in zip(*columns, strict=True)]
         encoded = encode(teacher.tokenizer, examples, longest)
         if not graphs:
@@ -115,12 +108,12 @@ def _contender(teacher: "Teacher", longest: int, size: int | None) -> Contender:
         return graphs[0](encoded.batch(np.arange(len(examples)))).numpy()
 
     parameters = teacher.model.num_parameters()
-    return from_texts(
-        answer,
+    body = parameters - _table_parameters(teacher.model)
+    return Contender(
+        ask,
         {
             "parameters": parameters,
-            "parameters_without_embeddings": parameters
-            - _table_parameters(teacher.model),
+            "parameters_without_embeddings": body,
             "bytes": size,
         },
     )
@@ -151,5 +144,4 @@ def _table_parameters(model: Any) -> int:
 
 
 if __name__ == "__main__":
-    main()
-    end_without_cleaning_up()
+    serve(_build)

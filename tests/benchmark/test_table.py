@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from keras_distill.benchmark import note_latencies
+from keras_distill.benchmark.__main__ import note_latencies
+from keras_distill.benchmark.measure import REFERENCES, ratios
+from keras_distill.benchmark.table import markdown, plain
 from keras_distill.errors import UserError
-from keras_distill.report.benchmark_table import markdown, plain
-from keras_distill.timing.measure import REFERENCES, ratios
 
 
 def contender(speed, rows=1000, p50=0.2, p99=0.5, **changes):

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import tiny_runs
 
-from keras_distill import benchmark, evaluate, predict
+from keras_distill import evaluate, predict
+from keras_distill.benchmark import __main__ as benchmark
 from keras_distill.cli import (
     configure_logging,
     count,

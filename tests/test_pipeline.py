@@ -11,7 +11,7 @@ from keras_distill import pipeline
 from keras_distill.config import STAGES, config_from_dict
 from keras_distill.files import read_json
 from keras_distill.pipeline import Pipeline
-from keras_distill.student import seeds
+from keras_distill.student import training
 from keras_distill.transfer_set.manifest import Manifest, ShardInfo
 
 AFTER_LABEL = ["label", "vocabulary", "student", "baseline", "export", "report"]
@@ -136,11 +136,12 @@ def test_the_baseline_may_update_and_look_as_often_as_the_student(
     )
     calls = {}
     monkeypatch.setattr(
-        seeds,
-        "train_seeds",
-        lambda *given, **named: (
-            calls.update(named) or calls.update(config=given[0])
-        ),
+        training.Lessons, "of_run", lambda *given, **named: calls.update(named)
+    )
+    monkeypatch.setattr(
+        training,
+        "_train_seeds",
+        lambda config, *given, **named: calls.update(named, config=config),
     )
     config = config_from_dict(
         {
@@ -155,8 +156,8 @@ def test_the_baseline_may_update_and_look_as_often_as_the_student(
     pipeline._baseline(Pipeline(config, tmp_path), tmp_path / "baseline")
     # 100 rows are 4 batches; 3 looks an epoch are one every 2 updates.
     assert calls["max_updates"] == 12
-    assert calls["updates_per_evaluation"] == 2
-    assert calls["labelled_only"] and not calls["lower_case"]
+    assert calls["updates_per_look"] == 2
+    assert calls["labelled_only"]
     assert calls["config"].student.patience == 7
     assert calls["config"].student.batch_size == 30
 

@@ -16,19 +16,14 @@ from keras_distill.benchmark import measure as measuring
 from keras_distill.benchmark.contenders import entries, stock_student
 from keras_distill.benchmark.worker import Contender, Entry, Stopwatch
 from keras_distill.data.examples import Example, write_examples
-from keras_distill.export import mediapipe, tflite
-from keras_distill.export.exporter import _packed
+from keras_distill.export.forms import LITE_FORMS
 from keras_distill.export.saved_model import SavedStudent
 from keras_distill.export.student import exported_from, student_weights
 from keras_distill.files import write_json
 from keras_distill.student.predictor import StudentPredictor
 
 LABELS = ["negative", "positive"]
-FORMS = {
-    "student_int8": tflite.convert_int8,
-    "student_mediapipe": mediapipe.convert_float32,
-    "student_text": tflite.convert_text,
-}
+FORMS = ("student_int8", "student_mediapipe", "student_text")
 
 
 class InThisProcess:
@@ -101,7 +96,8 @@ def save_lite(run, forms=FORMS):
     exported = exported_from(StudentPredictor.load(run / "student"))
     (run / "export").mkdir(exist_ok=True)
     for form in forms:
-        content = _packed(form, exported, FORMS[form](exported))
+        lite = LITE_FORMS[form]
+        content = lite.pack(exported, lite.convert(exported))
         (run / "export" / f"{form}.tflite").write_bytes(content)
     return run
 

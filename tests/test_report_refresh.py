@@ -1,7 +1,6 @@
 import logging
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from report_runs import WORDS, write_run
@@ -15,7 +14,6 @@ from keras_distill.export import convert, exporter
 from keras_distill.export.opened import LiteStudent
 from keras_distill.files import read_json, write_json, write_text
 from keras_distill.metrics import accuracy
-from keras_distill.pipeline import _report_fits
 from keras_distill.report import results as students
 from keras_distill.report.results import refresh_exports, write_report
 from keras_distill.transfer_set.record import read_rows
@@ -157,13 +155,6 @@ def test_damaged_results_are_named(run):
     write_text(run / "results.json", "[]")
     with pytest.raises(UserError, match="results.json holds no object"):
         refresh_exports(run, [INT8])
-
-
-def test_train_py_makes_a_report_of_other_files_anew(reported, run):
-    pipeline = SimpleNamespace(config=reported[1], path=run)
-    assert _report_fits(pipeline, run / "report")
-    write_text(run / "export" / INT8, "another file")
-    assert not _report_fits(pipeline, run / "report")
 
 
 def test_the_other_events_of_a_folder_stay(run, tmp_path):

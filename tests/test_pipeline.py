@@ -9,7 +9,7 @@ from tiny_runs import ROOT
 
 from keras_distill import pipeline
 from keras_distill.config import STAGES, config_from_dict
-from keras_distill.files import read_json
+from keras_distill.files import read_json, write_json, write_text
 from keras_distill.pipeline import Pipeline
 from keras_distill.student import seeds
 from keras_distill.transfer_set.manifest import Manifest, ShardInfo

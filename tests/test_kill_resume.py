@@ -420,7 +420,7 @@ def test_a_run_made_with_other_settings_is_refused_with_one_line(sst2_run):
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"error: {sst2_run.path} was made with other")
     assert "alpha was 0.0, now 0.5" in line
-    assert line.endswith("anew: student, baseline, export, report")
+    assert line.endswith("anew: student, export, report")
     assert contents(sst2_run.path) == before
 
 

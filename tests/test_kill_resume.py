@@ -429,7 +429,7 @@ def test_a_run_made_with_other_settings_is_refused_with_one_line(
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"error: {path} was made with other")
     assert "alpha was 0.0, now 0.5" in line
-    assert line.endswith("anew: student, baseline, export, report")
+    assert line.endswith("anew: student, export, report")
     assert contents(path) == before
 
 

@@ -9,7 +9,7 @@ from tiny_runs import ROOT
 
 from keras_distill import pipeline
 from keras_distill.config import STAGES, config_from_dict
-from keras_distill.files import read_json
+from keras_distill.files import read_json, write_json, write_text
 from keras_distill.pipeline import Pipeline
 from keras_distill.student import training
 from keras_distill.transfer_set.manifest import Manifest, ShardInfo
@@ -160,6 +160,28 @@ def test_the_baseline_may_update_and_look_as_often_as_the_student(
     assert calls["labelled_only"]
     assert calls["config"].student.patience == 7
     assert calls["config"].student.batch_size == 30
+
+
+def test_a_report_of_other_files_or_seeds_is_made_anew(tmp_path):
+    def fits(extra_seeds=0):
+        student = {"extra_seeds": extra_seeds}
+        run = Pipeline(config_from_dict({"student": student}), tmp_path)
+        return pipeline._report_fits(run, tmp_path / "report")
+
+    file = tmp_path / "export" / "student_int8.tflite"
+    write_text(file, "a file")
+    write_json(
+        tmp_path / "results.json",
+        {"student": {"seeds": [42]}, "exports": {file.name: {"bytes": 6}}},
+    )
+    assert not fits()
+    write_text(tmp_path / "README.md", "the model card")
+    assert fits() and not fits(extra_seeds=1)
+    # An export of a size that the report was not asked for.
+    write_text(tmp_path / "export" / "student_2mb.tflite", "another")
+    assert fits()
+    write_text(file, "another file")
+    assert not fits()
 
 
 # A finished run that is started again looks at its records, no more.

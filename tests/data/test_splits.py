@@ -7,15 +7,17 @@ from hypothesis import strategies as st
 
 from keras_distill.config import Config, DataConfig
 from keras_distill.data import splits
-from keras_distill.data.examples import Example
+from keras_distill.data.examples import Example, read_examples
 from keras_distill.data.splits import (
     group_phrases,
     hold_out,
     load_splits,
     read_corpus,
     unlabeled_corpus,
+    write_data,
 )
 from keras_distill.errors import UserError
+from keras_distill.files import read_json
 
 
 @pytest.fixture
@@ -276,6 +278,29 @@ def small_corpus(tmp_path, monkeypatch):
     (tmp_path / "unlabeled.txt").write_text("more\n")
     monkeypatch.setattr(splits, "_folder", lambda: tmp_path)
     return tmp_path
+
+
+def test_a_runs_data_is_written_with_what_it_holds(small_corpus, tmp_path):
+    write_data(Config(), tmp_path / "data")
+    folder = tmp_path / "data"
+    rows = {
+        path.name.removesuffix(".jsonl.gz"): list(read_examples(path))
+        for path in folder.glob("*.gz")
+    }
+    # Dev is what was chosen on here: it is written once.
+    sizes = {"train": 6, "select": 4, "test": 2}
+    assert {name: len(examples) for name, examples in rows.items()} == {
+        **sizes,
+        "unlabeled": 1,
+    }
+    assert rows["unlabeled"] == [Example("more", id="u0-0")]
+    assert read_json(folder / "manifest.json") == {
+        "labels": ["negative", "positive"],
+        "pair": False,
+        "splits": sizes,
+        "unlabeled": 1,
+        "selected_on": "dev",
+    }
 
 
 def test_the_corpus_is_read_by_split(small_corpus):

@@ -77,7 +77,7 @@ def aligned(rows: Sequence[Sequence[str]], first_width: int = 0) -> str:
     """
     full = [row for row in rows if len(row) == len(rows[0])]
     widths = [max(map(len, column)) for column in zip(*full, strict=True)]
-    widths[0] = max(widths[0], first_width)
+    widths[0] = max(first_width, *(len(row[0]) for row in rows))
     lines = []
     for first, *others in rows:
         cells = [first.ljust(widths[0])]

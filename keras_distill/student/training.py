@@ -164,19 +164,10 @@ def train_baselines(
     """Train the undistilled student, once for each seed that has none yet.
 
     It may make as many updates, and looks at the selection split, as the
-    distilled one: a weak baseline proves nothing. Of the objective's
-    settings nothing counts.
-
-    Args:
-        config: As `train_students` takes it.
-        run_dir: As `train_students` takes it.
-        place: As `train_students` takes it.
-        lower_case: As `train_students` takes it.
-        patience: Looks in a row without a better one after which training
-            stops; None for no limit.
-
-    Raises:
-        UserError: As `train_students` raises it.
+    distilled one, whose settings of the objective do not count: a weak
+    baseline proves nothing. Training stops after `patience` looks in a row
+    without a better one; None sets no limit. The other arguments and the
+    errors are those of `train_students`.
     """
     lessons = Lessons.of_run(config, run_dir, lower_case, labelled_only=True)
     settings = replace(config.student, patience=patience)
@@ -209,9 +200,7 @@ def fit_student(
     sees the batches it would have seen. The global Keras seed is set.
 
     Args:
-        settings: Architecture, objective, optimiser, batch size, epochs,
-            looks per epoch, patience (looks in a row without a better one
-            after which training stops).
+        settings: Architecture, objective, optimiser, length and looks.
         lessons: What it learns from.
         folder: Gets `model.keras` and `history.csv`, and `checkpoint/`
             while training runs.

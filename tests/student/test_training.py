@@ -152,7 +152,8 @@ def test_the_saved_model_is_the_one_of_the_best_evaluation(files, trained):
 
 def test_the_saved_model_is_the_bare_student(trained):
     model = keras.models.load_model(trained[1] / "model.keras")
-    assert not model.compiled and model.optimizer is None
+    assert not model.compiled
+    assert getattr(model, "optimizer", None) is None
 
 
 def saved(folder):
@@ -196,9 +197,11 @@ def test_fit_makes_the_updates_of_a_plain_loop(files, tmp_path, changes):
     files = {**files, "train_files": [unlabelled(tmp_path)]}
     result = train(files, tmp_path / "fit", changes, updates_per_look=1)
     settings = StudentConfig(**{**SETTINGS, **changes})
-    found = [
-        (row["loss"], row["ce"], row["distillation"]) for row in result.history
-    ]
+    columns = ("loss", "ce", "distillation")
+    # A batch without a label has no cross-entropy: None, no number.
+    found = np.array(
+        [[row[name] for name in columns] for row in result.history], float
+    )
     expected = list(plain_loop(settings, files, len(found)))
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from measuring import machine, parser, table, write
+from measuring import columns, machine, parser, write
 from plain_augmentation import write_plainly
 
 from keras_distill.augmentation.generate import (
@@ -64,7 +64,7 @@ def main() -> int:
     }
     with tempfile.TemporaryDirectory() as place:
         result |= generate(examples, settings, Path(place), options.rounds)
-    print(table(result))
+    print(columns(result))
     others = {}
     if options.output is not None and options.output.is_file():
         others = read_json(options.output)

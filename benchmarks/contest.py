@@ -1,19 +1,21 @@
 """Contenders in processes of their own, asked in turn, and their medians."""
 
+import contextlib
 import json
-import os
 import statistics
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from measuring import ROOT
+import measuring  # noqa: F401 (puts the package on the path)
+
+from keras_distill.benchmark.worker import Worker, WorkerDied
 
 CONTENDERS = Path(__file__).resolve().parent / "contenders"
+# What a contender answered, or why it is missing.
+Row = dict[str, Any]
 
 
 @dataclass
@@ -30,68 +32,38 @@ class Contender:
 
     name: str
     script: str
-    kind: str
+    kind: str = ""
     python: Path = Path(sys.executable)
     options: dict[str, Any] = field(default_factory=dict)
 
 
-class Running:
-    """A contender's process: a question a line, an answer a line."""
+class _Running:
+    """A contender's process; once it has failed, it answers nothing."""
 
     def __init__(
-        self, contender: Contender, folder: Path, threads: int
+        self, contender: Contender, folder: Path, log: Path, threads: int
     ) -> None:
-        self.contender = contender
+        self.name = contender.name
         self.failure: str | None = None
-        self._errors = tempfile.TemporaryFile("w+")
-        self._process = subprocess.Popen(
-            [
-                str(contender.python),
-                str(CONTENDERS / contender.script),
-                contender.kind,
-                str(folder),
-                json.dumps(contender.options),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            env=os.environ
-            | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-            | thread_settings(threads),
+        script = str(CONTENDERS / contender.script)
+        options = json.dumps(contender.options)
+        self.worker = Worker(
+            [script, contender.kind, str(folder), options],
+            log,
+            threads or None,
+            contender.python,
         )
-        self.facts = self._answer()
 
-    def ask(self, question: str, **arguments: Any) -> dict[str, Any]:
+    def ask(self, question: str, **arguments: Any) -> Row:
         """Return the answer; an empty one when the contender has failed."""
-        if self.failure is not None:
-            return {}
-        try:
-            print(
-                json.dumps({"ask": question, "with": arguments}),
-                file=self._process.stdin,
-                flush=True,
-            )
-        except BrokenPipeError:
-            pass
-        return self._answer()
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-        self._errors.close()
-
-    def _answer(self) -> dict[str, Any]:
-        line = self._process.stdout.readline()
-        if line:
-            return json.loads(line)
-        self._process.wait()
-        self._errors.seek(0)
-        said = [text.strip() for text in self._errors if text.strip()]
-        self.failure = said[-1][:200] if said else "it ended without a word"
-        print(f"{self.contender.name}: missing: {self.failure}")
+        if self.failure is None:
+            try:
+                if question == "hello":
+                    return self.worker.__enter__().hello
+                return self.worker.ask(question, **arguments)
+            except WorkerDied as error:
+                self.failure = error.reason[:200]
+                print(f"{self.name}: missing: {self.failure}")
         return {}
 
 
@@ -101,7 +73,7 @@ def contest(
     rounds: int,
     questions: Sequence[str],
     threads: int = 0,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Row]:
     """Ask every contender the same questions in turn, several times.
 
     The first round warms up and does not count. Each contender comes as
@@ -118,9 +90,14 @@ def contest(
         By name: `facts`, what it said when it had loaded and at the end;
         a list of answers by question; or `missing`, the reason.
     """
-    running = [Running(contender, folder, threads) for contender in contenders]
-    answers = [{question: [] for question in questions} for _ in running]
-    try:
+    with contextlib.ExitStack() as stack:
+        running = []
+        for place, contender in enumerate(contenders):
+            log = folder / f"contender-{place}.log"
+            running.append(_Running(contender, folder, log, threads))
+            stack.push(running[-1].worker.__exit__)
+            running[-1].ask("hello")
+        answers = [{question: [] for question in questions} for _ in running]
         for number in range(rounds + 1):
             places = range(len(running))
             for place in places if number % 2 else reversed(places):
@@ -130,30 +107,30 @@ def contest(
                         answers[place][question].append(answer)
         result = {}
         for one, said in zip(running, answers, strict=True):
-            facts = one.facts | one.ask("facts")
-            result[one.contender.name] = (
+            facts = one.worker.hello | one.ask("memory")
+            result[one.name] = (
                 {"missing": one.failure}
                 if one.failure is not None
                 else {"facts": facts, **said}
             )
-    finally:
-        for one in running:
-            one.close()
     return result
 
 
-def thread_settings(threads: int) -> dict[str, str]:
-    """Return the environment that limits every library's threads."""
-    if not threads:
-        return {}
-    names = (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "TF_NUM_INTRAOP_THREADS",
-        "TF_NUM_INTEROP_THREADS",
-        "BENCHMARK_THREADS",
-    )
-    return dict.fromkeys(names, str(threads))
+def limit(folder: Path, threads: int, **options: Any) -> dict[str, float]:
+    """Return what the machine can do: GFLOP a CPU second by shape."""
+    one = Contender("limit", "gemm.py", options=options)
+    rows = contest([one], folder, 3, ["measure"], threads)["limit"]["measure"]
+    return {shape: round(median(rows, shape), 1) for shape in rows[0]}
+
+
+def reached(gflops: float | None, limits: dict[str, float]) -> dict[str, Any]:
+    """Return the part of each limit that a rate is; none of no rate."""
+    return {
+        "limit_gflop_per_cpu_s": limits,
+        "reached_of_limit": {}
+        if gflops is None
+        else {s: round(gflops / most, 3) for s, most in limits.items()},
+    }
 
 
 def median(answers: Sequence[dict[str, float]], key: str) -> float:
@@ -162,7 +139,7 @@ def median(answers: Sequence[dict[str, float]], key: str) -> float:
 
 
 def ratios(
-    result: dict[str, dict[str, Any]], question: str, key: str, ours: str
+    result: dict[str, Row], question: str, key: str, ours: str
 ) -> dict[str, dict[str, float]]:
     """Compare ours with each: how many times as high our median is.
 

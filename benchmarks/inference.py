@@ -18,9 +18,11 @@ from typing import Any
 
 import numpy as np
 import workload
-from contest import Contender, contest, median, ratios
-from measuring import machine, parser, rows_table, write
+from contest import Contender, contest, limit, median, ratios, reached
+from measuring import machine, parser, table, write
 from peers import peers_python
+
+from keras_distill.batches import like_lengths
 
 OURS = "SavedModel (ours)"
 
@@ -50,15 +52,9 @@ def main() -> int:
             ["check", "batches", "singles"],
             options.threads,
         )
-        limit = contest(
-            [Contender("limit", "gemm.py", "limit")],
-            folder,
-            3,
-            ["measure"],
-            options.threads,
-        )["limit"]
-    result = where | report(rows, limit, batches, options)
-    print(rows_table(result["rows"]))
+        limits = limit(folder, options.threads)
+    result = where | report(rows, limits, batches, options)
+    print(table(result["rows"]))
     write(result, options.output)
     return 0
 
@@ -118,16 +114,12 @@ def chosen(all_of_them: list[Contender], only: str | None) -> list[Contender]:
 
 def prepare(folder: Path, options: Any) -> list[np.ndarray]:
     """Write the work; return the padded batches."""
-    sys.path.insert(0, str(Path(__file__).parent / "contenders"))
-    from work import padded
-
     texts = workload.read_texts(options.data_dir, options.rows)
     vocabulary = workload.vocabulary_of(texts, options.words)
     ids = workload.token_ids(texts, vocabulary)
-    order = np.argsort([len(row) for row in ids], kind="stable")
     batches = [
-        order[start : start + options.batch_size].tolist()
-        for start in range(0, len(order), options.batch_size)
+        rows.tolist()
+        for rows in like_lengths([len(row) for row in ids], options.batch_size)
     ]
     rng = np.random.default_rng(1)
     singles = rng.integers(0, len(texts), options.singles).tolist()
@@ -143,7 +135,7 @@ def prepare(folder: Path, options: Any) -> list[np.ndarray]:
         **workload.flat(ids, "ids"),
         **workload.flat([pieces(row) for row in ids], "pieces"),
     )
-    return [padded([ids[row] for row in rows]) for rows in batches]
+    return [workload.padded([ids[row] for row in rows]) for rows in batches]
 
 
 def pieces(ids: np.ndarray) -> np.ndarray:
@@ -156,7 +148,7 @@ def pieces(ids: np.ndarray) -> np.ndarray:
 
 def report(
     rows: dict[str, Any],
-    limit: dict[str, Any],
+    limits: dict[str, float],
     batches: list[np.ndarray],
     options: Any,
 ) -> dict[str, Any]:
@@ -165,20 +157,16 @@ def report(
         workload.flops_per_batch(ids, folded=True, train=False)
         for ids in batches
     )
-    rates = {
-        shape: round(median(limit["measure"], shape), 1)
-        for shape in limit["measure"][0]
-    }
     batched = ratios(rows, "batches", "sentences_per_s", OURS)
     of_cpu = ratios(rows, "batches", "sentences_per_cpu_s", OURS)
     alone = ratios(rows, "singles", "per_s", OURS)
     reference = rows.get(OURS, {}).get("check")
-    table = {}
+    shown = {}
     for name, row in rows.items():
         if "missing" in row:
-            table[name] = row
+            shown[name] = row
             continue
-        table[name] = {
+        shown[name] = {
             "sentences_per_s": round(median(row["batches"], "sentences_per_s")),
             "p50_ms": round(median(row["singles"], "p50_ms"), 3),
             "p99_ms": round(median(row["singles"], "p99_ms"), 3),
@@ -193,11 +181,11 @@ def report(
             "max_logit_difference": difference(reference, row["check"]),
             "versions": row["facts"]["versions"],
         }
-    ours = table[OURS]
+    ours = shown[OURS]
     if "missing" not in ours:
         texts = sum(map(len, batches))
-        reached = flops / texts * ours["sentences_per_cpu_s"] / 1e9
-        ours["gflop_per_cpu_s"] = round(reached, 1)
+        gflops = flops / texts * ours["sentences_per_cpu_s"] / 1e9
+        ours["gflop_per_cpu_s"] = round(gflops, 1)
     return {
         "rows_of_data": options.rows,
         "batch_size": options.batch_size,
@@ -213,13 +201,8 @@ def report(
             / sum(np.count_nonzero(ids) for ids in batches),
             3,
         ),
-        "limit_gflop_per_cpu_s": rates,
-        "reached_of_limit": {
-            shape: round(ours["gflop_per_cpu_s"] / rate, 3)
-            for shape, rate in rates.items()
-            if "gflop_per_cpu_s" in ours
-        },
-        "rows": table,
+        **reached(ours.get("gflop_per_cpu_s"), limits),
+        "rows": shown,
     }
 
 

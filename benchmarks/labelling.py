@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import workload
-from contest import Contender, contest, median, ratios
-from measuring import machine, parser, rows_table, write
+from contest import Contender, contest, limit, median, ratios, reached
+from measuring import machine, parser, table, write
 
 from keras_distill.files import write_json
 from keras_distill.tasks import QUICK_TEACHER
@@ -69,24 +69,14 @@ def main() -> int:
             options.threads,
         )
         kernels = rows[OURS].get("facts", {}).get("kernels", [])
-        limit = contest(
-            [
-                Contender(
-                    "limit",
-                    "gemm.py",
-                    "limit",
-                    options={"shapes": products(kernels)},
-                )
-            ],
-            folder,
-            3,
-            ["measure"],
-            options.threads,
-        )["limit"]
+        if kernels:
+            shapes = products(kernels)
+            limits = limit(folder, options.threads, shapes=shapes)
+            gflops = rate_of(rows[OURS]["label"], kernels)
+            result["gflop_per_cpu_s"] = round(gflops, 1)
+            result |= reached(gflops, limits)
     result["rows"] = report(rows)
-    if kernels:
-        result |= reached(rows, kernels, limit)
-    print(rows_table(result["rows"]))
+    print(table(result["rows"]))
     write(result, options.output)
     return 0
 
@@ -99,27 +89,14 @@ def products(kernels: list[list[int]]) -> dict[str, tuple[int, ...]]:
     }
 
 
-def reached(
-    rows: dict[str, Any], kernels: list[list[int]], limit: dict[str, Any]
-) -> dict[str, Any]:
-    """Compare what ours computes a CPU second with plain float32 products.
+def rate_of(answers: list[dict[str, float]], kernels: list[list[int]]) -> float:
+    """Return what the encoder computes a CPU second, in GFLOP.
 
-    Counted are the encoder's kernels over real tokens; attention itself,
-    one hundredth of it at these lengths, and padding are not.
+    Counted are its kernels over real tokens; attention itself, one hundredth
+    of it at these lengths, and padding are not.
     """
     flops = 2 * sum(inner * columns for inner, columns in kernels)
-    rate = median(rows[OURS]["label"], "real_tokens_per_cpu_s") * flops / 1e9
-    rates = {
-        shape: round(median(limit["measure"], shape), 1)
-        for shape in limit["measure"][0]
-    }
-    return {
-        "gflop_per_cpu_s": round(rate, 1),
-        "limit_gflop_per_cpu_s": rates,
-        "reached_of_limit": {
-            shape: round(rate / most, 3) for shape, most in rates.items()
-        },
-    }
+    return median(answers, "real_tokens_per_cpu_s") * flops / 1e9
 
 
 def report(rows: dict[str, Any]) -> dict[str, Any]:

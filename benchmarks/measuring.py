@@ -1,4 +1,4 @@
-"""What the benchmarks share: where they ran, children's memory, the JSON."""
+"""What the benchmarks share: where they ran, commands' memory, tables, JSON."""
 
 import argparse
 import importlib.metadata
@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 # The package lies beside this folder; imports after this one find it.
 sys.path.insert(0, str(ROOT))
+
+from keras_distill.benchmark.worker import peak_memory  # noqa: E402
+from keras_distill.display import aligned  # noqa: E402
+from keras_distill.process import child_environment  # noqa: E402
+
+# More often costs a part of the core that is measured; Linux keeps the peak of
+# each process that is alive at a look.
+_SECONDS_BETWEEN_LOOKS = 0.3
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -24,11 +33,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def machine(*packages: str) -> dict[str, Any]:
-    """Say when and where this runs; call it before the load is one's own.
-
-    Args:
-        packages: Distributions whose versions matter.
-    """
+    """Say when and where this runs; call it before the load is one's own."""
     return {
         "date": time.strftime("%Y-%m-%d"),
         "cores": os.cpu_count(),
@@ -42,61 +47,102 @@ def machine(*packages: str) -> dict[str, Any]:
     }
 
 
-def measure(arguments: list[str]) -> dict[str, float]:
-    """Run Python; return its wall time and its largest process's memory."""
+def run_sampled(
+    arguments: list[str], log: Path | None = None
+) -> dict[str, float]:
+    """Run Python and watch the memory of it and of its children.
+
+    Resident memory of all processes alive at one time is added up, so that
+    pages which they share count more than once: the sum is an upper bound.
+    Where there is no /proc, the largest single process is given.
+
+    Returns `seconds`, `cpu_seconds` (children included), `peak_memory_mib`;
+    what it writes to stderr goes to `log` or stays visible.
+    """
     started = time.perf_counter()
+    errors = open(log, "ab") if log else None  # noqa: SIM115
     process = subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=child_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=errors,
     )
+    peak, stopped = [0], threading.Event()
+
+    def look() -> None:
+        # A command may be over before the second look.
+        pause = _SECONDS_BETWEEN_LOOKS / 10
+        while not stopped.wait(pause):
+            peak[0] = max(
+                peak[0], _tree_memory(process.pid), peak_memory(process.pid)
+            )
+            pause = _SECONDS_BETWEEN_LOOKS
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
     _, status, usage = os.wait4(process.pid, 0)
+    stopped.set()
+    thread.join()
+    if errors:
+        errors.close()
     if status:
-        raise SystemExit(f"{arguments[:3]} failed")
-    # Kibibytes on Linux, bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
+        raise SystemExit(f"{' '.join(arguments[:3])} failed: status {status}")
+    # On Linux this one begins with the memory of the process that started it.
+    largest = usage.ru_maxrss if sys.platform == "darwin" else 0
     return {
-        "seconds": round(time.perf_counter() - started, 1),
-        "peak_memory_gib": round(usage.ru_maxrss * unit / 2**30, 2),
+        "seconds": round(time.perf_counter() - started, 2),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
+        "peak_memory_mib": round(max(peak[0], largest) / 2**20),
     }
 
 
-def table(rows: dict[str, Any]) -> str:
-    """Return names and values in two columns."""
-    width = max(map(len, rows))
-    return "\n".join(
-        f"{name:{width}}  {value:,}"
-        if isinstance(value, int | float)
-        else f"{name:{width}}  {value}"
-        for name, value in rows.items()
-    )
+def _tree_memory(root: int) -> int:
+    """Return the resident bytes of a process and its descendants."""
+    children: dict[int, list[int]] = {}
+    pages: dict[int, int] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            # The name in brackets may hold spaces.
+            rest = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        process = int(folder.name)
+        children.setdefault(int(rest[1]), []).append(process)
+        pages[process] = int(rest[21])
+    waiting, total = [root], 0
+    while waiting:
+        process = waiting.pop()
+        total += pages.get(process, 0)
+        waiting += children.get(process, [])
+    return total * os.sysconf("SC_PAGE_SIZE")
 
 
-def rows_table(rows: dict[str, dict[str, Any]]) -> str:
+def table(rows: dict[str, dict[str, Any]]) -> str:
     """Return named rows of figures; a column for each figure of any row."""
-    columns = dict.fromkeys(
+    heads = dict.fromkeys(
         column
         for row in rows.values()
         for column, value in row.items()
         if column != "missing" and _cell(value)
     )
-    lines = [["", *columns]]
-    for name, row in rows.items():
-        if "missing" in row:
-            lines.append([name, f"missing: {row['missing']}"])
-        else:
-            cells = [_cell(row.get(column)) for column in columns]
-            lines.append([name, *cells])
-    full = [line for line in lines if len(line) == len(columns) + 1]
-    widths = [max(map(len, cells)) for cells in zip(*full, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(
-                zip(line, widths, strict=False)
-            )
-        )
-        for line in lines
+    return aligned(
+        [
+            ["", *heads],
+            *(
+                [name, f"missing: {row['missing']}"]
+                if "missing" in row
+                else [name, *(_cell(row.get(column)) for column in heads)]
+                for name, row in rows.items()
+            ),
+        ]
+    )
+
+
+def columns(rows: dict[str, Any]) -> str:
+    """Return names and values in two columns."""
+    return aligned(
+        [[n, _cell(value) or str(value)] for n, value in rows.items()]
     )
 
 

@@ -17,10 +17,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from measuring import machine, parser, write
-from processes import run_sampled
+from measuring import machine, parser, run_sampled, write
 from synthetic import write_pairs
 
+from keras_distill.display import aligned
 from keras_distill.files import read_json
 from keras_distill.progress import progress
 
@@ -157,21 +157,18 @@ def summarise(result: dict[str, Any]) -> None:
 def report(result: dict[str, Any]) -> str:
     """Return the table: a stage a line, a set a column."""
     sets = sorted(result["sets"], key=lambda one: one["rows"])
-    names = list(sets[0]["stages"])
-    head = [f"{one['rows']:,} rows" for one in sets]
-    lines = ["peak MiB    " + "".join(f"{text:>18}" for text in head)]
-    for name in names:
+    growth = result.get("growth", {})
+    lines = [["peak MiB", *(f"{one['rows']:,} rows" for one in sets)]]
+    lines[0] += ["growth"] if growth else []
+    for name in sets[0]["stages"]:
         cells = [f"{s['stages'][name]['peak_memory_mib']:,}" for s in sets]
-        line = f"{name:12}" + "".join(f"{cell:>18}" for cell in cells)
-        if "growth" in result:
-            line += f"   x {result['growth'][name]:.2f}"
-        lines.append(line)
+        cells += [f"x {growth[name]:.2f}"] if growth else []
+        lines.append([name, *cells])
     verdict = "below" if result["below_limit"] else "NOT below"
     last = f"{result['peak_memory_mib']:,} MiB at most, {verdict} {LIMIT_MIB:,}"
-    if "growth" in result:
-        last += f"; rows grew x {result['growth']['rows']:.2f}"
-    lines.append(last)
-    return "\n".join(lines)
+    if growth:
+        last += f"; rows grew x {growth['rows']:.2f}"
+    return f"{aligned(lines)}\n{last}"
 
 
 if __name__ == "__main__":

@@ -8,33 +8,23 @@ as it is.
 """
 
 import argparse
+import re
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-import growth_tables
-import speed_tables
-from markdown_tables import replaced
 from measuring import ROOT
+from scaling import AXES
 
+from keras_distill.display import markdown_table
 from keras_distill.files import read_json
 
-# Page: place: JSON file and what makes the table of it.
-PAGES = {
-    "speed.md": {
-        "inference": ("inference", speed_tables.inference),
-        "training": ("training", speed_tables.training),
-        "labelling": ("labelling", speed_tables.labelling),
-        "augmentation": ("augmentation", speed_tables.augmentation),
-        "quickstart": ("quickstart", speed_tables.quickstart),
-        "startup": ("startup", speed_tables.startup),
-    },
-    "scaling.md": {
-        "scaling": ("scaling", growth_tables.scaling),
-        "memory": ("memory", growth_tables.memory),
-        "projection": ("projection", growth_tables.projection),
-        "projection on a GPU": ("projection", growth_tables.projection_gpu),
-    },
+GPU_NAMES = {
+    "BERT-large, four rates": "BERT-large fine-tuned, four rates, 3 epochs",
+    "BERT-large labels": "BERT-large labels",
 }
+TASK_NAMES = {"sst2": "SST-2", "qqp": "QQP", "mnli": "MNLI"}
 
 
 def main() -> int:
@@ -53,6 +43,329 @@ def main() -> int:
         path.write_text(page, "utf-8")
     return 0
 
+
+def replaced(page: str, name: str, text: str) -> str:
+    """Put a text between `<!-- NAME -->` and `<!-- end -->`.
+
+    Raises:
+        ValueError: The page has no such place.
+    """
+    pattern = rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)"
+    result, found = re.subn(
+        pattern, lambda m: f"{m[1]}\n{text}\n\n{m[2]}", page, flags=re.S
+    )
+    if not found:
+        raise ValueError(f"no <!-- {name} --> ... <!-- end --> in the page")
+    return result
+
+
+def where(result: dict[str, Any]) -> str:
+    """Say when, on what and beside what load this was measured."""
+    facts = [
+        f"`python benchmarks/{result['command']}`",
+        result["date"],
+        f"{result['cores']} cores",
+    ]
+    if "threads" in result:
+        facts.append(f"threads: {result['threads'] or 'all'}")
+    facts.append(f"load average before it {result['load_average'][0]}")
+    if "rounds" in result:
+        facts.append(f"{result['rounds']} rounds")
+    return ", ".join(facts) + "."
+
+
+def ratio(found: dict[str, float] | None) -> str:
+    """Return a ratio with its range."""
+    if not found:
+        return ""
+    return f"{found['ratio']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a Markdown table; a row may be shorter: a missing one."""
+    return markdown_table(
+        head, ([_cell(value) for value in row] for row in rows)
+    )
+
+
+def _cell(value: Any) -> str:
+    """Return a figure as a reader wants it."""
+    if value is None:
+        return ""
+    if isinstance(value, float) and 0 < abs(value) < 0.01:
+        return f"{value:.0e}"
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
+
+
+def inference(result: dict[str, Any]) -> str:
+    """Return the table of the student's answers."""
+    rows = [
+        [
+            name,
+            row["sentences_per_s"],
+            ratio(row["ours_is_faster"]),
+            ratio(row["by_cpu_seconds"]),
+            row["p50_ms"],
+            row["p99_ms"],
+            row["size_mb"],
+            row["peak_memory_mib"],
+            row["max_logit_difference"] if exact(name) else "",
+        ]
+        if "missing" not in row
+        else [name, f"missing: {row['missing']}"]
+        for name, row in result["rows"].items()
+    ]
+    head = [
+        f"batch {result['batch_size']}, {result['mean_words']} words",
+        "sentences/s",
+        "ours is faster",
+        "by CPU seconds",
+        "p50 alone, ms",
+        "p99, ms",
+        "size, MB",
+        "memory, MiB",
+        "logits differ by",
+    ]
+    parts = [where(result), table(head, rows), reached(result)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def exact(name: str) -> bool:
+    """Say whether a row has the student's own weights."""
+    return not any(word in name for word in ("model2vec", "MiniLM", "BERT"))
+
+
+def training(result: dict[str, Any]) -> str:
+    """Return the tables of training, one a batch size."""
+    parts = [where(result)]
+    for name, figures in result.items():
+        if not name.startswith("batch "):
+            continue
+        head = [
+            f"{name}, {figures['mean_words']} words",
+            "examples/s",
+            "ours is faster",
+            "by CPU seconds",
+            "losses differ by",
+            "memory, MiB",
+        ]
+        rows = [
+            [
+                who,
+                row["examples_per_s"],
+                ratio(row["ours_is_faster"]),
+                ratio(row["by_cpu_seconds"]),
+                row["max_relative_loss_difference"],
+                row["peak_memory_mib"],
+            ]
+            if "missing" not in row
+            else [who, f"missing: {row['missing']}"]
+            for who, row in figures["rows"].items()
+        ]
+        read = figures["reading"]["examples_per_s"]
+        ours = figures["rows"]["ours"].get("examples_per_s")
+        parts += [
+            table(head, rows),
+            reached(figures),
+            f"Reading and tokenizing: {read:,} examples/s"
+            + (
+                f", {read / ours:.0f} times what training takes."
+                if ours
+                else "."
+            ),
+        ]
+    return "\n\n".join(parts)
+
+
+def labelling(result: dict[str, Any]) -> str:
+    """Return the table of labelling."""
+    head = [
+        result["teacher"],
+        "real tokens/s",
+        "padded per real",
+        "ours is faster",
+        "by CPU seconds",
+    ]
+    rows = [
+        [
+            name,
+            row["real_tokens_per_s"],
+            row["padded_per_real"],
+            ratio(row["ours_is_faster"]),
+            ratio(row["by_cpu_seconds"]),
+        ]
+        if "missing" not in row
+        else [name, f"missing: {row['missing']}"]
+        for name, row in result["rows"].items()
+    ]
+    parts = [where(result), table(head, rows), reached(result)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def augmentation(result: dict[str, Any]) -> str:
+    """Return the table of augmentation."""
+    head = [
+        "sentences a CPU second",
+        "ours",
+        "plain loop",
+        "ours is faster",
+        "plain loop, spelling undone",
+        "ours is faster",
+        "words tagged a CPU second",
+    ]
+    rows = [
+        [
+            task,
+            row["sentences_per_cpu_second"],
+            row["plain_loop"]["sentences_per_cpu_second"],
+            ratio(row["plain_loop"]),
+            row["plain_loop_with_spelling"]["sentences_per_cpu_second"],
+            ratio(row["plain_loop_with_spelling"]),
+            row["words_tagged_per_cpu_second"],
+        ]
+        for task, row in result.items()
+        if "plain_loop" in row
+    ]
+    return table(head, rows)
+
+
+def startup(result: dict[str, Any]) -> str:
+    """Return the table of how soon commands answer."""
+    rows = [
+        [name, row["seconds"], row["cpu_seconds"], row["limit_seconds"]]
+        for name, row in result["commands"].items()
+    ]
+    head = ["command", "seconds", "CPU seconds", "to reach, below"]
+    return f"{where(result)}\n\n{table(head, rows)}"
+
+
+def quickstart(result: dict[str, Any]) -> str:
+    """Return the table of the quick start's stages."""
+    rows = [*result["seconds"].items(), ("all", result["total"]["seconds"])]
+    return f"{where(result)}\n\n{table(['stage', 'seconds'], rows)}"
+
+
+def reached(figures: dict[str, Any]) -> str:
+    """Say which part of the matrix products' rate ours reaches."""
+    rates = figures.get("limit_gflop_per_cpu_s")
+    shares = figures.get("reached_of_limit")
+    if not rates or not shares:
+        return ""
+    lines = [
+        [shape, rates[shape], f"{100 * share:.0f}%"]
+        for shape, share in shares.items()
+    ]
+    return table(
+        ["float32 product", "GFLOP a CPU second", "ours reaches"], lines
+    )
+
+
+def scaling(result: dict[str, Any]) -> str:
+    """Return a row for each stage and axis, with the fitted exponents."""
+    rows = []
+    for stage, axes in result["stages"].items():
+        for axis, found in axes.items():
+            rows.append(
+                [
+                    stage,
+                    AXES[axis],
+                    _steps(found["sizes"]),
+                    _steps(round(s, 2) for s in found["growing_cpu_seconds"]),
+                    _exponent(found["time_exponent"]),
+                    _steps(round(m) for m in found["peak_memory_mib"]),
+                    _exponent(found["memory_exponent"]),
+                ]
+            )
+    head = ["stage", "grows", "sizes", "CPU seconds", "exponent"]
+    head += ["peak MiB", "exponent"]
+    return f"{where(result)}\n\n{table(head, rows)}"
+
+
+def memory(result: dict[str, Any]) -> str:
+    """Return each stage's peak for every set, and its growth."""
+    sets = sorted(result["sets"], key=lambda one: one["rows"])
+    head = ["peak, MiB", *(f"{one['rows']:,} rows" for one in sets)]
+    growth = result.get("growth")
+    if growth:
+        head.append(f"growth (rows: {growth['rows']:.2f})")
+    rows = []
+    for stage in sets[0]["stages"]:
+        row = [stage]
+        row += [one["stages"][stage]["peak_memory_mib"] for one in sets]
+        rows.append([*row, growth[stage]] if growth else row)
+    return f"{where(result)}\n\n{table(head, rows)}"
+
+
+def projection(result: dict[str, Any]) -> str:
+    """Return measured rates times all rows: hours of one core."""
+    tasks = {name: result[name] for name in TASK_NAMES}
+    return _hours("hours, one core", tasks, "hours", _rounded)
+
+
+def projection_gpu(result: dict[str, Any]) -> str:
+    """Return the estimates for a GPU: hours, from best to worst."""
+    tasks = {name: result[name] for name in TASK_NAMES}
+    return _hours(
+        "hours, estimated",
+        tasks,
+        "gpu_hours",
+        lambda hours: " to ".join(map(_rounded, hours)),
+    )
+
+
+def _hours(title: str, tasks: dict[str, Any], key: str, show: Any) -> str:
+    rows = [
+        ["rows of the transfer set"]
+        + [task["transfer_rows"] for task in tasks.values()]
+    ]
+    # The student's passes differ by task, and so does the row's name.
+    for names in zip(*(task[key] for task in tasks.values()), strict=True):
+        shown = [
+            show(task[key][name])
+            for task, name in zip(tasks.values(), names, strict=True)
+        ]
+        same = len(set(names)) == 1
+        if not same:
+            passes = [int(name.split()[1]) for name in names]
+            name = "student, {}, {} and {} passes".format(*passes)
+        else:
+            name = GPU_NAMES.get(names[0], names[0])
+        rows.append([name, *shown])
+    return table([title, *(TASK_NAMES[name] for name in tasks)], rows)
+
+
+def _rounded(hours: float) -> str:
+    """Return hours to two figures, as sure as they are."""
+    if hours < 0.01:
+        return "< 0.01"
+    return f"{float(f'{hours:.2g}'):,g}"
+
+
+def _steps(values: Any) -> str:
+    return ", ".join(f"{value:,}" for value in values)
+
+
+def _exponent(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+# Page: place: JSON file and what makes the table of it.
+PAGES = {
+    "speed.md": {
+        "inference": ("inference", inference),
+        "training": ("training", training),
+        "labelling": ("labelling", labelling),
+        "augmentation": ("augmentation", augmentation),
+        "quickstart": ("quickstart", quickstart),
+        "startup": ("startup", startup),
+    },
+    "scaling.md": {
+        "scaling": ("scaling", scaling),
+        "memory": ("memory", memory),
+        "projection": ("projection", projection),
+        "projection on a GPU": ("projection", projection_gpu),
+    },
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -88,11 +88,8 @@ def project(
 ) -> Cost:
     """Return the cost of a task with all of GLUE's rows.
 
-    Args:
-        task: `sst2`, `qqp` or `mnli`.
-        run: The results.json of a run on some of the rows.
-        grid: Its teacher_grid.json.
-        bert: What bert_large.py wrote.
+    `run` and `grid` are results.json and teacher_grid.json of a run on some
+    of them, `bert` is results/bench/bert_large.json.
     """
     full = TASKS[task]
     fraction, most = HELD_OUT

@@ -11,8 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measuring import machine, parser, table, write
-from processes import run_sampled
+from measuring import columns, machine, parser, run_sampled, write
 
 from keras_distill.files import read_json
 
@@ -43,7 +42,7 @@ def main() -> int:
         "total": took,
         "transfer_set_rows": sum(results["transfer_set"]["rows"].values()),
     }
-    print(table(result["seconds"] | took))
+    print(columns(result["seconds"] | took))
     write(result, options.output)
     return 0
 

@@ -18,14 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import ROOT, machine, parser, write
-from processes import run_sampled
+from measuring import ROOT, machine, parser, run_sampled, write
 
 from keras_distill.files import read_json
 from keras_distill.progress import progress
 
-AXES = ("rows", "words", "vocabulary", "units")
-AXIS_NAMES = {
+AXES = {
     "rows": "examples",
     "words": "words a sentence",
     "vocabulary": "words in the vocabulary",
@@ -44,8 +42,8 @@ STAGES = {
     "augmentation": (1.0, ("rows", "words", "vocabulary")),
     "labelling": (0.1, ("rows", "words")),
     "vocabulary": (10.0, ("rows", "words", "vocabulary")),
-    "training": (2.0, AXES),
-    "inference": (1.0, AXES),
+    "training": (2.0, tuple(AXES)),
+    "inference": (1.0, tuple(AXES)),
     "export": (0.0, ("vocabulary", "units")),
 }
 # The quick start's teacher: MiniLM-L6.
@@ -62,7 +60,7 @@ def main() -> int:
         options.add_argument(
             f"--{axis}",
             default=",".join(map(str, SIZES[axis])),
-            help=f"sizes: {AXIS_NAMES[axis]}, ascending, by commas",
+            help=f"sizes: {AXES[axis]}, ascending, by commas",
         )
     options.add_argument("--n-iter", type=int, default=10)
     options.add_argument("--pos-tagger", default="nltk")
@@ -89,8 +87,6 @@ def main() -> int:
             bar.update(1)
     print(report(result))
     if options.pictures is not None:
-        from scaling_plot import draw
-
         draw(result, options.pictures)
     return 0
 
@@ -108,15 +104,9 @@ def teacher_settings(
 def points_of(
     stage: str, sizes: dict[str, list[int]], others: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Return the points of a stage, one axis after the other.
+    """Return the points of a stage, each with its `axis`.
 
-    Args:
-        stage: Its name.
-        sizes: Of each axis, ascending.
-        others: What every point has beside.
-
-    Returns:
-        Points with their `axis`; the smallest base is that of the middle.
+    Sizes are ascending; `others` is what every point has beside.
     """
     factor, axes = STAGES[stage]
     middle = {axis: values[len(values) // 2] for axis, values in sizes.items()}
@@ -173,10 +163,8 @@ def fitted(
 ) -> dict[str, Any]:
     """Return an axis' sizes, costs and exponents.
 
-    Args:
-        axis: Its name.
-        rows: As stage_costs.py leaves them.
-        subtract: Take off the cost of the same call with hardly any row.
+    The rows are as stage_costs.py leaves them; `subtract` takes off the cost
+    of the same call with hardly any row.
     """
     sizes = [row["point"][axis] for row in rows]
     seconds = [row["cpu_seconds"] for row in rows]
@@ -200,12 +188,8 @@ def fitted(
 def exponent(sizes: list[float], costs: list[float]) -> float | None:
     """Fit b of cost = a * size^b by least squares of the logarithms.
 
-    Args:
-        sizes: Positive, at least two different ones.
-        costs: As many; those that are lost in the clock's noise are 0.
-
-    Returns:
-        The exponent, or None where there is nothing to fit.
+    None where there is nothing to fit: sizes are alike, or a cost is lost in
+    the clock's noise.
     """
     if len(set(sizes)) < 2 or min(costs) <= 0:
         return None
@@ -226,6 +210,67 @@ def report(result: dict[str, Any]) -> str:
                 f"    MiB   {memory}   exponent {row['memory_exponent']}"
             )
     return "\n".join(lines)
+
+
+def draw(result: dict[str, Any], folder: Path) -> list[Path]:
+    """Draw `scaling-AXIS.png` for every axis that was measured."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+    from matplotlib.ticker import NullFormatter
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for axis, name in AXES.items():
+        stages = {
+            stage: axes[axis]
+            for stage, axes in result["stages"].items()
+            if axis in axes
+        }
+        if not stages:
+            continue
+        figure, panes = plt.subplots(
+            1, 2, figsize=(8, 3.8), layout="constrained"
+        )
+        for number, (stage, row) in enumerate(stages.items()):
+            style = {"marker": "o", "markersize": 3, "color": f"C{number}"}
+            panes[0].plot(
+                row["sizes"],
+                row["growing_cpu_seconds"],
+                label=f"{stage}, {row['time_exponent']}",
+                **style,
+            )
+            panes[1].plot(
+                row["sizes"], row["peak_memory_mib"], label=stage, **style
+            )
+        ticks = sorted(
+            {size for row in stages.values() for size in row["sizes"]}
+        )
+        for pane in panes:
+            pane.set_xscale("log")
+            pane.set_xlabel(name)
+            pane.grid(True, alpha=0.3)
+            if len(ticks) <= 6:
+                pane.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+                pane.xaxis.set_minor_formatter(NullFormatter())
+        panes[0].set_yscale("log")
+        panes[0].set_ylabel("CPU seconds")
+        figure.legend(
+            *panes[0].get_legend_handles_labels(),
+            title="stage, exponent of CPU seconds",
+            loc="outside lower center",
+            ncols=len(stages),
+            fontsize=8,
+            title_fontsize=8,
+        )
+        panes[1].set_ylabel("peak memory, MiB")
+        panes[1].set_ylim(bottom=0)
+        path = folder / f"scaling-{axis}.png"
+        figure.savefig(path, dpi=90)
+        plt.close(figure)
+        paths.append(path)
+    return paths
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import contextlib
 import functools
 import gc
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -20,10 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from processes import own_peak
+import measuring  # noqa: F401 (puts the package on the path)
 from synthetic import CLASSES, sentences, word_list, write_teacher
 
-from keras_distill.data.examples import Example
+from keras_distill.benchmark.worker import peak_memory
+from keras_distill.data.examples import Example, write_examples
 from keras_distill.files import read_json
 from keras_distill.progress import progress
 
@@ -95,13 +95,6 @@ def forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak_memory() -> int:
-    """Return the peak resident memory of this process in bytes."""
-    # Without /proc it is macOS, which counts in bytes.
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return own_peak("self") or usage.ru_maxrss
-
-
 def start(stage: str, settings: dict[str, Any]) -> Prepare:
     """Import what the stage needs and return how its points are prepared."""
     if stage == "labelling":
@@ -126,21 +119,21 @@ def texts_of(point: Point, seed: int = 0) -> list[str]:
     return sentences(words, point["rows"], point["words"], seed)
 
 
+def write_texts(point: Point, folder: Path, label: int | None) -> Path:
+    """Write the point's sentences as examples, into a new folder."""
+    folder.mkdir()
+    path = folder / "examples.jsonl.gz"
+    texts = enumerate(texts_of(point))
+    write_examples(path, [Example(t, None, label, id=str(i)) for i, t in texts])
+    return path
+
+
 def augmentation(point: Point, folder: Path) -> Callable[[], object]:
     """Tagging and generating, from the examples to the compressed files."""
     from keras_distill.augmentation.generate import augment_file
     from keras_distill.config import AugmentationConfig
-    from keras_distill.data.examples import write_examples
 
-    folder.mkdir()
-    inputs = folder / "examples.jsonl.gz"
-    write_examples(
-        inputs,
-        [
-            Example(text, None, 0, id=str(i))
-            for i, text in enumerate(texts_of(point))
-        ],
-    )
+    inputs = write_texts(point, folder, 0)
     settings = AugmentationConfig(
         n_iter=point["n_iter"], pos_tagger=point["pos_tagger"], workers=1
     )
@@ -165,17 +158,7 @@ def start_labelling(settings: dict[str, Any]) -> Prepare:
     predictor = Predictor(teacher, 128, 8192)
 
     def labelling(point: Point, folder: Path) -> Callable[[], object]:
-        from keras_distill.data.examples import write_examples
-
-        folder.mkdir()
-        inputs = folder / "examples.jsonl.gz"
-        write_examples(
-            inputs,
-            [
-                Example(text, None, None, id=str(i))
-                for i, text in enumerate(texts_of(point))
-            ],
-        )
+        inputs = write_texts(point, folder, None)
         return lambda: label_split(
             predictor, inputs, folder, "rows", "synthetic"
         )

@@ -14,8 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from measuring import ROOT, machine, parser, write
-from processes import run_sampled
+from measuring import ROOT, machine, parser, run_sampled, write
 from synthetic import write_pairs
 
 from keras_distill.files import read_json

@@ -20,11 +20,7 @@ _ROWS_AT_ONCE = 10_000
 
 
 def word_list(size: int) -> list[str]:
-    """Return so many different words of two to four syllables.
-
-    Args:
-        size: At most a million.
-    """
+    """Return so many different words, at most a million."""
     syllables = [o + n for o in _ONSETS.split() for n in _NUCLEI.split()]
     rng = np.random.default_rng(0)
     words: dict[str, None] = {}
@@ -43,12 +39,8 @@ def sentences(
 ) -> list[str]:
     """Return sentences whose words occur as in text (Zipf's law).
 
-    Args:
-        words: The most frequent first.
-        rows: How many sentences.
-        mean_words: Their mean length.
-        seed: Another seed, other sentences.
-        spread: Lengths lie so far around the mean, as a part of it.
+    The most frequent of `words` come first; lengths lie as far around the
+    mean as `spread`, a part of it, says.
     """
     rng = np.random.default_rng([seed, rows, round(mean_words)])
     low = max(2, round(mean_words * (1 - spread)))
@@ -68,14 +60,7 @@ def sentences(
 def write_pairs(
     path: Path, rows: int, vocabulary: int, mean_words: tuple[float, float]
 ) -> None:
-    """Write labelled pairs as TSV: text_a, text_b, label.
-
-    Args:
-        path: The file.
-        rows: How many pairs.
-        vocabulary: Different words to draw from.
-        mean_words: Mean length of first and second texts.
-    """
+    """Write labelled pairs as TSV: text_a, text_b, label."""
     words = word_list(vocabulary)
     rng = np.random.default_rng(1)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,12 +90,7 @@ def write_teacher(
 ) -> None:
     """Write a BERT with random weights over the first synthetic words.
 
-    Args:
-        folder: The checkpoint's folder.
-        vocabulary: Number of whole words; others are cut into letters.
-        hidden: Width of the model, a multiple of 16.
-        layers: Number of layers.
-        intermediate: Width of the feed-forward part; None: 4 times hidden.
+    Other words are cut into letters; `hidden` is a multiple of 16.
     """
     from keras_distill.teacher.runtime import prepare_environment
 

@@ -18,9 +18,11 @@ from typing import Any
 
 import numpy as np
 import workload
-from contest import Contender, contest, median, ratios
-from measuring import machine, parser, rows_table, write
+from contest import Contender, contest, limit, median, ratios, reached
+from measuring import machine, parser, table, write
 from peers import peers_python
+
+from keras_distill.batches import like_lengths
 
 OURS = "ours"
 # What a plain pipeline pads to.
@@ -45,7 +47,7 @@ def main() -> int:
             figures = measure(Path(place), size, options)
         result[f"batch {size}"] = figures
         print(f"batch {size}")
-        print(rows_table(figures["rows"]), flush=True)
+        print(table(figures["rows"]), flush=True)
         # After each: the next one takes minutes.
         write(result, options.output)
     return 0
@@ -76,14 +78,8 @@ def measure(folder: Path, size: int, options: Any) -> dict[str, Any]:
         ["updates"],
         options.threads,
     )
-    limit = contest(
-        [Contender("limit", "gemm.py", "limit")],
-        folder,
-        3,
-        ["measure"],
-        options.threads,
-    )["limit"]
-    return report(rows, limit, batches, updates) | {
+    limits = limit(folder, options.threads)
+    return report(rows, limits, batches, updates) | {
         "reading": reading(folder, texts, size, options.words)
     }
 
@@ -92,19 +88,16 @@ def prepare(
     folder: Path, size: int, updates: int, options: Any
 ) -> tuple[list[np.ndarray], list[str]]:
     """Write batches of like length in random order, as training has them."""
-    sys.path.insert(0, str(Path(__file__).parent / "contenders"))
-    from work import padded
-
     count = updates * (options.rounds + 1)
     # Buckets are cut out of windows of 400 batches.
     window = max(count, 400)
     texts = workload.read_texts(options.data_dir, window * size)
     vocabulary = workload.vocabulary_of(texts, options.words)
     ids = [row[:PADDED] for row in workload.token_ids(texts, vocabulary)]
-    order = np.argsort([len(row) for row in ids], kind="stable")
+    sorted_rows = list(like_lengths([len(row) for row in ids], size))
     rng = np.random.default_rng(2)
     chosen = rng.permutation(window)[:count]
-    batches = [order[i * size : (i + 1) * size].tolist() for i in chosen]
+    batches = [sorted_rows[place].tolist() for place in chosen]
     np.save(
         folder / "targets.npy",
         rng.normal(size=(len(texts), workload.CLASSES)).astype(np.float32),
@@ -121,12 +114,13 @@ def prepare(
         },
         **workload.flat(ids, "ids"),
     )
-    return [padded([ids[row] for row in rows]) for rows in batches], texts
+    padded = [workload.padded([ids[row] for row in rows]) for rows in batches]
+    return padded, texts
 
 
 def report(
     rows: dict[str, Any],
-    limit: dict[str, Any],
+    limits: dict[str, float],
     batches: list[np.ndarray],
     updates: int,
 ) -> dict[str, Any]:
@@ -134,13 +128,13 @@ def report(
     faster = ratios(rows, "updates", "examples_per_s", OURS)
     of_cpu = ratios(rows, "updates", "examples_per_cpu_s", OURS)
     reference = losses(rows[OURS])
-    table = {}
+    shown = {}
     for name, row in rows.items():
         if "missing" in row:
-            table[name] = row
+            shown[name] = row
             continue
         theirs = losses(row)
-        table[name] = {
+        shown[name] = {
             "examples_per_s": round(
                 median(row["updates"], "examples_per_s"), 1
             ),
@@ -158,10 +152,6 @@ def report(
             "peak_memory_mib": row["facts"]["peak_memory_mib"],
             "versions": row["facts"]["versions"],
         }
-    rates = {
-        shape: round(median(limit["measure"], shape), 1)
-        for shape in limit["measure"][0]
-    }
     # The first round warms up; the others' batches were measured.
     measured = batches[updates:]
     flops = sum(
@@ -169,7 +159,7 @@ def report(
         for ids in measured
     )
     examples = sum(map(len, measured))
-    ours = table[OURS]
+    ours = shown[OURS]
     if "missing" not in ours:
         rate = flops / examples * ours["examples_per_cpu_s"] / 1e9
         ours["gflop_per_cpu_s"] = round(rate, 1)
@@ -178,13 +168,8 @@ def report(
         "mean_words": round(
             sum(np.count_nonzero(ids) for ids in measured) / examples, 2
         ),
-        "limit_gflop_per_cpu_s": rates,
-        "reached_of_limit": {
-            shape: round(ours["gflop_per_cpu_s"] / rate, 3)
-            for shape, rate in rates.items()
-            if "gflop_per_cpu_s" in ours
-        },
-        "rows": table,
+        **reached(ours.get("gflop_per_cpu_s"), limits),
+        "rows": shown,
     }
 
 

@@ -3,11 +3,17 @@
 import argparse
 import itertools
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import contest  # (puts the package on the path)
 import numpy as np
+
+# What contenders read the work with.
+sys.path.insert(0, str(contest.CONTENDERS))
+from work import padded  # noqa: E402, F401
 
 WORDS, WIDTH, UNITS, HIDDEN, CLASSES = 15_000, 300, 150, 200, 2
 # Longest text in words, as the student cuts it.

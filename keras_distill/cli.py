@@ -10,11 +10,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from keras_distill.errors import ReportedError, UserError
 
-logger = logging.getLogger(__name__)
+_Number = TypeVar("_Number", int, float)
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -150,81 +150,29 @@ def path(text: str) -> Path:
     return Path(text)
 
 
-def whole(text: str) -> int:
-    """Read a whole number.
+def _reader(
+    kind: Callable[[str], _Number],
+    fits: Callable[[_Number], bool],
+    expected: str,
+) -> Callable[[str], _Number]:
+    """Return what reads a flag's number, or says what was expected."""
 
-    Raises:
-        ArgumentTypeError: It is none.
-    """
-    try:
-        return int(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"found {text!r}, expected a whole number"
-        ) from error
+    def read(text: str) -> _Number:
+        with contextlib.suppress(ValueError):
+            value = kind(text)
+            if fits(value):
+                return value
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected {expected}")
 
-
-def number(text: str) -> float:
-    """Read a finite number.
-
-    Raises:
-        ArgumentTypeError: It is none.
-    """
-    value = _finite(text)
-    if math.isnan(value):
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number")
-    return value
+    return read
 
 
-def count(text: str) -> int:
-    """Read a whole number of at least 1.
-
-    Raises:
-        ArgumentTypeError: It is none.
-    """
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(
-            f"found {text!r}, expected a whole number of at least 1"
-        )
-    return value
-
-
-def positive(text: str) -> float:
-    """Read a finite number above 0.
-
-    Raises:
-        ArgumentTypeError: It is none.
-    """
-    value = _finite(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(
-            f"found {text!r}, expected a positive number"
-        )
-    return value
-
-
-def not_negative(text: str) -> float:
-    """Read a finite number that is 0 or more.
-
-    Raises:
-        ArgumentTypeError: It is none.
-    """
-    value = _finite(text)
-    if not value >= 0:
-        raise argparse.ArgumentTypeError(
-            f"found {text!r}, expected a number from 0"
-        )
-    return value
-
-
-def _finite(text: str) -> float:
-    """Return the number, not-a-number where there is none or no finite one."""
-    try:
-        value = float(text)
-    except ValueError:
-        return math.nan
-    return value if math.isfinite(value) else math.nan
+whole = _reader(int, lambda value: True, "a whole number")
+count = _reader(int, lambda value: value >= 1, "a whole number of at least 1")
+number = _reader(float, math.isfinite, "a number")
+positive = _reader(
+    float, lambda value: 0 < value < math.inf, "a positive number"
+)
+not_negative = _reader(
+    float, lambda value: 0 <= value < math.inf, "a number from 0"
+)

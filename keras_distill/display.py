@@ -1,49 +1,36 @@
 """How numbers, tables and pictures look, wherever they are shown."""
 
+import logging
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from keras_distill.files import atomic_path
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+logger = logging.getLogger(__name__)
 
 UNKNOWN = "-"
 NO_BREAK = "\u00a0"
 
-# The rows of a report: its key in the results and its name for people.
-MODELS = {
-    "teacher": "teacher",
-    "baseline": "student, labels alone",
-    "student": "student, distilled",
-}
+# Okabe and Ito's palette: told apart without seeing red and green.
+BLUE, RED, GREEN = "#0072B2", "#D55E00", "#009E73"
+PINK, ORANGE, SKY, BLACK = "#CC79A7", "#E69F00", "#56B4E9", "#000000"
+PALETTE = (BLUE, RED, GREEN, PINK, ORANGE, SKY, BLACK)
+# Of lines that are no data: references, frames, rows without a class.
+GREY = "#666666"
+
+_DPI = 150
 
 
 def percent(value: float | None) -> str:
     """Return a share as a number of percent: 0.8725 is `87.2`."""
     return UNKNOWN if value is None else f"{100 * value:.1f}"
-
-
-def score(values: dict[str, Any] | None, metric: str) -> str:
-    """Return a metric in percent, over seeds if there are several.
-
-    Args:
-        values: A model's metrics on one split.
-        metric: `accuracy`, `f1`, `mcc` or `agreement`.
-
-    Returns:
-        `87.2`, or mean and standard deviation over seeds: `87.2 ± 0.4`.
-    """
-    if not values:
-        return UNKNOWN
-    spread = values.get(f"{metric}_std")
-    if spread is None:
-        return percent(values.get(metric))
-    return f"{percent(values[f'{metric}_mean'])} ± {percent(spread)}"
 
 
 def count(value: int | None) -> str:
@@ -65,102 +52,8 @@ def size(value: int | None) -> str:
     return f"{megabytes:.{0 if megabytes >= 100 else 1}f} MB"
 
 
-def rate(value: float | None) -> str:
-    """Return a number per second for people: `2,950`."""
-    return UNKNOWN if value is None else f"{value:,.0f}"
-
-
-def f1_name(results: dict[str, Any]) -> str:
-    """Return what F1 is called: with more than two classes it is a mean."""
-    return "F1" if len(results["labels"]) == 2 else "macro F1"
-
-
-def texts_name(results: dict[str, Any]) -> str:
-    """Return what a row of the task is, for rates."""
-    return "pairs" if results["pair"] else "sentences"
-
-
-def chosen_on(results: dict[str, Any], split: str) -> bool:
-    """Say whether learning rate and epochs were chosen on a split."""
-    return results["splits"][split]["chosen_on"]
-
-
-def models(results: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Return name and results of each model that the run has."""
-    return [
-        (name, results[key])
-        for key, name in MODELS.items()
-        if results[key] is not None
-    ]
-
-
-def gain_sentence(results: dict[str, Any]) -> str | None:
-    """Say what distillation gained on the first split.
-
-    Returns:
-        One sentence or two, or None when no baseline was trained.
-    """
-    gain = results["gain"]
-    if gain["points"] is None:
-        return None
-    points, low, high = (gain[key] for key in ("points", "ci_low", "ci_high"))
-    rows = results["splits"][gain["split"]]["rows"]
-    seeds = len(results["student"]["seeds"])
-    mean = f", mean of {seeds} seeds" if seeds > 1 else ""
-    text = (
-        f"Distillation changes accuracy on {gain['split']} by {points:+.1f} "
-        f"points (95% interval {low:+.1f} to {high:+.1f}; {rows:,} "
-        f"rows{mean})."
-    )
-    if low <= 0 <= high:
-        text += " The interval holds 0: these rows do not settle it."
-    return text
-
-
-def choices(results: dict[str, Any]) -> str:
-    """Return what was chosen on the selection split."""
-    if results["teacher"]["fine_tuned_here"]:
-        return "learning rate and epochs"
-    return "the students' epochs"
-
-
-def choice_sentence(results: dict[str, Any], split: str) -> str:
-    """Say whether a split's numbers are those of untouched rows."""
-    what = choices(results)
-    what = f"{what[0].upper()}{what[1:]} were chosen on"
-    if chosen_on(results, split):
-        return f"{what} {split} itself, so its numbers flatter."
-    place = "dev"
-    if results["selected_on"] != "dev":
-        place = "a held-out part of train (select)"
-    return f"{what} {place}; {split} had no say in anything."
-
-
-def calibration_sentence(results: dict[str, Any]) -> str | None:
-    """Say what the temperature does, or None when there is none."""
-    calibration = results["calibration"]
-    if calibration["temperature"] is None:
-        return None
-    place = "dev" if results["selected_on"] == "dev" else "select"
-    text = (
-        "Probabilities are calibrated: the logits are divided by "
-        f"{calibration['temperature']:.2f}, fitted on {place}, before the "
-        "softmax."
-    )
-    if calibration["ece_before"] is not None:
-        text += (
-            " The expected calibration error on "
-            f"{results['gain']['split']} is "
-            f"{percent(calibration['ece_after'])} points with that and "
-            f"{percent(calibration['ece_before'])} without."
-        )
-    return text
-
-
-def wrapped(text: str | None, width: int = 79) -> str | None:
+def wrapped(text: str, width: int = 79) -> str:
     """Return one paragraph with line breaks."""
-    if text is None:
-        return None
     # Not split(): no-break spaces hold numbers and units together.
     lines = textwrap.fill(
         " ".join(re.split(r"[ \n]+", text.strip())),
@@ -171,30 +64,72 @@ def wrapped(text: str | None, width: int = 79) -> str | None:
     return lines.replace(NO_BREAK, " ")
 
 
-def aligned(
-    rows: Sequence[Sequence[str]], widths: Sequence[int] = ()
-) -> list[str]:
-    """Return rows of cells as lines, the first column to the left.
+def aligned(rows: Sequence[Sequence[str]], first_width: int = 0) -> str:
+    """Return rows of cells as a table for a terminal.
+
+    The first column stands to the left, the others to the right.
 
     Args:
-        rows: Cells; every row has as many.
-        widths: Least widths of the first columns.
+        rows: Cells. A row of fewer cells than the first one is a remark: it
+            takes the room that it needs and widens no column.
+        first_width: Least width of the first column, so that tables below
+            each other agree.
     """
-    needed = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for place, width in enumerate(widths):
-        needed[place] = max(needed[place], width)
+    full = [row for row in rows if len(row) == len(rows[0])]
+    widths = [max(map(len, column)) for column in zip(*full, strict=True)]
+    widths[0] = max(widths[0], first_width)
     lines = []
     for first, *others in rows:
-        cells = [first.ljust(needed[0])]
-        cells += [
-            cell.rjust(width)
-            for cell, width in zip(others, needed[1:], strict=True)
-        ]
+        cells = [first.ljust(widths[0])]
+        # strict=False: remarks are shorter.
+        for cell, width in zip(others, widths[1:], strict=False):
+            cells.append(cell.rjust(width))
         lines.append("  ".join(cells).rstrip())
-    return lines
+    return "\n".join(lines)
 
 
-_DPI = 150
+def markdown_table(
+    header: Sequence[str],
+    rows: Iterable[Iterable[str]],
+    *,
+    numbers: bool = False,
+) -> str:
+    """Return rows of cells as a Markdown table.
+
+    Args:
+        header: The columns' names.
+        rows: Cells, as many in a row; a `|` in one is escaped.
+        numbers: Whether all columns but the first stand to the right.
+    """
+    rule = ["---", *["--:" if numbers else "---"] * (len(header) - 1)]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |"
+        for line in (header, rule, *rows)
+    )
+
+
+def can_draw() -> bool:
+    """Say whether matplotlib is installed; log it when it is not."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        logger.info("no pictures: matplotlib is not installed")
+        return False
+    return True
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty figure of a width and a height in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def widen(axes: "Axes", least: float) -> None:
+    """Let the y axis span `least` or more: less makes mountains of rows."""
+    low, high = axes.get_ylim()
+    missing = max(0.0, least - (high - low)) / 2
+    axes.set_ylim(low - missing, high + missing)
 
 
 def save(figure: "Figure", path: Path) -> Path:

@@ -6,7 +6,6 @@ are from the Keras model's.
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +19,8 @@ from keras_distill.cli import (
 )
 from keras_distill.config import Config
 from keras_distill.data.examples import Example
+from keras_distill.display import aligned
 from keras_distill.errors import UserError
-
-logger = logging.getLogger(__name__)
 
 _GLUE = ("sst2", "qqp", "mnli")
 
@@ -55,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
         options.text_pair_column,
         options.label_column,
     )
-    sys.stdout.write(table(result))
+    sys.stdout.write(_table(result))
     if options.json is not None:
         write_json(options.json, result)
 
@@ -69,26 +67,18 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure every form of a run's student on a labelled file.
 
-    Args:
-        run_dir: A run folder, or a folder that holds a student.
-        data: GLUE's TSV for a GLUE run (when no column is named), else a
-            CSV, TSV or JSON-lines file.
-        text_column: The text's column; the run's own when None.
-        text_pair_column: The second text's, likewise.
-        label_column: The label's, likewise.
+    GLUE's TSV is read for a GLUE run when no column is named, else a CSV, TSV
+    or JSON-lines file; a column is the run's own one where None.
 
     Returns:
         `data`, `rows`, and `forms`: by name (`keras`, `saved_model`, ...)
         `accuracy`, `f1`, `mcc`, `cross_entropy`, `bytes` and
         `max_abs_logit_difference` (to the Keras model; of a form that
         answers with probabilities alone up to a number for each row).
-
-    Raises:
-        UserError: The run or the file does not fit.
     """
     import numpy as np
 
-    from keras_distill.export.opened import centred, exported_forms, keras_form
+    from keras_distill.export.opened import ask_forms, exported_forms
     from keras_distill.metrics import classification_metrics
     from keras_distill.progress import progress
     from keras_distill.run import find_config, find_student
@@ -108,56 +98,42 @@ def evaluate(
     if student.pair:
         columns.append([example.text_b for example in examples])
     labels = np.array([example.label for example in examples])
-    forms = [keras_form(student, folder)]
     # Exports are of a run's main student, not of its baseline or others.
-    if folder == run_dir / "student":
-        forms += exported_forms(run_dir / "export")
-    results: dict[str, dict[str, Any]] = {}
-    reference = None
-    for form in forms:
-        with progress(len(examples), form.name, "rows") as bar:
-            logits = form.logits(columns, bar.update)
-        if reference is None:
-            reference = logits
-        if logits.shape != reference.shape:
-            raise UserError(
-                f"{run_dir}: {form.name} has {logits.shape[-1]} classes, the "
-                f"student {reference.shape[-1]}: export it again"
-            )
-        expected = centred(reference) if form.centred else reference
-        results[form.name] = {
-            **classification_metrics(logits, labels),
-            "bytes": form.bytes,
-            "max_abs_logit_difference": float(
-                np.max(np.abs(logits - expected))
-            ),
+    main = folder == run_dir / "student"
+    forms = exported_forms(run_dir / "export") if main else []
+    with progress(len(examples), "measuring keras", "rows") as bar:
+        said = student.logits(*columns, on_rows=bar.update)
+    results: dict[str, dict[str, Any]] = {
+        "keras": {
+            **classification_metrics(said, labels),
+            "bytes": (folder / "model.keras").stat().st_size,
+            "max_abs_logit_difference": 0.0,
+        }
+    }
+    for asked in ask_forms(forms, columns, labels, said, every_row=True):
+        facts = asked.facts()
+        results[asked.form.name] = {
+            **classification_metrics(asked.logits, labels),
+            "bytes": facts["bytes"],
+            "max_abs_logit_difference": facts["max_abs_logit_difference"],
         }
     return {"data": str(data), "rows": len(examples), "forms": results}
 
 
-def table(result: dict[str, Any]) -> str:
-    """Return the result of `evaluate` as a text table."""
-    rows = [("", "accuracy", "F1", "MCC", "size", "logits off by")]
+def _table(result: dict[str, Any]) -> str:
+    rows = [["", "accuracy", "F1", "MCC", "size", "logits off by"]]
     for name, values in result["forms"].items():
         off_by = f"{values['max_abs_logit_difference']:.1e}"
         rows.append(
-            (
+            [
                 name,
                 *(f"{values[key]:.4f}" for key in ("accuracy", "f1", "mcc")),
                 f"{values['bytes'] / 1e6:.1f} MB",
                 "-" if name == "keras" else off_by,
-            )
+            ]
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [f"{result['data']}: {result['rows']:,} rows"]
-    for first, *others in rows:
-        cells = [first.ljust(widths[0])]
-        cells += [
-            cell.rjust(width)
-            for cell, width in zip(others, widths[1:], strict=True)
-        ]
-        lines.append("  ".join(cells))
-    return "\n".join(lines) + "\n"
+    title = f"{result['data']}: {result['rows']:,} rows"
+    return f"{title}\n{aligned(rows)}\n"
 
 
 def _read(

@@ -1,8 +1,8 @@
-"""TensorBoard event files that are written anew, never continued twice.
+"""TensorBoard event files without double points.
 
 TensorBoard shows all events of a folder. A stage that is resumed or made
-again would leave double points and lines that run backwards, so each writer
-first clears away what it is going to write itself.
+again would leave lines that run backwards, so each writer takes the place of
+what was written before it.
 
 Safe in the teacher's and in the student's process: Keras is not used.
 """
@@ -16,7 +16,6 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_distill.errors import UserError
-from keras_distill.files import atomic_path
 
 _EVENTS = "*.tfevents.*"
 
@@ -34,26 +33,32 @@ def forget_runs(folder: Path, pattern: str, kept: set[str]) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def keep_events(folder: Path, last_step: int) -> None:
-    """Drop the events that a resumed training will write again.
+def resumed_writer(folder: Path, last_step: int) -> tf.summary.SummaryWriter:
+    """Return a writer of a training that goes on after a step.
+
+    Points of later steps, which a killed training may have written after its
+    last checkpoint, are not shown beside the new ones: TensorBoard drops them
+    where it meets the mark of a session's start.
 
     Args:
         folder: A folder of event files; it may be missing.
-        last_step: Events of later steps are dropped.
+        last_step: The last step that counts; at 0 the folder's event files
+            are removed.
 
     Raises:
         UserError: The folder cannot be written.
     """
-    if not last_step:
-        remove_events(folder)
-        return
-    for path in sorted(Path(folder).glob(_EVENTS)):
-        with atomic_path(path) as temporary:
-            with tf.io.TFRecordWriter(str(temporary)) as writer:
-                for record in _whole_records(path):
-                    event = tf.compat.v1.Event.FromString(record)
-                    if event.step <= last_step:
-                        writer.write(record)
+    with disk_errors(folder):
+        if not last_step:
+            remove_events(folder)
+        log = tf.compat.v1.SessionLog
+        # Only this writer of TensorFlow knows sessions; it needs a graph.
+        with (
+            tf.Graph().as_default(),
+            tf.compat.v1.summary.FileWriter(str(folder)) as writer,
+        ):
+            writer.add_session_log(log(status=log.START), last_step + 1)
+        return tf.summary.create_file_writer(str(folder))
 
 
 @contextlib.contextmanager
@@ -92,32 +97,6 @@ def rewritten(folder: Path, name: str) -> Iterator[None]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def replace_text(folder: Path, name: str, tag: str, text: str) -> None:
-    """Put another text into the place of one that a writer wrote.
-
-    Args:
-        folder: A folder of event files; it may be missing.
-        name: Of the writer, see `rewritten`.
-        tag: Of the text.
-        text: The new one.
-
-    Raises:
-        UserError: The folder cannot be written.
-    """
-    for path in Path(folder).glob(f"{_EVENTS}.{name}"):
-        with (
-            disk_errors(folder),
-            atomic_path(path) as temporary,
-            tf.io.TFRecordWriter(str(temporary)) as writer,
-        ):
-            for record in _whole_records(path):
-                event = tf.compat.v1.Event.FromString(record)
-                for value in event.summary.value:
-                    if value.tag == tag:
-                        value.tensor.CopyFrom(tf.make_tensor_proto(text))
-                writer.write(event.SerializeToString())
-
-
 @contextlib.contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
     """Turn errors while writing to a folder into one line for the user.
@@ -132,13 +111,3 @@ def disk_errors(folder: Path) -> Iterator[None]:
         raise UserError(f"cannot write {folder}: {reason}") from error
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror}") from error
-
-
-def _whole_records(path: Path) -> Iterator[bytes]:
-    """Yield the records up to the one that a killed process cut short."""
-    records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
-    while True:
-        try:
-            yield next(records)
-        except (StopIteration, tf.errors.DataLossError):
-            return

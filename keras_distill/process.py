@@ -45,16 +45,7 @@ def run_child(
         UserError: The child died.
         KeyboardInterrupt: The child was interrupted.
     """
-    package = Path(__file__).resolve().parent.parent
-    paths = [str(package), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        _GUARD: "1",
-        **(variables or {}),
-    }
-    # tf.keras must be Keras 3 here and tf_keras there: nothing of that may
-    # come from the user's shell by chance.
-    environment.pop("TF_USE_LEGACY_KERAS", None)
+    environment = child_environment({_GUARD: "1", **(variables or {})})
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         stdin=subprocess.PIPE,
@@ -77,6 +68,26 @@ def run_child(
         detail = f"signal {-code}" if code < 0 else f"exit code {code}"
         hint = " (out of memory?)" if code == -9 else ""
         raise UserError(f"python -m {module} {reason}: {detail}{hint}")
+
+
+def child_environment(
+    variables: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Return this process' environment as a child of its own world needs it.
+
+    Args:
+        variables: Joined to it.
+    """
+    package = Path(__file__).resolve().parent.parent
+    paths = [str(package), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        **(variables or {}),
+    }
+    # tf.keras must be Keras 3 here and tf_keras there: nothing of that may
+    # come from the user's shell by chance.
+    environment.pop("TF_USE_LEGACY_KERAS", None)
+    return environment
 
 
 def exit_with_parent() -> bool:

@@ -39,7 +39,7 @@ class _Lines(tqdm):
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         # The end comes with an empty message.
         if msg is None:
-            logger.info("%s", self)
+            logger.info("%s", str(self))
 
 
 @contextmanager

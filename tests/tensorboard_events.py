@@ -4,6 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorboard.backend.event_processing.plugin_event_accumulator import (
+    TENSORS,
+    EventAccumulator,
+)
 
 
 def events(folder):
@@ -22,11 +26,18 @@ def values(folder):
 
 
 def scalars(folder):
-    """The curves of a folder: pairs of step and value by tag."""
+    """The curves of a folder: pairs of step and value by tag.
+
+    As TensorBoard shows them: what a killed process wrote too much is gone.
+    """
+    shown = EventAccumulator(str(folder), size_guidance={TENSORS: 0})
+    shown.Reload()
     found = {}
-    for tag, step, _, content in values(folder):
-        if content.dtype == np.float32 and content.ndim == 0:
-            found.setdefault(tag, []).append((step, float(content)))
+    for tag in shown.Tags()[TENSORS]:
+        for event in shown.Tensors(tag):
+            content = tf.make_ndarray(event.tensor_proto)
+            if content.dtype == np.float32 and content.ndim == 0:
+                found.setdefault(tag, []).append((event.step, float(content)))
     return found
 
 

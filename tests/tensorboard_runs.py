@@ -6,7 +6,11 @@ from keras_distill.augmentation.generate import augment_file
 from keras_distill.config import AugmentationConfig
 from keras_distill.data.examples import Example, write_examples
 from keras_distill.files import write_json
+from keras_distill.report.tensorboard import Shown
 from keras_distill.student.callbacks import ScalarLog
+from keras_distill.student.predictor import StudentPredictor
+from keras_distill.transfer_set.manifest import Manifest
+from keras_distill.transfer_set.record import read_rows
 
 CARD = "# A model card\n\nIt has a paragraph.\n"
 TRIALS = [(150, 200), (150, 400), (300, 200), (300, 400)]
@@ -36,6 +40,18 @@ def write_whole_run(folder, **options):
         folder / "export" / "calibration.json", {"temperature": 1.5, "rows": 12}
     )
     return config
+
+
+def shown(run, split="dev"):
+    """The main student of a run, and what it says to a split."""
+    place = run / "transfer_set"
+    manifest = Manifest.load(place)
+    rows = read_rows(
+        manifest.files(place, split), manifest.pair, len(manifest.labels)
+    )
+    student = StudentPredictor.load(run / "student")
+    logits = student.logits(*rows.columns)
+    return Shown(student, manifest, split, rows, logits)
 
 
 def history(accuracy):

@@ -1,8 +1,10 @@
+import time
+
 import pytest
 import tensorflow as tf
 from tensorboard_events import events, scalars
 
-from keras_distill.events import forget_runs, keep_events, rewritten
+from keras_distill.events import forget_runs, resumed_writer, rewritten
 
 
 def write_steps(folder, steps, value=1.0):
@@ -13,27 +15,35 @@ def write_steps(folder, steps, value=1.0):
     writer.close()
 
 
-def test_later_events_than_the_checkpoint_are_dropped(tmp_path):
-    write_steps(tmp_path, range(1, 10))
-    keep_events(tmp_path, 6)
-    write_steps(tmp_path, range(7, 12), 2.0)
-    curve = sorted(scalars(tmp_path)["loss"])
-    assert [step for step, _ in curve] == list(range(1, 12))
-    assert curve[6] == (7, 2.0)
+def test_later_events_than_the_checkpoint_are_not_shown(tmp_path):
+    with resumed_writer(tmp_path, 0).as_default():
+        for step in range(1, 10):
+            tf.summary.scalar("loss", 1.0, step)
+    # The files are read in the order of the seconds in their names.
+    time.sleep(1.1)
+    with resumed_writer(tmp_path, 6).as_default():
+        tf.summary.scalar("loss", 2.0, 8)
+    assert scalars(tmp_path)["loss"] == [
+        *((step, 1.0) for step in range(1, 7)),
+        (8, 2.0),
+    ]
 
 
 def test_a_fresh_start_drops_all_events(tmp_path):
     write_steps(tmp_path, [0, 1])
     (tmp_path / "other.txt").touch()
-    keep_events(tmp_path, 0)
-    assert [path.name for path in tmp_path.iterdir()] == ["other.txt"]
+    resumed_writer(tmp_path, 0)
+    assert scalars(tmp_path) == {}
+    assert (tmp_path / "other.txt").exists()
 
 
-def test_events_cut_short_by_a_kill_are_kept_up_to_there(tmp_path):
+def test_events_cut_short_by_a_kill_are_shown_up_to_there(tmp_path):
+    resumed_writer(tmp_path, 0)
     write_steps(tmp_path, range(1, 10))
-    (path,) = tmp_path.iterdir()
+    path = max(tmp_path.iterdir())
     path.write_bytes(path.read_bytes()[:-10])
-    keep_events(tmp_path, 100)
+    time.sleep(1.1)
+    resumed_writer(tmp_path, 100)
     assert [s for s, _ in scalars(tmp_path)["loss"]] == list(range(1, 9))
 
 

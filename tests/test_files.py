@@ -7,13 +7,17 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_distill import files
 from keras_distill.errors import UserError
 from keras_distill.files import (
     atomic_path,
+    checkpoint_identity,
+    file_identity,
     fingerprint,
+    locked,
     read_json,
     remove_hidden,
     sha256_file,
@@ -199,12 +203,14 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.dictionaries(st.text(), VALUES))
 def test_a_fingerprint_does_not_depend_on_the_order_of_keys(value):
     backwards = dict(reversed(value.items()))
     assert fingerprint(backwards) == fingerprint(value)
 
 
+@settings(deadline=None, max_examples=30)
 @given(VALUES, VALUES)
 def test_other_values_have_another_fingerprint(first, second):
     def canonical(value):
@@ -227,3 +233,64 @@ def test_a_fingerprint_is_the_same_in_every_process():
         for seed in ("1", "2")
     }
     assert outputs == {fingerprint({"a": None, "b": [1, "é"]})}
+
+
+def test_a_file_is_told_by_name_and_content_not_by_its_place(tmp_path):
+    for folder, content in (("a", "x"), ("b", "x"), ("c", "y")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "t.csv").write_text(content)
+    here, there, other = (
+        file_identity(tmp_path / folder / "t.csv") for folder in "abc"
+    )
+    assert here == there != other
+
+
+def test_of_a_large_file_both_ends_and_the_size_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_HASH_WHOLE", 2**20)
+    path = tmp_path / "vectors.bin"
+    seen = []
+    for head, size, tail in (
+        (b"a", 2**22, b"z"),
+        (b"b", 2**22, b"z"),
+        (b"a", 2**22, b"y"),
+        (b"a", 2**22 + 1, b"z"),
+    ):
+        path.write_bytes(head + bytes(size) + tail)
+        seen.append(str(file_identity(path)))
+    assert len(set(seen)) == 4
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match="gone.csv: No such file"):
+        file_identity(tmp_path / "gone.csv")
+
+
+def test_a_checkpoint_is_told_by_its_files_and_a_hubs_name_stays(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    first = checkpoint_identity(str(tmp_path))
+    (tmp_path / "notes.md").write_text("no part of the model")
+    assert checkpoint_identity(str(tmp_path)) == first
+    (tmp_path / "config.json").write_text("{ }")
+    assert checkpoint_identity(str(tmp_path)) != first
+    assert checkpoint_identity("bert-large-uncased") == "bert-large-uncased"
+    assert checkpoint_identity(None) is None
+
+
+def test_a_lock_keeps_others_out_until_the_block_ends(tmp_path):
+    path = tmp_path / "new" / "lock"
+    with locked(path):
+        with pytest.raises(UserError, match=f"^{tmp_path}/new is in use by"):
+            with locked(path, wait=False):
+                pass
+        with pytest.raises(UserError, match="^the run is in use"):
+            with locked(path, "the run", wait=False):
+                pass
+    with locked(path, wait=False):
+        pass
+
+
+def test_a_lock_that_cannot_be_written_names_its_place(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=f"^cannot write {tmp_path}/file: "):
+        with locked(tmp_path / "file" / "lock"):
+            pass

@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 import tiny_runs
 
-from keras_distill.config import STAGES, config_from_dict
+from keras_distill.config import STAGES
 from keras_distill.export.opened import exported_forms
 from keras_distill.files import read_json
-from keras_distill.pipeline import Pipeline
 from keras_distill.student import models  # noqa: F401 - registers layers
 
 pytestmark = pytest.mark.whole
@@ -461,69 +460,6 @@ def test_redo_replaces_the_old_result(redone, sst2_run):
     assert len(history(sst2_run.path / "student")) == 8
     assert not (path / "student" / "seed-43").exists()
     assert read_json(path / "results.json")["seed"] == 42
-
-
-AFTER_LABEL = ["label", "vocabulary", "student", "baseline", "export", "report"]
-
-WITHOUT_BASELINE = ["student", "export", "report"]
-
-
-@pytest.mark.parametrize(
-    "section, key, value, made_anew",
-    [
-        (None, "seed", 7, list(STAGES)),
-        ("data", "heldout_fraction", 0.2, list(STAGES)),
-        ("teacher", "epochs", 5, ["teacher", *AFTER_LABEL]),
-        ("teacher", "tokens_per_batch", 64, []),
-        ("augmentation", "n_iter", 2, ["augment", *AFTER_LABEL]),
-        ("augmentation", "workers", 1, []),
-        ("transfer_set", "rows_per_shard", 10, AFTER_LABEL),
-        ("teacher", "cased", True, AFTER_LABEL[1:]),
-        ("student", "vocabulary_size", 100, AFTER_LABEL[1:]),
-        ("student", "embedding_mode", "random", AFTER_LABEL[1:]),
-        ("student", "lstm_units", 7, AFTER_LABEL[2:]),
-        ("student", "epochs", 2, AFTER_LABEL[2:]),
-        ("student", "alpha", 0.5, WITHOUT_BASELINE),
-        ("student", "loss", "kl", WITHOUT_BASELINE),
-        ("student", "temperature", 2.0, WITHOUT_BASELINE),
-        ("student", "patience", 9, WITHOUT_BASELINE),
-        ("baseline", "patience", None, ["baseline", "report"]),
-        ("student", "extra_seeds", 1, []),
-        ("baseline", "enabled", False, ["report"]),
-    ],
-)
-def test_a_setting_touches_the_stages_that_depend_on_it(
-    tmp_path, section, key, value, made_anew
-):
-    change = {key: value} if section is None else {section: {key: value}}
-    first, second = (
-        Pipeline(config_from_dict(values), tmp_path / "run")
-        for values in ({}, change)
-    )
-    differ = [
-        name
-        for name in STAGES
-        if first.fingerprint(name) != second.fingerprint(name)
-    ]
-    assert differ == made_anew
-
-
-def test_a_teacher_folder_is_told_by_its_content_not_its_place(tmp_path):
-    def fingerprint(folder):
-        config = config_from_dict({"teacher": {"checkpoint": str(folder)}})
-        return Pipeline(config, tmp_path / "run").fingerprint("teacher")
-
-    folder = tmp_path / "here" / "bert"
-    folder.mkdir(parents=True)
-    for name in ("config.json", "model.safetensors"):
-        (folder / name).write_text(name)
-    first = fingerprint(folder)
-    (folder / "notes.md").write_text("mine")
-    moved = tmp_path / "bert"
-    folder.rename(moved)
-    assert fingerprint(moved) == first
-    (moved / "model.safetensors").write_text("fine-tuned once more")
-    assert fingerprint(moved) != first
 
 
 def test_a_report_that_was_removed_is_made_again(sst2_run, tmp_path):

@@ -1,9 +1,19 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from keras_distill import metrics
+from keras_distill.metrics import (
+    MAX_TEMPERATURE,
+    MIN_TEMPERATURE,
+    cross_entropy,
+    expected_calibration_error,
+    fit_temperature,
+    paired_gain,
+    softmax,
+)
 
 # Predictions 1, 0, 1, 1 by hand below.
 LOGITS = np.array([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0], [-1.0, 0.0]])
@@ -136,3 +146,208 @@ def test_metrics_stay_in_their_ranges(classes, rows, seed):
     assert 0 <= scores["f1"] <= 1
     assert -1 - 1e-9 <= scores["mcc"] <= 1 + 1e-9
     assert scores["kl"] >= -1e-9
+
+
+ANY_LOGITS = hnp.arrays(
+    np.float64,
+    st.tuples(st.integers(1, 30), st.integers(2, 5)),
+    elements=st.floats(-50, 50, width=32),
+)
+
+
+def answered(rows, classes, seed, spread=2.0):
+    """Logits, and labels that are as likely as they say."""
+    rng = np.random.default_rng(seed)
+    logits = spread * rng.normal(size=(rows, classes))
+    shares = softmax(logits).cumsum(axis=-1)
+    labels = (rng.random((rows, 1)) > shares).sum(axis=-1)
+    return logits, np.minimum(labels, classes - 1)
+
+
+@st.composite
+def labelled(draw, least=0):
+    logits = draw(ANY_LOGITS)
+    rows, classes = logits.shape
+    labels = st.integers(least, classes - 1)
+    return logits, np.array(
+        draw(st.lists(labels, min_size=rows, max_size=rows))
+    )
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_calibrated_logits_keep_temperature_1(classes):
+    temperature = fit_temperature(*answered(20_000, classes, classes))
+    assert temperature == pytest.approx(1, abs=0.05)
+
+
+@given(st.floats(0.2, 5), st.integers(0, 9))
+@settings(max_examples=20, deadline=None)
+def test_the_factor_that_logits_are_too_large_by_is_found(factor, seed):
+    logits, labels = answered(5000, 3, seed)
+    temperature = fit_temperature(factor * logits, labels)
+    assert temperature == pytest.approx(factor, rel=0.12)
+
+
+@given(labelled(least=-1), st.floats(-20, 20))
+@settings(deadline=None)
+def test_any_rows_give_a_temperature_within_bounds(rows, shift):
+    logits, labels = rows
+    temperature = fit_temperature(logits + shift, labels)
+    assert MIN_TEMPERATURE <= temperature <= MAX_TEMPERATURE
+
+
+def test_the_labels_are_nowhere_more_likely():
+    logits, labels = answered(2000, 3, 5)
+    logits *= 2.5
+    best = fit_temperature(logits, labels)
+    reached = cross_entropy(logits / best, labels)
+    for other in (1, 0.9 * best, 1.1 * best):
+        assert reached < cross_entropy(logits / other, labels)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 10])
+def test_few_rows_that_are_all_right_do_not_ask_for_certainty(rows):
+    logits = np.tile([[1.0, -1.0]], (rows, 1))
+    temperature = fit_temperature(logits, np.zeros(rows, int))
+    confidence = softmax(logits / temperature)[0, 0]
+    # Each label is doubted by 1 / (rows + 1), half of it for either class.
+    assert confidence == pytest.approx(1 - 0.5 / (rows + 1), abs=1e-6)
+
+
+def test_logits_that_say_nothing_keep_temperature_1():
+    assert fit_temperature(np.ones((4, 3)), np.array([0, 1, 2, 0])) == 1
+    assert fit_temperature(np.zeros((0, 2)), np.zeros(0, int)) == 1
+
+
+def test_logits_that_are_always_wrong_are_doubted_most():
+    logits = np.tile([[5.0, -5.0]], (50, 1))
+    temperature = fit_temperature(logits, np.ones(50, int))
+    assert temperature == pytest.approx(MAX_TEMPERATURE)
+
+
+def test_rows_without_a_label_do_not_count():
+    logits, labels = answered(200, 2, 1)
+    more = np.concatenate([logits, np.full((50, 2), [9.0, -9.0])])
+    unknown = np.concatenate([labels, np.full(50, -1)])
+    assert fit_temperature(more, unknown) == fit_temperature(logits, labels)
+    assert expected_calibration_error(
+        softmax(more), unknown
+    ) == expected_calibration_error(softmax(logits), labels)
+
+
+@given(ANY_LOGITS, st.floats(MIN_TEMPERATURE, MAX_TEMPERATURE))
+@settings(deadline=None)
+def test_no_temperature_changes_which_class_is_first(logits, temperature):
+    probabilities = softmax(logits / temperature)
+    first = np.take_along_axis(
+        probabilities, logits.argmax(axis=-1)[:, None], axis=-1
+    )
+    assert (first[:, 0] == probabilities.max(axis=-1)).all()
+
+
+@given(labelled(), st.integers(1, 40))
+@settings(deadline=None)
+def test_the_calibration_error_is_a_share(rows, bins):
+    logits, labels = rows
+    error = expected_calibration_error(softmax(logits), labels, bins)
+    assert 0 <= error <= 1
+
+
+def test_the_calibration_error_is_the_gap_of_each_bin():
+    # Two bins of 0.5: of 0.8 and 0.9 one is right, 0.4 is right.
+    probabilities = np.array([[0.8, 0.1, 0.1], [0.9, 0.1, 0], [0.4, 0.3, 0.3]])
+    labels = np.array([0, 1, 0])
+    expected = 2 / 3 * abs(0.5 - 0.85) + 1 / 3 * abs(1 - 0.4)
+    error = expected_calibration_error(probabilities, labels, bins=2)
+    assert error == pytest.approx(expected)
+
+
+def test_certainty_that_is_right_has_no_error():
+    assert expected_calibration_error(np.eye(3), np.arange(3)) == 0
+    assert expected_calibration_error(np.eye(2), np.array([1, 0])) == 1
+
+
+def test_calibration_makes_the_error_smaller():
+    logits, labels = answered(5000, 2, 3)
+    logits *= 3
+    half = logits[:2500] / fit_temperature(logits[2500:], labels[2500:])
+    before = expected_calibration_error(softmax(logits[:2500]), labels[:2500])
+    after = expected_calibration_error(softmax(half), labels[:2500])
+    assert after < before / 3
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels"),
+    [
+        (np.zeros((2, 3)), np.zeros(3, int)),
+        (np.zeros(3), np.zeros(3, int)),
+        (np.full((2, 2), np.nan), np.zeros(2, int)),
+        (np.array([[0, np.inf]]), np.zeros(1, int)),
+    ],
+)
+def test_what_does_not_fit_is_refused(logits, labels):
+    for function in (fit_temperature, expected_calibration_error):
+        with pytest.raises(ValueError, match="Received"):
+            function(logits, labels)
+
+
+def test_an_error_of_no_rows_is_refused():
+    with pytest.raises(ValueError, match="a row with a label is needed"):
+        expected_calibration_error(np.ones((2, 1)), np.array([-1, -1]))
+
+
+def drawn(seed, seeds, rows, share):
+    return np.random.default_rng(seed).random((seeds, rows)) < share
+
+
+def test_copies_of_one_seed_say_what_one_seed_says():
+    a, b = drawn(0, 1, 300, 0.8), drawn(1, 1, 300, 0.7)
+    one = paired_gain(a, b, seed=5)
+    several = paired_gain(np.repeat(a, 3, 0), np.repeat(b, 3, 0), seed=5)
+    assert several["points"] == pytest.approx(one["points"])
+    assert several["ci_low"] == pytest.approx(one["ci_low"], abs=0.5)
+    assert several["ci_high"] == pytest.approx(one["ci_high"], abs=0.5)
+
+
+def test_it_agrees_with_drawing_rows():
+    a, b = drawn(0, 3, 200, 0.8), drawn(1, 2, 200, 0.7)
+    rows = np.random.default_rng(2).integers(0, 200, (4000, 200))
+    difference = a.mean(axis=0) - b.mean(axis=0)
+    points = 100 * difference[rows].mean(axis=1)
+    low, high = np.percentile(points, [2.5, 97.5])
+    result = paired_gain(a, b, seed=3)
+    assert result["points"] == pytest.approx(100 * difference.mean())
+    assert result["ci_low"] == pytest.approx(low, abs=0.5)
+    assert result["ci_high"] == pytest.approx(high, abs=0.5)
+
+
+def test_more_seeds_make_the_interval_narrower():
+    a, b = drawn(0, 8, 400, 0.8), drawn(1, 8, 400, 0.7)
+
+    def width(seeds):
+        result = paired_gain(a[:seeds], b[:seeds], seed=0)
+        return result["ci_high"] - result["ci_low"]
+
+    assert width(8) < 0.6 * width(1)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(1, 25),
+    st.integers(0, 2**32 - 1),
+)
+def test_the_interval_holds_the_estimate(seeds_a, seeds_b, rows, seed):
+    a, b = drawn(seed, seeds_a, rows, 0.6), drawn(seed + 1, seeds_b, rows, 0.5)
+    result = paired_gain(a, b, seed=seed, resamples=500)
+    expected = 100 * (a.mean() - b.mean())
+    assert result["points"] == pytest.approx(expected, abs=1e-9)
+    assert result["ci_low"] <= result["points"] + 1e-9
+    assert result["points"] <= result["ci_high"] + 1e-9
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (0, 5), (5,)])
+def test_rows_that_do_not_fit_are_refused(shape):
+    with pytest.raises(ValueError, match=r"Received: \(2, 5\)"):
+        paired_gain(np.ones((2, 5), bool), np.ones(shape, bool), seed=0)

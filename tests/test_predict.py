@@ -171,6 +171,7 @@ def test_texts_must_fit_the_student(single, pairs, ask):
         assert message in errors
 
 
+@pytest.mark.whole
 def test_a_reader_that_has_had_enough_is_no_error(single, tmp_path):
     texts = tmp_path / "texts.txt"
     texts.write_text("good film\n" * 20_000)

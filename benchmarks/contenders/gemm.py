@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from serving import serve
+from work import compete
 
 SHAPES = {
     "large: 2048 x 2048 x 2048": (1, 2048, 2048, 2048),
@@ -66,4 +66,4 @@ def build(kind: str, folder: Path, options: dict) -> Limit:
 
 
 if __name__ == "__main__":
-    serve(build)
+    compete(build)

@@ -2,30 +2,41 @@
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import tensorflow as tf
-from serving import serve
-from work import Inference, Work, padded
+from keras_models import VERSIONS, our_model
+from work import Inference, Work, compete
 
-VERSIONS = ("tensorflow", "keras", "numpy")
+from keras_distill.benchmark.contenders import served, stock_student
+from keras_distill.export.student import Exported, student_weights
+from keras_distill.student.predictor import forward_function
+
+if TYPE_CHECKING:
+    import keras
 
 
 def build(kind: str, folder: Path, options: dict) -> Inference:
     """Make the contender of that kind."""
     work = Work(folder)
+    batches, prepare = None, work.ids
+    if kind.startswith("saved_model"):
 
-    def prepare(rows: list[int]) -> tf.Tensor:
-        return tf.constant(padded([work.rows[row] for row in rows]))
+        def prepare(rows: list[int]) -> list[tf.Tensor]:
+            return [tf.constant(work.ids(rows))]
 
-    batches = None
     if kind == "saved_model_text":
 
-        def prepare(rows: list[int]) -> tf.Tensor:
-            return tf.constant([work.texts[row] for row in rows])
+        def prepare(rows: list[int]) -> list[tf.Tensor]:
+            return [tf.constant([work.texts[row] for row in rows])]
+
+    if kind in ("student", "stock"):
+
+        def prepare(rows: list[int]) -> dict[str, tf.Tensor]:
+            return {"ids_a": tf.constant(work.ids(rows))}
 
     if kind == "stock_predict_padded":
         # As they lie, each padded to the longest of all.
@@ -35,197 +46,78 @@ def build(kind: str, folder: Path, options: dict) -> Inference:
         batches = [flat[i : i + size] for i in range(0, len(flat), size)]
 
         def prepare(rows: list[int]) -> np.ndarray:
-            texts = [work.rows[row] for row in rows]
-            return padded(texts, longest if len(rows) > 1 else 0)
-
-    if kind.startswith("lite"):
-
-        def prepare(rows: list[int]) -> np.ndarray:
-            return padded([work.rows[row] for row in rows])
+            return work.ids(rows, longest if len(rows) > 1 else 0)
 
     answer, size = KINDS[kind](work)
-    return Inference(
-        work,
-        prepare,
-        answer,
-        size,
-        VERSIONS,
-        options.get("every", 1),
-        batches,
-    )
+    return Inference(work, prepare, answer, size, VERSIONS, options, batches)
 
 
-def exported(work: Work) -> Any:
+def exported(work: Work) -> Exported:
     """Return the weights as our exporters take them."""
-    from keras_distill.export.student import Exported, StudentWeights
-
-    w = work.weights
-    sides = ("forward", "backward")
-    weights = StudentWeights(
-        vectors=vectors(w),
-        kernel=np.concatenate([w[f"{s}_kernel"] for s in sides], axis=1),
-        recurrent_kernel=np.stack([w[f"{s}_recurrent"] for s in sides]),
-        bias=np.concatenate([w[f"{s}_bias"] for s in sides]),
-        dense=(
-            (w["hidden_kernel"], w["hidden_bias"]),
-            (w["output_kernel"], w["output_bias"]),
-        ),
-        pair=False,
-    )
-    labels = [str(place) for place in range(len(w["output_bias"]))]
+    weights = student_weights(our_model(work.weights))
+    labels = [str(place) for place in range(len(work.weights["output_bias"]))]
     return Exported(weights, work.values["vocabulary"], labels, True, 128)
 
 
-def vectors(weights: dict[str, np.ndarray]) -> np.ndarray:
-    """Return all tables side by side."""
-    tables = [weights[name] for name in ("static", "trainable")]
-    return np.concatenate(tables, axis=1)
-
-
-def saved_model(work: Work, signature: str, variant: str) -> tuple:
+def saved_model(signature: str, variant: str, work: Work) -> tuple:
     """Save, load again and answer as a server does."""
-    from keras_distill.export.saved_model import SavedStudent, folder_bytes
+    from keras_distill.export.saved_model import SavedStudent
 
-    if signature == "serving_default":
-        import tensorflow_text  # noqa: F401 (registers the tokenizer's ops)
     with tempfile.TemporaryDirectory() as place:
         module = SavedStudent(exported(work), variant)
         tf.saved_model.save(module, place, module.signatures())
-        loaded = tf.saved_model.load(place)
-        size = folder_bytes(Path(place))
-    serve_ids = loaded.signatures[signature]
-    name = "ids_a" if signature == "ids" else "text"
-
-    def answer(batch: tf.Tensor) -> np.ndarray:
-        return serve_ids(**{name: batch})["logits"].numpy()
-
-    answer.keep_alive = loaded
-    return answer, size
+        contender = served(Path(place), {}, signature)
+    return contender.ask, contender.facts["bytes"]
 
 
-def our_student(work: Work) -> tuple:
-    """Answer by our Keras model, traced once."""
-    from keras_distill.student.predictor import forward_function
-
-    model = our_model(work.weights)
+def traced(make: Callable[[Work], "keras.Model"], work: Work) -> tuple:
+    """Answer by a Keras model, traced once."""
+    model = make(work)
     forward = forward_function(model)
-    return (lambda batch: forward({"ids_a": batch}).numpy()), size_of(model)
+    return (lambda batch: forward(batch).numpy()), 4 * model.count_params()
 
 
-def our_model(weights: dict[str, np.ndarray]) -> keras.Model:
-    """Build our student with the weights."""
-    from keras_distill.config import StudentConfig
-    from keras_distill.student.models import build_student
-
-    w = weights
-    words, width = w["static"].shape
-    units = len(w["forward_recurrent"])
-    settings = StudentConfig(
-        lstm_units=units,
-        hidden_units=len(w["hidden_bias"]),
-        embedding_dim=width,
-        embedding_mode="multichannel",
-        dropout=0.0,
-    )
-    model = build_student(
-        settings, words, len(w["output_bias"]), False, w["static"]
-    )
-    set_weights(model, weights)
-    return model
-
-
-def stock_model(weights: dict[str, np.ndarray]) -> keras.Model:
-    """Build the same student of stock layers."""
-    words, width = weights["static"].shape
-    units = len(weights["forward_recurrent"])
-    ids = keras.Input((None,), dtype="int32", name="ids_a")
-    tables = [
-        keras.layers.Embedding(
-            words, width, trainable=name == "trainable", name=f"{name}_vectors"
-        )
-        for name in ("static", "trainable")
-    ]
-    embedded = keras.layers.Concatenate()([table(ids) for table in tables])
-    output = keras.layers.Bidirectional(
-        keras.layers.LSTM(units), name="bilstm"
-    )(embedded, mask=keras.ops.not_equal(ids, 0))
-    output = keras.layers.Dense(
-        len(weights["hidden_bias"]), activation="relu", name="hidden"
-    )(output)
-    output = keras.layers.Dense(len(weights["output_bias"]), name="logits")(
-        output
-    )
-    model = keras.Model(ids, output)
-    set_weights(model, weights)
-    return model
-
-
-def set_weights(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
-    """Put the weights into either model; the layers' names are the same."""
-    for layer, names in {
-        "static_vectors": ["static"],
-        "trainable_vectors": ["trainable"],
-        "bilstm": [
-            f"{side}_{part}"
-            for side in ("forward", "backward")
-            for part in ("kernel", "recurrent", "bias")
-        ],
-        "hidden": ["hidden_kernel", "hidden_bias"],
-        "logits": ["output_kernel", "output_bias"],
-    }.items():
-        model.get_layer(layer).set_weights([weights[name] for name in names])
-
-
-def stock(work: Work) -> tuple:
-    """Answer by the stock layers in one traced function."""
-    model = stock_model(work.weights)
-    forward = tf.function(
-        lambda ids: model(ids, training=False),
-        input_signature=[tf.TensorSpec([None, None], tf.int32)],
-        autograph=False,
-    )
-    return (lambda batch: forward(batch).numpy()), size_of(model)
+def stock(work: Work) -> "keras.Model":
+    """Return the student as a model of stock layers."""
+    return stock_student(exported(work).weights)
 
 
 def stock_predict(work: Work) -> tuple:
     """Answer by `model.predict`, with the stock layers."""
-    model = stock_model(work.weights)
+    model = stock(work)
 
-    def answer(batch: np.ndarray) -> np.ndarray:
-        return model.predict(batch, batch_size=len(batch), verbose=0)
+    def answer(ids: np.ndarray) -> np.ndarray:
+        return model.predict({"ids_a": ids}, batch_size=len(ids), verbose=0)
 
-    return answer, size_of(model)
+    return answer, 4 * model.count_params()
 
 
-def lite(work: Work, convert: str) -> tuple:
+def lite(convert: str, work: Work) -> tuple:
     """Answer by LiteRT on one thread."""
     from keras_distill.export import tflite
+    from keras_distill.export.metadata import packed
+    from keras_distill.export.opened import LiteStudent
 
-    content = getattr(tflite, convert)(exported(work))
-    interpreter = tf.lite.Interpreter(model_content=content, num_threads=1)
-    runner = interpreter.get_signature_runner()
-    return (lambda batch: runner(ids_a=batch)["logits"]), len(content)
+    student = exported(work)
+    content = packed(student, getattr(tflite, convert)(student), False)
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "student.tflite"
+        path.write_bytes(content)
+        opened = LiteStudent(path, threads=1)
+    return (lambda ids: opened.ask({"ids_a": ids})["logits"]), len(content)
 
 
-def size_of(model: keras.Model) -> int:
-    """Return the bytes of the weights."""
-    return 4 * model.count_params()
-
-
-KINDS: dict[str, Callable[[Work], tuple]] = {
-    "saved_model": lambda work: saved_model(work, "ids", "fast"),
-    "saved_model_small": lambda work: saved_model(work, "ids", "small"),
-    "saved_model_text": lambda work: saved_model(
-        work, "serving_default", "fast"
-    ),
-    "student": our_student,
-    "stock": stock,
-    "stock_predict": stock_predict,
+KINDS: dict[str, Callable[[Work], tuple[Callable[[Any], np.ndarray], int]]] = {
+    "saved_model": partial(saved_model, "ids", "fast"),
+    "saved_model_small": partial(saved_model, "ids", "small"),
+    "saved_model_text": partial(saved_model, "serving_default", "fast"),
+    "student": partial(traced, lambda work: our_model(work.weights)),
+    "stock": partial(traced, stock),
     "stock_predict_padded": stock_predict,
-    "lite_float32": lambda work: lite(work, "convert_float32"),
-    "lite_int8": lambda work: lite(work, "convert_int8"),
+    "lite_float32": partial(lite, "convert_float32"),
+    "lite_int8": partial(lite, "convert_int8"),
 }
 
 
 if __name__ == "__main__":
-    serve(build)
+    compete(build)

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
-from keras_inference import VERSIONS, our_model, stock_model
-from serving import serve
-from work import Training, Work
+from keras_models import VERSIONS, our_model, stock_model
+from work import Training, Work, compete
 
 
 def build(kind: str, folder: Path, options: dict) -> Training:
@@ -70,4 +69,4 @@ def training_step(
 
 
 if __name__ == "__main__":
-    serve(build)
+    compete(build)

@@ -7,8 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
-from serving import serve
-from work import Inference, Work, padded
+from work import Inference, Work, compete
 
 VERSIONS = ("onnxruntime", "onnx", "numpy")
 OPSET = 17
@@ -25,7 +24,7 @@ def build(kind: str, folder: Path, options: dict) -> Inference:
     )
 
     def prepare(rows: list[int]) -> dict[str, np.ndarray]:
-        ids = padded([work.rows[row] for row in rows])
+        ids = work.ids(rows)
         lengths = np.count_nonzero(ids, axis=1).astype(np.int32)
         # The LSTM wants time first; the look-up then gives it so.
         return {"ids": np.ascontiguousarray(ids.T), "lengths": lengths}
@@ -33,8 +32,7 @@ def build(kind: str, folder: Path, options: dict) -> Inference:
     def answer(batch: dict[str, np.ndarray]) -> np.ndarray:
         return session.run(["logits"], batch)[0]
 
-    every = options.get("every", 1)
-    return Inference(work, prepare, answer, len(content), VERSIONS, every)
+    return Inference(work, prepare, answer, len(content), VERSIONS, options)
 
 
 def model_bytes(weights: dict[str, np.ndarray]) -> bytes:
@@ -107,4 +105,4 @@ def model_bytes(weights: dict[str, np.ndarray]) -> bytes:
 
 
 if __name__ == "__main__":
-    serve(build)
+    compete(build)

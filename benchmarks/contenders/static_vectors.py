@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from model2vec import StaticModel
-from serving import serve
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-from work import Inference, Work
+from work import Inference, Work, compete
 
 VERSIONS = ("model2vec", "tokenizers", "numpy")
 WIDTH = 256
@@ -36,9 +35,8 @@ def build(kind: str, folder: Path, options: dict) -> Inference:
         return model.encode(batch) @ kernel
 
     size = vectors.nbytes + kernel.nbytes
-    every = options.get("every", 1)
-    return Inference(work, prepare, answer, size, VERSIONS, every)
+    return Inference(work, prepare, answer, size, VERSIONS, options)
 
 
 if __name__ == "__main__":
-    serve(build)
+    compete(build)

@@ -4,8 +4,7 @@
 from pathlib import Path
 
 import numpy as np
-from serving import serve
-from work import Watch
+from work import Watch, compete
 
 MAX_LENGTH, TOKENS_PER_BATCH = 128, 8192
 
@@ -74,4 +73,4 @@ def fill(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    serve(Labelling)
+    compete(Labelling)

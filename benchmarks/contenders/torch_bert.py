@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from serving import serve
 from transformers import BertConfig, BertForSequenceClassification
-from work import Inference, Work, padded
+from work import Inference, Work, compete
 
 VERSIONS = ("torch", "transformers", "numpy")
 SHAPES = {
@@ -29,7 +28,7 @@ def build(kind: str, folder: Path, options: dict) -> Inference:
     ).eval()
 
     def prepare(rows: list[int]) -> dict[str, torch.Tensor]:
-        ids = torch.tensor(padded([work.rows[row] for row in rows]))
+        ids = torch.tensor(work.ids(rows))
         ids = ids.to(torch.int64)
         return {"input_ids": ids, "attention_mask": (ids != 0).long()}
 
@@ -44,9 +43,8 @@ def build(kind: str, folder: Path, options: dict) -> Inference:
         for rows in work.batches
         for start in range(0, len(rows), 64)
     ]
-    every = options.get("every", 1)
-    return Inference(work, prepare, answer, size, VERSIONS, every, batches)
+    return Inference(work, prepare, answer, size, VERSIONS, options, batches)
 
 
 if __name__ == "__main__":
-    serve(build)
+    compete(build)

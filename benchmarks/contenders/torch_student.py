@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from serving import serve
 from torch import nn
-from work import Inference, Training, Work, padded
+from work import Inference, Training, Work, compete
 
 VERSIONS = ("torch", "numpy")
 
@@ -71,11 +70,10 @@ def build(kind: str, folder: Path, options: dict) -> Any:
         return model(*batch).numpy()
 
     def prepare(rows: list[int]) -> tuple:
-        return with_lengths(padded([work.rows[row] for row in rows]))
+        return with_lengths(work.ids(rows))
 
     size = 4 * sum(value.numel() for value in model.parameters())
-    every = options.get("every", 1)
-    return Inference(work, prepare, answer, size, VERSIONS, every)
+    return Inference(work, prepare, answer, size, VERSIONS, options)
 
 
 def with_lengths(ids: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -108,4 +106,4 @@ def training_step(model: Student) -> Any:
 
 
 if __name__ == "__main__":
-    serve(build)
+    compete(build)

@@ -1,12 +1,38 @@
-"""Reads the work that `workload.py` wrote; needs only numpy."""
+"""Reads the work that `workload.py` wrote, and does it; needs only numpy."""
 
+import importlib.metadata
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from keras_distill.benchmark.worker import serve
+
+
+def compete(build: Callable[[str, Path, dict], Any]) -> None:
+    """Build the contender that the command line names and let it answer.
+
+    Of kind, folder and options `build` makes an object. A question is the
+    name of a method, which returns a dictionary. `versions` names the
+    distributions that matter; `facts`, if it has that, are told with them.
+    """
+    kind, folder, options = sys.argv[1:]
+
+    def built() -> Any:
+        contender = build(kind, Path(folder), json.loads(options))
+        contender.hello = {
+            "versions": {
+                name: importlib.metadata.version(name)
+                for name in contender.versions
+            }
+        } | getattr(contender, "facts", {})
+        return contender
+
+    serve(built)
 
 
 def read_rows(arrays: Any, name: str) -> list[np.ndarray]:
@@ -61,6 +87,10 @@ class Work:
         self.batches = self.values["batches"]
         self.singles = self.values["singles"]
 
+    def ids(self, places: Sequence[int], length: int = 0) -> np.ndarray:
+        """Return rows as a padded batch."""
+        return padded([self.rows[place] for place in places], length)
+
 
 class Inference:
     """Times a function over prepared inputs.
@@ -71,7 +101,8 @@ class Inference:
         answer: Gives the logits of an input as a numpy array.
         size: Bytes of the model.
         versions: Distributions that matter.
-        every: Slow contenders answer each n-th batch only.
+        options: `every`: slow contenders answer each n-th batch only.
+        batches: Other ones than those of the work.
     """
 
     def __init__(
@@ -81,16 +112,15 @@ class Inference:
         answer: Callable[[Any], np.ndarray],
         size: int,
         versions: Sequence[str],
-        every: int = 1,
+        options: dict[str, Any],
         batches: Sequence[Sequence[int]] | None = None,
     ) -> None:
         self.versions = versions
         self.facts = {"size_bytes": int(size)}
         self._answer = answer
-        chosen = (batches or work.batches)[every // 2 :: every]
-        self._texts = sum(map(len, chosen))
-        self._batches = [prepare(rows) for rows in chosen]
-        self._rows = chosen
+        every = options.get("every", 1)
+        self._rows = (batches or work.batches)[every // 2 :: every]
+        self._batches = [prepare(rows) for rows in self._rows]
         self._singles = [prepare([row]) for row in work.singles]
 
     def batches(self, number: int) -> dict[str, float]:
@@ -98,7 +128,7 @@ class Inference:
         watch = Watch()
         for batch in self._batches:
             self._answer(batch)
-        return watch.rates("sentences", self._texts)
+        return watch.rates("sentences", sum(map(len, self._rows)))
 
     def singles(self, number: int) -> dict[str, float]:
         """Answer text by text; return milliseconds."""
@@ -146,9 +176,7 @@ class Training:
         self._step = step
         targets = np.load(folder / "targets.npy")
         self._batches = [
-            prepare(
-                padded([work.rows[row] for row in rows], length), targets[rows]
-            )
+            prepare(work.ids(rows, length), targets[rows])
             for rows in work.batches
         ]
         self._examples = len(work.batches[0])

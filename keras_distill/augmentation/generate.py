@@ -154,17 +154,8 @@ def tag_parts(
 ) -> list[int]:
     """Tag every part that is not yet, and count words over all of them.
 
-    Args:
-        inputs: Examples, as the data stage leaves them.
-        work: Gets the tagged parts and the table of frequencies.
-        settings: The tagger and the number of workers.
-        pair: Whether the examples are pairs.
-
     Returns:
         The number of examples of each part.
-
-    Raises:
-        UserError: The input is damaged, or the disk is full.
     """
     sizes = []
 

@@ -187,15 +187,7 @@ class FrequencyTable:
         self._start = np.cumsum(self._total) - self._total
 
     def draw(self, tags: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw a word for each tag, as often as the corpus has it.
-
-        Args:
-            tags: Integer array [n], rows of `tags`.
-            rng: Source of chance.
-
-        Returns:
-            int32 [n], rows of `words`.
-        """
+        """Draw a word for each tag (rows of both), as often as it occurs."""
         place = self._start[tags] + (
             rng.random(len(tags)) * self._total[tags]
         ).astype(np.int64)
@@ -322,16 +314,7 @@ class TaggedPart:
 def tag_examples(
     examples: Iterable[Example], pair: bool, tagger: Tagger
 ) -> TaggedPart:
-    """Split and tag examples, whose texts are normalised.
-
-    Args:
-        examples: The examples of one part; their ids must not be empty.
-        pair: Whether to read both texts.
-        tagger: Function from the words of a text to their tags.
-
-    Returns:
-        The tagged part.
-    """
+    """Split and tag the examples of one part, whose texts are normalised."""
     examples = list(examples)
     columns = [[example.text_a for example in examples]]
     if pair:

@@ -115,19 +115,8 @@ def download_glue(
     """Return the folder of a GLUE task's files, downloading them if needed.
 
     A folder that is there is whole: it appears in one step after the
-    archive's size and checksum were found right.
-
-    Args:
-        task: `sst2`, `qqp` or `mnli`.
-        cache_dir: Where the folders are kept.
-        base_url: Where the archives are, for a mirror.
-
-    Returns:
-        The folder, with train.tsv and its siblings.
-
-    Raises:
-        UserError: The download is not right, or the disk is full; nothing
-            is left behind.
+    archive's size and checksum were found right. What goes wrong leaves
+    nothing behind.
     """
     glue = _glue(task)
     folder = Path(cache_dir) / glue.folder

@@ -111,19 +111,8 @@ def read_unlabeled(
 
     CSV, TSV and JSON-lines files (by extension) are read by column. Any
     other file is plain text: a text a line, for pairs the two texts with a
-    tab between them. Rows without text are skipped.
-
-    Args:
-        paths: The files, read one after the other.
-        pair: Whether an example has two texts.
-        text_column: The text's column in tables, `text` when None.
-        text_pair_column: The second text's, `text_b` when None.
-
-    Yields:
-        Examples without label; ids `u0-0`, `u0-1`, ... by file and row.
-
-    Raises:
-        UserError: A file cannot be read, holds no text or does not fit.
+    tab between them. Rows without text are skipped. Ids are `u0-0`, `u0-1`,
+    ... by file and row.
     """
     own = [text_column or TEXT_COLUMN]
     plain = [TEXT_COLUMN]
@@ -155,16 +144,8 @@ def rows_of(
 ) -> Iterator[Row]:
     """Yield a file's rows, each with an id of its own.
 
-    Args:
-        path: The file, for messages and for the ids of rows without one.
-        records: Its fields.
-        text_columns: One column, or two of a pair.
-        label_column: May be missing in the records.
-        id_column: May be missing in the records.
-        spelled: What is done to the texts.
-
-    Raises:
-        UserError: An id is empty or was taken before.
+    The columns of label and id may be missing in the records. Without an id
+    a row is named after its file and its place there.
     """
     # By its name alone: the same file gives the same ids anywhere.
     stem = path.name.split(".")[0]
@@ -197,17 +178,9 @@ def examples_of(
     index: Mapping[str, int],
     grouped: bool = False,
 ) -> list[Example]:
-    """Look up the rows' labels; log how many have an empty text.
+    """Look up the rows' labels in `index`; log how many have an empty text.
 
-    Args:
-        path: The file, for messages.
-        rows: Its rows.
-        label_column: For messages.
-        index: Place in the logits of what may stand in the label's column.
-        grouped: Whether pairs with the same first text are a group.
-
-    Raises:
-        UserError: A label is unknown, or there is no row.
+    If `grouped`, pairs with the same first text are a group.
     """
     examples = []
     for line, name, texts, label in rows:
@@ -287,18 +260,7 @@ def tsv_records(
     columns: Sequence[str],
     optional: Sequence[str] = (),
 ) -> Records:
-    """Stream the named columns of TSV lines, never quoted, as GLUE's files.
-
-    Args:
-        path: The file's name, for messages.
-        lines: Numbered lines; the first is the header.
-        columns: Columns that must be there.
-        optional: Columns that are read when they are there.
-
-    Raises:
-        UserError: The header lacks a column, a row does not fit the header,
-            or a field is too long.
-    """
+    """Stream the named columns of TSV, never quoted, as in GLUE's files."""
     rows = ((line, text.split("\t") if text else []) for line, text in lines)
     return _by_header(path, rows, columns, optional)
 

@@ -7,6 +7,7 @@ python -m keras_distill.export RUN --max-size-mb 4        # no file is larger
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ from keras_distill.cli import (
     one_line_errors,
     positive,
 )
+from keras_distill.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,10 +55,28 @@ def run(options: argparse.Namespace) -> None:
     )
     # What the report tells is of the files that were there before.
     if output.resolve() == own.resolve():
-        from keras_distill.report.results import refresh_exports
-
-        refresh_exports(options.run, facts)
+        _report(options.run)
     sys.stdout.writelines(f"{output / name}\n" for name in facts)
+
+
+def _report(run_dir: Path) -> None:
+    """Make the run's report anew, if it has one."""
+    from keras_distill.report.results import RESULTS, write_report
+    from keras_distill.run import find_config
+
+    if not (run_dir / RESULTS).is_file():
+        return
+    try:
+        config = find_config(run_dir / "student")
+        if config is None:
+            raise UserError(f"{run_dir} holds no config.yaml")
+        write_report(run_dir, config, run_dir / "report")
+    except UserError as error:
+        logger.warning(
+            "%s and the model card are still of the files before: %s",
+            run_dir / RESULTS,
+            " ".join(str(error).split()),
+        )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,12 +8,9 @@ put it, and leaves FORM.tflite there.
 """
 
 import contextlib
-import importlib
-import logging
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,40 +22,8 @@ from keras_distill.process import exit_with_parent, run_child
 if TYPE_CHECKING:
     from keras_distill.export.student import Exported
 
-logger = logging.getLogger(__name__)
-
-# By the name of the file: a function of an Exported that returns the bare
-# model. Named and not imported, so that one process imports only its own.
-CONVERTERS: dict[str, str] = {
-    "student": "keras_distill.export.tflite:convert_float32",
-    "student_fp16": "keras_distill.export.tflite:convert_float16",
-    "student_int8": "keras_distill.export.tflite:convert_int8",
-    "student_text": "keras_distill.export.tflite:convert_text",
-    "student_mediapipe": "keras_distill.export.mediapipe:convert_float32",
-    "student_mediapipe_int8": "keras_distill.export.mediapipe:convert_int8",
-}
-
 _MODULE = "keras_distill.export.convert"
-_ERROR, _NATIVE = "error.txt", "native.txt"
-
-
-def convert(form: str, exported: "Exported", output: Path) -> None:
-    """Convert a student in a process of its own.
-
-    Args:
-        form: A key of `CONVERTERS`.
-        exported: The student.
-        output: Gets the bare model, without metadata.
-
-    Raises:
-        UserError: The conversion failed; nothing is left at `output`.
-    """
-    output = Path(output)
-    # A dot first: what a killed process leaves is swept as unfinished.
-    with tempfile.TemporaryDirectory(
-        dir=output.parent, prefix=".convert-"
-    ) as work:
-        os.replace(convert_all([form], exported, Path(work))[form], output)
+_STUDENT, _ERROR, _NATIVE = "student.npz", "error.txt", "native.txt"
 
 
 def convert_all(
@@ -67,12 +32,12 @@ def convert_all(
     """Convert a student to several forms in one process.
 
     Args:
-        forms: Keys of `CONVERTERS`.
+        forms: Keys of `forms.LITE_FORMS`.
         exported: The student.
         work: An empty folder.
 
     Returns:
-        The bare models by form, files in `work`.
+        The bare models by form, files in `work`, without metadata.
 
     Raises:
         UserError: A conversion failed; the message names it.
@@ -80,7 +45,7 @@ def convert_all(
     from keras_distill.export.student import write_exported
 
     paths = {form: _path(form, work) for form in forms}
-    write_exported(exported, work)
+    write_exported(exported, work / _STUDENT)
     try:
         run_child(_MODULE, [",".join(forms), str(work)])
     except UserError as error:
@@ -100,11 +65,7 @@ def convert_all(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Convert, as the child; return the exit code.
-
-    Args:
-        arguments: Forms with commas between them, and the folder.
-    """
+    """Convert, as the child; return the exit code."""
     exit_with_parent()
     configure_logging()
     forms, work = arguments
@@ -117,13 +78,14 @@ def main(arguments: Sequence[str]) -> int:
 
 def _convert(forms: Sequence[str], work: Path) -> None:
     import_tensorflow()
+    from keras_distill.export.forms import LITE_FORMS
     from keras_distill.export.student import read_exported
 
-    exported = read_exported(work)
+    exported = read_exported(work / _STUDENT)
     for form in forms:
         try:
             with _native_output(work / _NATIVE):
-                model = _function(form)(exported)
+                model = LITE_FORMS[form].convert(exported)
             write_bytes(_path(form, work), model)
         # Whatever it is, the parent has to hear of it.
         except Exception as error:
@@ -132,11 +94,6 @@ def _convert(forms: Sequence[str], work: Path) -> None:
             with contextlib.suppress(UserError):
                 write_text(work / _ERROR, reason)
             sys.exit(1)
-
-
-def _function(form: str) -> Callable[["Exported"], bytes]:
-    module, _, name = CONVERTERS[form].partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 @contextlib.contextmanager

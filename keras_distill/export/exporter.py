@@ -8,20 +8,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
+from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
-from keras_distill.export.convert import CONVERTERS, convert_all
-from keras_distill.export.mediapipe import packed_bundle, words_read
-from keras_distill.export.mediapipe_text import written_spellings
-from keras_distill.export.metadata import packed
-from keras_distill.export.opened import LiteStudent, prove_bundle
-from keras_distill.export.saved_model import VARIANTS, export_saved_model
+from keras_distill.export.convert import convert_all
+from keras_distill.export.forms import LITE_FORMS
+from keras_distill.export.mediapipe import words_read
+from keras_distill.export.mediapipe_text import (
+    bundle_vocabulary,
+    written_spellings,
+)
+from keras_distill.export.opened import LiteStudent, MediaPipeStudent, centred
+from keras_distill.export.saved_model import (
+    VARIANTS,
+    GraphStudent,
+    export_saved_model,
+)
 from keras_distill.export.selection import run_examples
-from keras_distill.export.shrink import Fitter, GraphStudent, selection_cost
+from keras_distill.export.shrink import Budget, selection_cost
 from keras_distill.export.student import Exported, exported_from
 from keras_distill.export.verify import (
-    FLOAT16,
-    FLOAT32,
-    INT8,
     Proof,
     check_logits,
     check_probabilities,
@@ -29,23 +37,16 @@ from keras_distill.export.verify import (
 )
 from keras_distill.files import atomic_path, read_json, write_json
 from keras_distill.student.predictor import StudentPredictor
+from keras_distill.student.text import UNK_ID, StudentTokenizer
 
 logger = logging.getLogger(__name__)
 
-FORMS = ("saved_model", *CONVERTERS)
+FORMS = ("saved_model", *LITE_FORMS)
 NOTES = "exports.json"
 
-_TOLERANCES = {
-    "student": FLOAT32,
-    "student_fp16": FLOAT16,
-    "student_int8": INT8,
-    "student_text": FLOAT32,
-    "student_mediapipe": FLOAT32,
-    "student_mediapipe_int8": INT8,
-}
-_MEDIAPIPE = ("student_mediapipe", "student_mediapipe_int8")
 _REAL_TEXTS = 64
-_ALONE = 8
+# So many texts are asked again, after all the others.
+_AGAIN = 8
 
 
 def export_student(
@@ -70,7 +71,7 @@ def export_student(
         temperature: Divides the logits before the softmax; logits and
             labels do not change with it.
         max_size_mb: No file may be larger, in millions of bytes. Made are
-            the TFLite files of word ids that `fit.Fitter` chooses, of a
+            the TFLite files of word ids that `shrink.Budget` chooses, of a
             smaller student if need be; its logits are the standard then.
         saved_model: `fast`, with projected words, or `small`.
         window: Most words that a MediaPipe bundle reads, at least 1.
@@ -94,18 +95,18 @@ def export_student(
     student = StudentPredictor.load(student_dir)
     exported = replace(exported_from(student, temperature), window=window)
     wanted = _check_forms(forms, exported)
-    if set(wanted) & set(_MEDIAPIPE):
-        exported = replace(exported, spellings=_spellings(student_dir))
+    if any(_is_bundle(form) for form in wanted):
+        texts = (row.text_a for row in run_examples(student_dir, "train"))
+        exported = replace(exported, spellings=written_spellings(texts))
     real = _real_texts(student_dir, student.pair)
-    proof = make_proof(student, real)
     if max_size_mb is not None:
-        budget = int(1e6 * max_size_mb)
-        fitter = Fitter(exported, student_dir, wanted, budget)
-        facts = _export_within(fitter, exported, output_dir, proof, real)
+        budget = Budget(exported, student_dir, wanted, int(1e6 * max_size_mb))
+        facts = _export_within(budget, student, output_dir, real)
         files = [output_dir / name for name in facts]
         for name, cost in selection_cost(student, student_dir, files).items():
             facts[name] |= cost
     else:
+        proof = make_proof(student, real)
         facts = _export_all(wanted, exported, output_dir, proof, saved_model)
     notes = output_dir / NOTES
     known = read_json(notes) if notes.is_file() else {}
@@ -126,65 +127,48 @@ def _export_all(
             exported, output_dir / "saved_model", proof, saved_model
         )
         _report(output_dir / "saved_model", facts["saved_model"])
-    lite = [form for form in forms if form != "saved_model"]
-    return facts | export_lite(lite, exported, output_dir, proof)
+    lite = [form for form in forms if form in LITE_FORMS]
+    return facts | _export_lite(lite, exported, output_dir, proof)
 
 
 def _export_within(
-    fitter: Fitter,
-    exported: Exported,
+    budget: Budget,
+    student: StudentPredictor,
     output_dir: Path,
-    proof: Proof,
     real: Sequence[Sequence[str]],
 ) -> dict[str, dict[str, Any]]:
     """Export the best student whose files fit."""
     while True:
-        found = fitter.best()
-        if found is not None:
-            exported = found.exported
-            proof = make_proof(GraphStudent(exported), real)
+        exported = budget.student()
+        standard = student if budget.whole_fits else GraphStudent(exported)
+        proof = make_proof(standard, real)
         try:
-            facts = export_lite(
-                fitter.forms, exported, output_dir, proof, fitter.budget_bytes
+            facts = _export_lite(
+                budget.forms, exported, output_dir, proof, budget.bytes
             )
-        except TooLarge as error:
+        except _TooLarge as error:
             # The estimate was too low.
-            fitter.tighten(error.args[0])
+            budget.tighten(error.args[0])
             continue
-        for values in facts.values() if found else ():
-            values["words"] = found.best.words
-            values["width"] = found.best.width
+        if not budget.whole_fits:
+            words, width = exported.weights.vectors.shape
+            for values in facts.values():
+                values |= {"words": words, "width": width}
         return facts
 
 
-class TooLarge(Exception):
-    """A file has more bytes than it may have; the argument says how many."""
+class _TooLarge(Exception):
+    """A file has so many bytes more than it may have."""
 
 
-def export_lite(
+def _export_lite(
     forms: Sequence[str],
     exported: Exported,
     output_dir: Path,
     proof: Proof,
     most_bytes: int | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Export a student to TFLite files.
-
-    Args:
-        forms: Keys of `convert.CONVERTERS`.
-        exported: The student.
-        output_dir: Gets `FORM.tflite` of each form.
-        proof: What they have to answer.
-        most_bytes: The largest size of a file; None when any will do.
-
-    Returns:
-        Facts by file name, see `export_student`.
-
-    Raises:
-        TooLarge: A file is; it was not written.
-        UserError: A form cannot be converted or written.
-        RuntimeError: A file answers otherwise.
-    """
+    """Export a student to TFLite files, none of them larger than allowed."""
     if not forms:
         return {}
     facts = {}
@@ -192,14 +176,13 @@ def export_lite(
     with tempfile.TemporaryDirectory(
         dir=output_dir, prefix=".convert-"
     ) as work:
-        models = convert_all(forms, exported, Path(work))
         contents = {
-            form: _packed(form, exported, model.read_bytes())
-            for form, model in models.items()
+            form: LITE_FORMS[form].pack(exported, model.read_bytes())
+            for form, model in convert_all(forms, exported, Path(work)).items()
         }
         largest = max(map(len, contents.values()))
         if most_bytes is not None and largest > most_bytes:
-            raise TooLarge(largest - most_bytes)
+            raise _TooLarge(largest - most_bytes)
         for form, content in contents.items():
             output = output_dir / f"{form}.tflite"
             with atomic_path(output) as temporary:
@@ -209,31 +192,20 @@ def export_lite(
                 "bytes": len(content),
                 "max_abs_logit_difference": difference,
             }
-            if form in _MEDIAPIPE:
+            if _is_bundle(form):
                 facts[output.name]["window"] = words_read(exported)
             _report(output, facts[output.name])
     return facts
 
 
 def prove(form: str, path: Path, exported: Exported, proof: Proof) -> float:
-    """Open a TFLite file and compare its answers.
+    """Open a TFLite file, return the largest difference of a logit.
 
-    Args:
-        form: A key of `convert.CONVERTERS`.
-        path: The file.
-        exported: The student that it was made of.
-        proof: What it has to answer.
-
-    Returns:
-        The largest difference of a logit.
-
-    Raises:
-        RuntimeError: The file answers otherwise.
+    It is a RuntimeError where the file answers otherwise than the proof.
     """
-    tolerance = _TOLERANCES[form]
-    if form in _MEDIAPIPE:
-        return prove_bundle(path, exported, proof, tolerance)
-    name = f"{form}.tflite"
+    tolerance, name = LITE_FORMS[form].tolerance, f"{form}.tflite"
+    if _is_bundle(form):
+        return _prove_bundle(path, exported, proof, tolerance, name)
     lite = LiteStudent(path)
     if lite.takes_text:
         proof = proof.as_typed(lite.tokenizer)
@@ -242,23 +214,55 @@ def prove(form: str, path: Path, exported: Exported, proof: Proof) -> float:
     check_probabilities(logits, probabilities, exported.temperature, name)
     # One text at a time, as apps ask; after the others, so that a state
     # left behind would show.
-    few = proof.first(_ALONE)
+    few = proof.first(_AGAIN)
     alone, _ = lite.answers(few.columns, batch_size=1)
     return max(difference, check_logits(few.logits, alone, tolerance, name))
 
 
-def _packed(form: str, exported: Exported, model: bytes) -> bytes:
-    if form in _MEDIAPIPE:
-        return packed_bundle(exported, model)
-    return packed(exported, model, takes_text=form == "student_text")
+def _prove_bundle(
+    path: Path, exported: Exported, proof: Proof, tolerance: float, name: str
+) -> float:
+    """Prove on the texts that MediaPipe splits as the student does."""
+    bundle = MediaPipeStudent(path)
+    texts = list(map(normalize, proof.columns[0]))
+    whole, rows = _rows_read(bundle, exported, texts)
+    # MediaPipe splits as BERT does: where most texts differ, all do.
+    if len(rows) < len(whole) / 2:
+        raise RuntimeError(
+            f"{name} reads {len(whole) - len(rows)} of {len(whole)} "
+            "texts otherwise than the student"
+        )
+    # The first ones once more at the end: a state left behind would show.
+    rows = np.concatenate([rows, rows[:_AGAIN]])
+    found = bundle.logits([texts[row] for row in rows])
+    return check_logits(centred(proof.logits[rows]), found, tolerance, name)
+
+
+def _rows_read(
+    bundle: MediaPipeStudent, exported: Exported, texts: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the texts that fit the window, and those split alike of them."""
+    _, rows = bundle_vocabulary(exported)
+    tokenizer = StudentTokenizer(
+        exported.vocabulary, exported.lower_case, exported.max_length
+    )
+    ids = tokenizer(tf.constant(texts))
+    whole = np.flatnonzero(ids.row_lengths() <= bundle.window - 2)
+    expected = tf.gather(ids, whole).to_list()
+    same = [
+        (rows[bundle.tokenizer.words(texts[place])].tolist() or [UNK_ID])
+        == found
+        for place, found in zip(whole, expected, strict=True)
+    ]
+    return whole, whole[same]
+
+
+def _is_bundle(form: str) -> bool:
+    return form in LITE_FORMS and LITE_FORMS[form].bundle
 
 
 def check_names(forms: Iterable[str]) -> None:
-    """Refuse what is none of `FORMS`.
-
-    Raises:
-        UserError: A name is not known.
-    """
+    """Refuse what is none of `FORMS`."""
     for form in forms:
         if form not in FORMS:
             raise UserError(
@@ -268,19 +272,18 @@ def check_names(forms: Iterable[str]) -> None:
 
 def _check_forms(forms: Sequence[str] | None, exported: Exported) -> list[str]:
     """Return the forms to make, in the order of `FORMS`."""
-    unfit = {}
+    reason = None
     if exported.pair:
         reason = "MediaPipe classifies one text, this student pairs"
-        unfit = dict.fromkeys(_MEDIAPIPE, reason)
     elif not exported.lower_case:
         reason = "MediaPipe lower-cases, this student reads case"
-        unfit = dict.fromkeys(_MEDIAPIPE, reason)
+    unfit = [form for form in FORMS if reason and _is_bundle(form)]
     if forms is None:
         return [form for form in FORMS if form not in unfit]
     check_names(forms)
     for form in forms:
         if form in unfit:
-            raise UserError(f"--forms: {form} does not fit: {unfit[form]}")
+            raise UserError(f"--forms: {form} does not fit: {reason}")
     return [form for form in FORMS if form in forms]
 
 
@@ -293,12 +296,6 @@ def _real_texts(student_dir: Path, pair: bool) -> list[list[str]]:
     if not rows:
         return []
     return [list(column) for column in zip(*rows, strict=True)][: 1 + pair]
-
-
-def _spellings(student_dir: Path) -> list[str]:
-    """Return words beyond ASCII as the run's texts have them."""
-    examples = run_examples(student_dir, "train")
-    return written_spellings(example.text_a for example in examples)
 
 
 def _report(path: Path, facts: dict[str, Any]) -> None:

@@ -38,9 +38,9 @@ class MediaPipeGraph:
             of its word vector. Several lines may share one.
         window: Ids in the input, [CLS] and [SEP] among them.
         int8: Prepare for a converter that quantises: hold the word vectors
-            as whole numbers with one scale for each word, see
-            `lite_graph.LiteGraph`, and keep the dense layers out of it. They
-            are small, and cost more accuracy than all the others.
+            as whole numbers with one scale for each word, see `LiteGraph`,
+            and keep the dense layers out of it. They are small, and cost
+            more accuracy than all the others.
     """
 
     def __init__(
@@ -69,13 +69,9 @@ class MediaPipeGraph:
         ]
 
     def logits(self, ids: tf.Tensor) -> tf.Tensor:
-        """Compute logits.
+        """Compute logits, float32 [1, classes].
 
-        Args:
-            ids: int32 [1, window]: [CLS], words, [SEP], padding.
-
-        Returns:
-            float32 [1, classes].
+        Ids are int32 [1, window]: [CLS], words, [SEP], padding.
         """
         ids = tf.reshape(ids, [self._window])
         words = _is_word(ids)
@@ -269,12 +265,7 @@ def convert_int8(exported: Exported) -> bytes:
 def packed_bundle(exported: Exported, model: bytes) -> bytes:
     """Add what MediaPipe must know to a bare model.
 
-    Args:
-        exported: The student.
-        model: What `convert_float32` or `convert_int8` made of it.
-
-    Returns:
-        The bundle, with `vocab.txt`, `labels.txt` and `text.json` inside.
+    `vocab.txt`, `labels.txt` and `text.json` lie in it.
     """
     vocabulary, _ = bundle_vocabulary(exported)
     settings = {

@@ -128,13 +128,9 @@ def split(text: str) -> list[str]:
 
 
 def written_spellings(texts: Iterable[str]) -> list[str]:
-    """Collect the words with letters beyond ASCII, most frequent first.
+    """Collect words with letters beyond ASCII, most frequent first.
 
-    Args:
-        texts: Texts as people wrote them.
-
-    Returns:
-        Lower-case words, at most 20,000.
+    They are lower-case, and at most 20,000.
     """
     counts: Counter[str] = Counter()
     for text in texts:
@@ -147,12 +143,8 @@ def written_spellings(texts: Iterable[str]) -> list[str]:
 def bundle_vocabulary(exported: Exported) -> tuple[list[str], np.ndarray]:
     """Add the spellings that the student reads and MediaPipe would not.
 
-    Args:
-        exported: The student.
-
-    Returns:
-        The bundle's vocabulary: the student's, then at most as many lines
-        for other spellings; and the student's id of each, int32 [lines].
+    Returned are the bundle's vocabulary: the student's, then at most as many
+    lines for other spellings; and the student's id of each, int32 [lines].
     """
     vocabulary = exported.vocabulary
     known = set(vocabulary)

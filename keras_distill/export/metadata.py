@@ -11,8 +11,8 @@ import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_distill.errors import UserError
-from keras_distill.export.student import Exported
-from keras_distill.export.tflite import IDS, TEXT_FILE, TEXTS
+from keras_distill.export.student import IDS, TEXTS, Exported
+from keras_distill.export.tflite import TEXT_FILE
 
 VOCABULARY_FILE, LABELS_FILE = "vocab.txt", "labels.txt"
 
@@ -32,11 +32,8 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 class TensorInfo:
     """What a reader is told about an input or an output.
 
-    Attributes:
-        name: As in the model's signature.
-        description: What it holds, for people.
-        labels: The packed file that names the places of its last axis.
-        vocabulary: The packed file that its numbers are lines of.
+    `labels` is the packed file that names the places of its last axis,
+    `vocabulary` the one that its numbers are lines of.
     """
 
     name: str
@@ -55,25 +52,12 @@ def with_metadata(
     files: Mapping[str, bytes],
     bert_tokenizer: bool,
 ) -> bytes:
-    """Add metadata and files to a converted model.
+    """Add metadata and files to a converted model with one signature.
 
-    Args:
-        model: A TFLite flatbuffer with one signature.
-        name: The model's name.
-        description: What it does, for people.
-        inputs: One for each input of the signature, in any order.
-        outputs: One for each output, likewise.
-        files: What is packed, by name.
-        bert_tokenizer: Tell MediaPipe to make the inputs with its
-            BertTokenizer from the packed `vocab.txt`.
-
-    Returns:
-        The file: the same model for TFLite, a zip for who looks for one.
-        Equal arguments give equal bytes.
-
-    Raises:
-        ValueError: The model is none, or the signature or the files lack
-            what is described.
+    For TFLite it stays the same model, for who looks for one it is a zip.
+    Inputs and outputs are those of the signature, in any order.
+    `bert_tokenizer` tells MediaPipe to make the inputs with its BertTokenizer
+    from the packed `vocab.txt`. Equal arguments give equal bytes.
     """
     if model[4:8] != _MODEL_IDENTIFIER:
         raise ValueError("expected a TFLite model. Received: something else")
@@ -106,17 +90,7 @@ def with_metadata(
 
 
 def read_packed_files(path: Path | str) -> dict[str, bytes]:
-    """Read the files that `with_metadata` packed.
-
-    Args:
-        path: A TFLite file.
-
-    Returns:
-        Contents by name.
-
-    Raises:
-        UserError: The file cannot be read, is cut off or holds no files.
-    """
+    """Read the contents of the files that `with_metadata` packed, by name."""
     try:
         with zipfile.ZipFile(path) as archive:
             return {name: archive.read(name) for name in archive.namelist()}
@@ -141,12 +115,7 @@ class _AlignedBuffer(schema.BufferT):
 
 
 class _Metadata:
-    """Writes the flatbuffer of the metadata.
-
-    Args:
-        files: What is packed.
-        named: The files that tensors or the tokenizer refer to.
-    """
+    """Writes the flatbuffer of the metadata."""
 
     def __init__(self, files: Mapping[str, bytes], named: set[str]) -> None:
         self._builder = flatbuffers.Builder(1024)

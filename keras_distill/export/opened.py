@@ -2,37 +2,74 @@
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 from tensorflow.lite.python.interpreter import InterpreterWithCustomOps
 
+from keras_distill.batches import like_lengths
 from keras_distill.cli import quiet_native
 from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
+from keras_distill.export.forms import LITE_FORMS
 from keras_distill.export.mediapipe import INPUTS, OUTPUT
-from keras_distill.export.mediapipe_text import (
-    MediaPipeTokenizer,
-    bundle_vocabulary,
-)
+from keras_distill.export.mediapipe_text import MediaPipeTokenizer
 from keras_distill.export.metadata import (
     LABELS_FILE,
     VOCABULARY_FILE,
     read_packed_files,
 )
-from keras_distill.export.saved_model import TEXTS, folder_bytes
-from keras_distill.export.student import Exported
-from keras_distill.export.tflite import IDS, SIGNATURE, TEXT_FILE
-from keras_distill.export.verify import Proof, check_logits
-from keras_distill.student.predictor import StudentPredictor
-from keras_distill.student.text import PAD_ID, UNK_ID, StudentTokenizer
+from keras_distill.export.saved_model import folder_bytes
+from keras_distill.export.student import IDS, TEXTS
+from keras_distill.export.tflite import SIGNATURE, TEXT_FILE
+from keras_distill.metrics import accuracy
+from keras_distill.progress import progress
+from keras_distill.student.text import PAD_ID, StudentTokenizer
 
-_BATCH = 64
+_LITE_BATCH, _SERVED_BATCH = 64, 512
+# So many rows are enough of a form that takes long.
+_SLOW_ROWS = 1000
+# A probability of 0 has no logarithm.
+_LEAST = np.finfo(np.float32).tiny
+
+Columns = Sequence[Sequence[str]]
+OnRows = Callable[[int], object]
+
+
+def open_interpreter(
+    path: Path | str, threads: int = 1
+) -> Callable[..., dict[str, np.ndarray]]:
+    """Open a TFLite file without the chatter of native code.
+
+    Args:
+        path: The file, with or without metadata, of word ids or raw text.
+        threads: Threads that the interpreter may use.
+
+    Returns:
+        A function of the signature's inputs by name that gives its outputs
+        by name. It has `get_input_details` and `get_output_details`.
+
+    Raises:
+        ValueError: It is no such file.
+        RuntimeError: Likewise.
+    """
+    with warnings.catch_warnings(), quiet_native():
+        # "deprecated": its successor is one more package.
+        warnings.simplefilter("ignore")
+        interpreter = InterpreterWithCustomOps(
+            model_path=str(path),
+            num_threads=threads,
+            custom_op_registerers=tf_text.tflite_registrar.SELECT_TFTEXT_OPS,
+        )
+        # Here and not with the first text: it has things to say.
+        interpreter.allocate_tensors()
+        return interpreter.get_signature_runner(SIGNATURE)
 
 
 class LiteStudent:
@@ -44,6 +81,12 @@ class LiteStudent:
     Args:
         path: The file.
         threads: Threads that the interpreter may use.
+
+    Attributes:
+        labels: Class names in logit order.
+        tokenizer: Makes the word ids.
+        pair: Whether it takes two texts.
+        takes_text: Whether it takes raw text instead of word ids.
 
     Raises:
         UserError: The file is damaged or no export of a student.
@@ -64,42 +107,27 @@ class LiteStudent:
                 settings["max_length"],
             )
             self.pair = settings["pair"]
-            self._run = self._open(threads)
+            self._run = open_interpreter(self.path, threads)
         except UserError as error:
             raise self._foreign(str(error)) from error
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise self._foreign(repr(error)) from error
         takes = set(self._run.get_input_details())
-        names = {
-            True: TEXTS if self.pair else TEXTS[:1],
-            False: IDS if self.pair else IDS[:1],
-        }
         self.takes_text = TEXTS[0] in takes
-        if takes != set(names[self.takes_text]):
+        names = TEXTS if self.takes_text else IDS
+        if takes != set(names[: 1 + self.pair]):
             raise self._foreign(f"it takes {', '.join(sorted(takes))}")
 
     def answers(
         self,
-        columns: Sequence[Sequence[str]],
-        on_rows: Callable[[int], object] = lambda rows: None,
-        batch_size: int = _BATCH,
+        columns: Columns,
+        on_rows: OnRows = lambda rows: None,
+        batch_size: int = _LITE_BATCH,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Answer for texts, in batches of like length.
+        """Return logits and probabilities, float32 [texts, classes].
 
-        Word ids are those of normalised text, as an app has to make them. A
-        graph of raw text gets it as it stands.
-
-        Args:
-            columns: One list of texts, for pairs two.
-            on_rows: Called with the number of rows just finished.
-            batch_size: Texts in a batch.
-
-        Returns:
-            Logits and probabilities, float32 [texts, classes], in the order
-            of the texts.
-
-        Raises:
-            UserError: The file's student takes another number of texts.
+        Texts are asked in batches of like length; answers have their order.
+        `on_rows` is called with the number of rows just finished.
         """
         if len(columns) != 1 + self.pair:
             raise UserError(
@@ -107,33 +135,19 @@ class LiteStudent:
                 f"expected {'one text' if self.pair else 'pairs'}: another "
                 "run's?"
             )
-        ids = [self._ids(column) for column in columns]
-        longest = np.max([part.row_lengths() for part in ids], axis=0)
-        order = np.argsort(longest, kind="stable")
-        found = {"logits": [], "probabilities": []}
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            if self.takes_text:
-                inputs = self.inputs(
-                    [[column[row] for row in rows] for column in columns]
-                )
-            else:
-                inputs = {
-                    name: tf.gather(part, rows).to_tensor(PAD_ID).numpy()
-                    for name, part in zip(IDS, ids, strict=False)
-                }
-            outputs = self._run(**inputs)
-            for name, parts in found.items():
-                parts.append(outputs[name])
-            on_rows(len(rows))
-        places = np.argsort(order)
-        logits, probabilities = (
-            np.concatenate(parts)[places] for parts in found.values()
+        found = _in_batches(
+            lambda batch: self.ask(self.inputs(batch)),
+            columns,
+            batch_size,
+            on_rows,
         )
-        return logits, probabilities
+        return found["logits"], found["probabilities"]
 
-    def inputs(self, columns: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
+    def inputs(self, columns: Columns) -> dict[str, np.ndarray]:
         """Return what the graph takes for a batch of texts.
+
+        Word ids are those of normalised text, as an app has to make them. A
+        graph of raw text gets it as it stands.
 
         Args:
             columns: One list of texts, for pairs two.
@@ -145,7 +159,11 @@ class LiteStudent:
                 for name, column in zip(TEXTS, columns, strict=False)
             }
         return {
-            name: self._ids(column).to_tensor(PAD_ID).numpy()
+            name: self.tokenizer(
+                tf.constant(list(map(normalize, column)), tf.string)
+            )
+            .to_tensor(PAD_ID)
+            .numpy()
             for name, column in zip(IDS, columns, strict=False)
         }
 
@@ -160,39 +178,11 @@ class LiteStudent:
         """
         return self._run(**inputs)
 
-    def _ids(self, texts: Sequence[str]) -> tf.RaggedTensor:
-        normalized = [normalize(text) for text in texts]
-        return self.tokenizer(tf.constant(normalized, tf.string))
-
-    def _open(self, threads: int) -> Callable[..., dict[str, np.ndarray]]:
-        with warnings.catch_warnings(), quiet_native():
-            # "deprecated": its successor is one more package.
-            warnings.simplefilter("ignore")
-            interpreter = InterpreterWithCustomOps(
-                model_path=str(self.path),
-                num_threads=threads,
-                custom_op_registerers=(
-                    tf_text.tflite_registrar.SELECT_TFTEXT_OPS
-                ),
-            )
-            # Here and not with the first text: it has things to say.
-            interpreter.allocate_tensors()
-            return interpreter.get_signature_runner(SIGNATURE)
-
     def _foreign(self, reason: str) -> UserError:
-        reason = " ".join(reason.split())[:300]
         return UserError(
-            f"{self.path} is no whole TFLite export of a student: {reason}"
+            f"{self.path} is no whole TFLite export of a student: "
+            f"{_one_line(reason)}"
         )
-
-
-def _lines(content: bytes) -> list[str]:
-    return content.decode("utf-8").removesuffix("\n").split("\n")
-
-
-# A probability of 0 has no logarithm.
-_LEAST = np.finfo(np.float32).tiny
-_REPEATED = 8
 
 
 class MediaPipeStudent:
@@ -202,6 +192,11 @@ class MediaPipeStudent:
         path: The file.
         threads: Threads that the interpreter may use.
 
+    Attributes:
+        labels: Class names in logit order.
+        tokenizer: Makes word ids as MediaPipe does.
+        window: Ids in its input.
+
     Raises:
         UserError: The file is damaged or no bundle of a student.
     """
@@ -210,22 +205,22 @@ class MediaPipeStudent:
         self.path = Path(path)
         files = read_packed_files(self.path)
         try:
-            settings = json.loads(files[TEXT_FILE])
-            self.labels = _file_lines(files[LABELS_FILE])
-            self.vocabulary = _file_lines(files[VOCABULARY_FILE])
-            self.temperature = float(settings["temperature"])
-            self._run = self._open(threads)
+            self._temperature = float(
+                json.loads(files[TEXT_FILE])["temperature"]
+            )
+            self.labels = _lines(files[LABELS_FILE])
+            vocabulary = _lines(files[VOCABULARY_FILE])
+            self._run = open_interpreter(self.path, threads)
             takes = self._run.get_input_details()
             if set(takes) != set(INPUTS):
                 raise ValueError(f"it takes {', '.join(sorted(takes))}")
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:300]
             raise UserError(
                 f"{self.path} is no whole MediaPipe bundle of a student: "
-                f"{reason}"
+                f"{_one_line(str(error))}"
             ) from error
         self.window = int(takes["ids"]["shape"][1])
-        self.tokenizer = MediaPipeTokenizer(self.vocabulary, self.window)
+        self.tokenizer = MediaPipeTokenizer(vocabulary, self.window)
 
     def probabilities(self, text: str) -> np.ndarray:
         """Return the scores that MediaPipe gives, float32 [classes]."""
@@ -239,38 +234,20 @@ class MediaPipeStudent:
         return answer[OUTPUT][0]
 
     def logits(
-        self,
-        texts: Sequence[str],
-        on_rows: Callable[[int], object] = lambda rows: None,
+        self, texts: Sequence[str], on_rows: OnRows = lambda rows: None
     ) -> np.ndarray:
         """Return logits, which are known up to a number for each text.
 
         Probabilities do not tell that number: the logits of a text are
         moved so that their mean is 0. Text is normalised in Python first.
-
-        Args:
-            texts: The texts.
-            on_rows: Called with the number of rows just finished.
-
-        Returns:
-            float32 [texts, classes].
         """
         found = np.zeros((len(texts), len(self.labels)), np.float32)
         for row, text in enumerate(texts):
             found[row] = self.probabilities(normalize(text))
             on_rows(1)
         return centred(
-            np.log(np.maximum(found, _LEAST)) * np.float32(self.temperature)
+            np.log(np.maximum(found, _LEAST)) * np.float32(self._temperature)
         )
-
-    def _open(self, threads: int) -> Callable[..., dict[str, np.ndarray]]:
-        with warnings.catch_warnings(), quiet_native():
-            # "deprecated": its successor is one more package.
-            warnings.simplefilter("ignore")
-            interpreter = tf.lite.Interpreter(
-                model_path=str(self.path), num_threads=threads
-            )
-            return interpreter.get_signature_runner(SIGNATURE)
 
 
 def centred(logits: np.ndarray) -> np.ndarray:
@@ -278,90 +255,9 @@ def centred(logits: np.ndarray) -> np.ndarray:
     return logits - logits.mean(axis=-1, keepdims=True)
 
 
-def prove_bundle(
-    path: Path, exported: Exported, proof: Proof, tolerance: float
-) -> float:
-    """Open a bundle and compare its answers.
-
-    Texts that MediaPipe splits otherwise than the student are left out, and
-    those beyond the window.
-
-    Args:
-        path: The file.
-        exported: The student that it was made of.
-        proof: What it has to answer.
-        tolerance: See `verify.check_logits`.
-
-    Returns:
-        The largest difference of a logit, see `MediaPipeStudent.logits`.
-
-    Raises:
-        RuntimeError: The file answers otherwise.
-    """
-    student = MediaPipeStudent(path)
-    texts = list(map(normalize, proof.columns[0]))
-    whole, rows = _rows_read(student, exported, texts)
-    # MediaPipe splits as BERT does: where most texts differ, all do.
-    if len(rows) < len(whole) / 2:
-        raise RuntimeError(
-            f"{path.name} reads {len(whole) - len(rows)} of {len(whole)} "
-            "texts otherwise than the student"
-        )
-    # The first ones once more at the end: a state left behind would show.
-    rows = np.concatenate([rows, rows[:_REPEATED]])
-    found = student.logits([texts[row] for row in rows])
-    expected = centred(proof.logits[rows])
-    return check_logits(expected, found, tolerance, path.name)
-
-
-def _rows_read(
-    student: MediaPipeStudent, exported: Exported, texts: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find the texts that fit the window, and those split alike of them.
-
-    Args:
-        student: A bundle.
-        exported: The student that it was made of.
-        texts: Normalised texts.
-
-    Returns:
-        Their places, int64; the second are part of the first.
-    """
-    _, rows = bundle_vocabulary(exported)
-    tokenizer = StudentTokenizer(
-        exported.vocabulary, exported.lower_case, exported.max_length
-    )
-    ids = tokenizer(tf.constant(texts))
-    whole = np.flatnonzero(ids.row_lengths() <= student.window - 2)
-    alike = [
-        rows[student.tokenizer.words(texts[place])].tolist() or [UNK_ID]
-        for place in whole
-    ]
-    same = [
-        found == expected
-        for found, expected in zip(
-            alike, tf.gather(ids, whole).to_list(), strict=True
-        )
-    ]
-    return whole, whole[same]
-
-
-def _file_lines(content: bytes) -> list[str]:
-    return content.decode("utf-8").removesuffix("\n").split("\n")
-
-
-_FORM_BATCH = 512
-# So many rows are enough of a form that takes long.
-_SLOW_ROWS = 1000
-
-Logits = Callable[
-    [Sequence[Sequence[str]], Callable[[int], object]], np.ndarray
-]
-
-
 @dataclass(frozen=True)
 class Form:
-    """One form of a student.
+    """One form of a student, opened.
 
     Attributes:
         name: As in tables and in JSON.
@@ -376,150 +272,189 @@ class Form:
 
     name: str
     bytes: int
-    logits: Logits
+    logits: Callable[[Columns, OnRows], np.ndarray]
     centred: bool = False
     slow: bool = False
 
     def measured(self, rows: int) -> slice:
         """Return which of so many rows it is measured on.
 
-        All of them; of a slow form at most 1,000, from all of the file:
-        files are often sorted by label.
+        All; of a slow form at most 1,000, from all over a file that may be
+        sorted by label.
         """
         step = -(-rows // _SLOW_ROWS) if self.slow else 1
         return slice(None, None, max(1, step))
 
 
-def keras_form(student: StudentPredictor, student_dir: Path) -> Form:
-    """Return the trained model itself, which the others are compared with."""
-    size = (Path(student_dir) / "model.keras").stat().st_size
-    return Form(
-        "keras",
-        size,
-        lambda columns, on_rows: student.logits(*columns, on_rows=on_rows),
-    )
-
-
 def exported_forms(export_dir: Path) -> list[Form]:
-    """Return the forms that a folder of exports holds.
+    """Open the forms that a folder of exports holds.
 
     Args:
         export_dir: A run's `export` folder; it may be missing.
-    """
-    forms: list[Form] = []
-    for find in FINDERS:
-        forms += find(Path(export_dir))
-    return forms
-
-
-def saved_model_forms(export_dir: Path) -> Iterable[Form]:
-    """Find the SavedModel."""
-    folder = export_dir / "saved_model"
-    if not folder.is_dir():
-        return
-    yield Form(
-        "saved_model",
-        folder_bytes(folder),
-        lambda columns, on_rows: _served_logits(folder, columns, on_rows),
-    )
-
-
-def lite_forms(export_dir: Path) -> Iterable[Form]:
-    """Find the TFLite files of word ids and of raw text.
 
     Raises:
         UserError: One is damaged or no export of a student.
     """
-    for path in sorted(export_dir.glob("student*.tflite")):
-        if path.name.startswith("student_mediapipe"):
-            continue
-        yield file_form(path)
+    names = ["saved_model", *(f"{name}.tflite" for name in LITE_FORMS)]
+    paths = [Path(export_dir) / name for name in names]
+    return [open_form(path) for path in paths if path.exists()]
 
 
-def mediapipe_forms(export_dir: Path) -> Iterable[Form]:
-    """Find the MediaPipe bundles.
-
-    Raises:
-        UserError: One is damaged or no export of a student.
-    """
-    for path in sorted(export_dir.glob("student_mediapipe*.tflite")):
-        yield file_form(path)
-
-
-def file_form(path: Path) -> Form:
-    """Open a TFLite file or a MediaPipe bundle.
-
-    Raises:
-        UserError: It is damaged or no export of a student.
-    """
+def open_form(path: Path) -> Form:
+    """Open a SavedModel, a TFLite file or a MediaPipe bundle."""
+    if path.is_dir():
+        size, logits = folder_bytes(path), partial(_served_logits, path)
+        return Form(path.name, size, logits)
     size = path.stat().st_size
-    if not path.name.startswith("student_mediapipe"):
-        return Form(path.name, size, partial(_lite, LiteStudent(path)))
-    return Form(
-        path.name,
-        size,
-        partial(_mediapipe, MediaPipeStudent(path)),
-        centred=True,
-        slow=True,
-    )
+    if LITE_FORMS[path.stem].bundle:
+        logits = partial(_bundle_logits, MediaPipeStudent(path))
+        return Form(path.name, size, logits, centred=True, slow=True)
+    lite = LiteStudent(path)
+    return Form(path.name, size, lambda *texts: lite.answers(*texts)[0])
 
 
-# One function for each kind of export; a new kind is one more here.
-FINDERS: tuple[Callable[[Path], Iterable[Form]], ...] = (
-    saved_model_forms,
-    lite_forms,
-    mediapipe_forms,
-)
+@dataclass(frozen=True)
+class Asked:
+    """What a form said, and what the Keras model says to the same rows.
+
+    Attributes:
+        form: The form.
+        labels: int [rows], -1 where unknown.
+        logits: float32 [rows, classes].
+        expected: The Keras model's, likewise; with mean 0 where the form's
+            are.
+    """
+
+    form: Form
+    labels: np.ndarray
+    logits: np.ndarray
+    expected: np.ndarray
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a report says of them.
+
+        Returns:
+            `bytes`; `max_abs_logit_difference` to the Keras model; `rows`
+            that were asked; `accuracy` on the labelled ones, None when no
+            row is.
+        """
+        difference = np.max(np.abs(self.logits - self.expected))
+        return {
+            "bytes": self.form.bytes,
+            "max_abs_logit_difference": float(difference),
+            "accuracy": self._accuracy(self.logits),
+            "rows": len(self.labels),
+        }
+
+    def points(self) -> float | None:
+        """Return the points of accuracy that it is below the Keras model."""
+        found = self._accuracy(self.logits)
+        if found is None:
+            return None
+        return 100 * (self._accuracy(self.expected) - found)
+
+    def _accuracy(self, logits: np.ndarray) -> float | None:
+        known = self.labels >= 0
+        if not known.any():
+            return None
+        return accuracy(logits[known], self.labels[known])
 
 
-def _lite(
-    student: LiteStudent,
-    columns: Sequence[Sequence[str]],
-    on_rows: Callable[[int], object],
-) -> np.ndarray:
-    logits, _ = student.answers(columns, on_rows)
-    return logits
+def ask_forms(
+    forms: Iterable[Form],
+    columns: Columns,
+    labels: np.ndarray,
+    said: np.ndarray,
+    every_row: bool = False,
+) -> Iterator[Asked]:
+    """Ask forms about rows that the Keras model has answered.
+
+    Args:
+        forms: Opened forms, see `exported_forms`.
+        columns: The texts: one list, for pairs two.
+        labels: int [rows], -1 where unknown.
+        said: The Keras model's logits, float32 [rows, classes].
+        every_row: Ask slow forms, too, about all rows.
+
+    Yields:
+        One answer a form, in their order.
+
+    Raises:
+        UserError: A form takes other texts or has other classes.
+    """
+    for form in forms:
+        some = slice(None) if every_row else form.measured(len(labels))
+        expected = said[some]
+        with progress(len(expected), f"measuring {form.name}", "rows") as bar:
+            logits = form.logits([texts[some] for texts in columns], bar.update)
+        if logits.shape != expected.shape:
+            raise UserError(
+                f"{form.name} has {logits.shape[-1]} classes, the student "
+                f"{expected.shape[-1]}: export it again"
+            )
+        if form.centred:
+            expected = centred(expected)
+        yield Asked(form, labels[some], logits, expected)
 
 
-def _mediapipe(
-    student: MediaPipeStudent,
-    columns: Sequence[Sequence[str]],
-    on_rows: Callable[[int], object],
+def _bundle_logits(
+    bundle: MediaPipeStudent, columns: Columns, on_rows: OnRows
 ) -> np.ndarray:
     if len(columns) != 1:
         raise UserError(
-            f"{student.path} takes one text, expected pairs: another run's?"
+            f"{bundle.path} takes one text, expected pairs: another run's?"
         )
-    return student.logits(columns[0], on_rows)
+    return bundle.logits(columns[0], on_rows)
 
 
 def _served_logits(
-    folder: Path,
-    columns: Sequence[Sequence[str]],
-    on_rows: Callable[[int], object],
+    folder: Path, columns: Columns, on_rows: OnRows
 ) -> np.ndarray:
     try:
         serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
     except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{folder} is no SavedModel: {reason}") from error
+        raise UserError(
+            f"{folder} is no SavedModel: {_one_line(str(error))}"
+        ) from error
+    names = TEXTS[: len(columns)]
     takes = set(serve.structured_input_signature[1])
-    if takes != set(TEXTS[: len(columns)]):
+    if takes != set(names):
         raise UserError(
             f"{folder} takes {', '.join(sorted(takes))}, expected "
-            f"{', '.join(TEXTS[: len(columns)])}: another run's?"
+            f"{', '.join(names)}: another run's?"
         )
+
+    def ask(batch: Columns) -> dict[str, np.ndarray]:
+        texts = zip(names, map(tf.constant, batch), strict=True)
+        return {"logits": serve(**dict(texts))["logits"].numpy()}
+
+    return _in_batches(ask, columns, _SERVED_BATCH, on_rows)["logits"]
+
+
+def _in_batches(
+    ask: Callable[[Columns], dict[str, np.ndarray]],
+    columns: Columns,
+    size: int,
+    on_rows: OnRows,
+) -> dict[str, np.ndarray]:
+    """Ask about rows of like length together; answer in the rows' order."""
     # Characters tell the number of words well enough to save padding.
-    order = np.argsort(
-        [sum(map(len, row)) for row in zip(*columns, strict=True)]
-    )
-    parts = []
-    for start in range(0, len(order), _FORM_BATCH):
-        rows = order[start : start + _FORM_BATCH]
-        batch = {
-            name: tf.constant([column[row] for row in rows])
-            for name, column in zip(TEXTS, columns, strict=False)
-        }
-        parts.append(serve(**batch)["logits"].numpy())
+    lengths = [max(map(len, row)) for row in zip(*columns, strict=True)]
+    places, answers = [], []
+    for rows in like_lengths(lengths, size):
+        answers.append(ask([[texts[row] for row in rows] for texts in columns]))
+        places.append(rows)
         on_rows(len(rows))
-    return np.concatenate(parts)[np.argsort(order)]
+    order = np.argsort(np.concatenate(places))
+    return {
+        name: np.concatenate([answer[name] for answer in answers])[order]
+        for name in answers[0]
+    }
+
+
+def _lines(content: bytes) -> list[str]:
+    return content.decode("utf-8").removesuffix("\n").split("\n")
+
+
+def _one_line(reason: str) -> str:
+    return " ".join(reason.split())[:300]

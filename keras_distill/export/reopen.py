@@ -15,14 +15,7 @@ import tensorflow_text  # noqa: F401 (registers the ops of the graph)
 
 
 def main(saved_model: str, texts_file: str, answers_file: str) -> None:
-    """Answer for texts.
-
-    Args:
-        saved_model: The model's folder.
-        texts_file: A JSON object of lists of texts: `text` and for pairs
-            `text_b`.
-        answers_file: Gets the arrays `logits`, `probabilities`, `label`.
-    """
+    """Answer for the texts of a JSON object, `text` and for pairs `text_b`."""
     with open(texts_file, encoding="utf-8") as stream:
         texts = json.load(stream)
     loaded = tf.saved_model.load(saved_model)

@@ -5,15 +5,23 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from keras_distill.batches import like_lengths
+from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
 from keras_distill.export.spelling import normalize_for_ids
-from keras_distill.export.student import Exported, StudentWeights
+from keras_distill.export.student import (
+    IDS,
+    TEXTS,
+    Exported,
+    StudentWeights,
+)
 from keras_distill.export.verify import (
     FLOAT32,
     Proof,
@@ -59,14 +67,9 @@ class StudentGraph(tf.Module):
     def logits(
         self, ids_a: tf.Tensor, ids_b: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """Compute logits.
+        """Compute logits, float32 [batch, classes].
 
-        Args:
-            ids_a: int32 [batch, len], 0 is padding, on the right.
-            ids_b: int32 [batch, len], the second text of a pair.
-
-        Returns:
-            float32 [batch, classes].
+        Ids are int32 [batch, len]; 0 is padding, on the right.
         """
         output = self._encode(ids_a)
         if self.pair:
@@ -138,22 +141,53 @@ def _both_ways(table: tf.Tensor) -> tf.Tensor:
     return tf.stack([table, tf.reverse(table, axis=[0])], axis=1)
 
 
-TEXTS = ("text", "text_b")
-IDS = ("ids_a", "ids_b")
+class GraphStudent:
+    """A student that answers for texts without Keras."""
+
+    def __init__(self, exported: Exported) -> None:
+        self.pair = exported.pair
+        self.tokenizer = StudentTokenizer(
+            exported.vocabulary, exported.lower_case, exported.max_length
+        )
+        self.graph = StudentGraph(exported.weights)
+        spec = tf.TensorSpec([None, None], tf.int32)
+        self._forward = tf.function(
+            self.graph.logits, [spec] * (1 + self.pair), autograph=False
+        )
+
+    def logits(self, *columns: Sequence[str]) -> np.ndarray:
+        """Compute logits of texts as people write them."""
+        return self.answer(
+            [
+                self.tokenizer(
+                    tf.constant(list(map(normalize, column)), tf.string)
+                )
+                for column in columns
+            ]
+        )
+
+    def answer(self, ids: Sequence[tf.RaggedTensor]) -> np.ndarray:
+        """Compute logits of word ids, in batches of like length."""
+        longest = np.max([part.row_lengths() for part in ids], axis=0)
+        batches = list(like_lengths(longest, _BATCH))
+        logits = [
+            self._forward(
+                *(tf.gather(part, rows).to_tensor(PAD_ID) for part in ids)
+            ).numpy()
+            for rows in batches
+        ]
+        return np.concatenate(logits)[np.argsort(np.concatenate(batches))]
+
 
 # "fast" looks projected words up, "small" looks words up and projects them.
 VARIANTS = ("fast", "small")
 
+_BATCH = 512
 _REOPEN = Path(__file__).with_name("reopen.py")
 
 
 class SavedStudent(tf.Module):
-    """A student from text to class names, ready to be saved.
-
-    Args:
-        exported: The student.
-        variant: One of `VARIANTS`.
-    """
+    """A student from text to class names, ready to be saved."""
 
     def __init__(self, exported: Exported, variant: str = "fast") -> None:
         super().__init__(name="saved_student")
@@ -222,22 +256,8 @@ def export_saved_model(
 
     A process that has only TensorFlow and tensorflow-text opens the
     SavedModel, without a GPU, and its answers for raw texts are compared
-    with the Keras model's.
-
-    Args:
-        exported: The student.
-        output_dir: The SavedModel's folder; an older one is replaced.
-            `assets.extra/` in it holds `vocab.txt` and `labels.txt`.
-        proof: What it has to answer.
-        variant: One of `VARIANTS`.
-
-    Returns:
-        `bytes`, the size of all files, and `max_abs_logit_difference` to
-        the proof.
-
-    Raises:
-        UserError: The export cannot be written.
-        RuntimeError: The SavedModel does not open or answers otherwise.
+    with the Keras model's. `assets.extra/` in it holds `vocab.txt` and
+    `labels.txt`.
     """
     output_dir = Path(output_dir)
     with atomic_path(output_dir) as temporary:

@@ -25,29 +25,17 @@ _MOST_ROWS = 5000
 
 @dataclass(frozen=True)
 class Labelled:
-    """Labelled rows in the order of their file.
-
-    Attributes:
-        columns: The texts: one list, for pairs two of the same length.
-        labels: int32 [rows].
-    """
+    """Labelled rows in the order of their file: columns of texts, int32."""
 
     columns: list[list[str]]
     labels: np.ndarray
 
 
 def run_examples(student_dir: Path, split: str) -> Iterator[Example]:
-    """Stream the examples of a student's run.
+    """Stream the examples of a split of a student's run.
 
-    Args:
-        student_dir: RUN/student, RUN/baseline, or RUN/student/seed-43.
-        split: `train`, `select` and so on.
-
-    Returns:
-        None at all when the student was moved out of its run.
-
-    Raises:
-        UserError: The file is damaged.
+    The student lies in RUN/student, RUN/baseline, or RUN/student/seed-43;
+    there are none when it was moved out of its run.
     """
     for parent in list(Path(student_dir).absolute().parents)[:2]:
         path = parent / "data" / f"{split}.jsonl.gz"
@@ -59,15 +47,7 @@ def run_examples(student_dir: Path, split: str) -> Iterator[Example]:
 def selection_rows(student_dir: Path, pair: bool) -> Labelled:
     """Read the labelled rows that a run chooses on.
 
-    Args:
-        student_dir: See `run_examples`.
-        pair: Whether the rows have two texts.
-
-    Returns:
-        At most 5,000 rows, from all of the file; none when it is gone.
-
-    Raises:
-        UserError: The file is damaged.
+    At most 5,000, from all of the file; none when it is gone.
     """
     examples = [
         example
@@ -83,18 +63,7 @@ def selection_rows(student_dir: Path, pair: bool) -> Labelled:
 
 
 def word_counts(student_dir: Path, lower_case: bool) -> Counter[str] | None:
-    """Count the words of the training texts of a student's run.
-
-    Args:
-        student_dir: See `run_examples`.
-        lower_case: As the student reads them.
-
-    Returns:
-        How often each word occurs; None when the texts are gone.
-
-    Raises:
-        UserError: The file is damaged.
-    """
+    """Count the words of a run's training texts; None when they are gone."""
     texts = (
         normalize(text)
         for example in run_examples(student_dir, "train")
@@ -151,14 +120,6 @@ def export_temperature(
 
     The one that the run's exports have; where they have none it is fitted.
     `calibration.json` is then in the output folder, too.
-
-    Args:
-        student_dir: The student, in its run.
-        export_dir: The run's `export` folder.
-        output_dir: Where the files are made.
-
-    Raises:
-        UserError: See `stored_temperature` and `calibrate`.
     """
     export_dir, output_dir = Path(export_dir), Path(output_dir)
     temperature = stored_temperature(export_dir)

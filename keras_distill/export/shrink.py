@@ -1,20 +1,26 @@
-"""Fits an export into a size: vocabulary, width, precision."""
+"""Fits an export into a size, for `--max-size-mb`.
+
+To be read from top to bottom: what a file of a student takes, how a student
+becomes smaller, how well a smaller one answers, which one is the best that
+fits, and what the finished files cost.
+"""
 
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
+from keras_distill.export.forms import LITE_FORMS
 from keras_distill.export.mediapipe_text import bundle_vocabulary
-from keras_distill.export.opened import file_form
-from keras_distill.export.saved_model import StudentGraph
+from keras_distill.export.opened import ask_forms, open_form
+from keras_distill.export.saved_model import GraphStudent
 from keras_distill.export.selection import selection_rows, word_counts
 from keras_distill.export.student import Exported, load_exported
 from keras_distill.export.tflite import quantized_rows
@@ -22,7 +28,6 @@ from keras_distill.metrics import accuracy, agreement
 from keras_distill.progress import progress
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import (
-    PAD_ID,
     SPECIALS,
     UNK_ID,
     StudentTokenizer,
@@ -34,32 +39,40 @@ logger = logging.getLogger(__name__)
 # What an int8 file holds beside weights and packed files: graph, metadata,
 # small matrices in float32. Measured: 16 to 20 kB.
 _GRAPH_BYTES = 24_000
+# What a bundle's descriptions and constants take more. Measured: 1 kB.
+_BUNDLE_BYTES = 8_000
 # The converter's scale (float32) and zero point (int64) of a matrix's column.
 _COLUMN_BYTES = 12
-# So often is a word taken to occur that was never seen.
-_RARE = 0.5
+
+
+def file_bytes(exported: Exported, bytes_per_weight: int) -> int:
+    """Estimate a TFLite file of word ids, a little too high.
+
+    A weight has 4 bytes, 2 (float16) or 1 (int8).
+    """
+    weights = exported.weights
+    size = bytes_per_weight * weights.size + _packed_bytes(exported)
+    if bytes_per_weight == 1:
+        # Each bias has four bytes, and so has each word's scale.
+        biases = weights.bias.size + sum(bias.size for _, bias in weights.dense)
+        size += 3 * biases + 4 * len(exported.vocabulary)
+        size += _column_bytes(exported)
+    return size + _GRAPH_BYTES
 
 
 def int8_bytes(exported: Exported) -> int:
     """Estimate the size of `student_int8.tflite`, a little too high."""
-    width = exported.weights.vectors.shape[1]
-    return _fixed_bytes(exported) + width * _bytes_per_width(exported)
+    return file_bytes(exported, 1)
 
 
-def file_bytes(exported: Exported, bytes_per_weight: int) -> int:
-    """Estimate the size of a TFLite file of word ids, a little too high.
-
-    Args:
-        exported: The student.
-        bytes_per_weight: 4, 2 (float16) or 1 (int8).
-    """
-    if bytes_per_weight == 1:
-        return int8_bytes(exported)
-    weights = bytes_per_weight * exported.weights.size
-    return weights + _packed_bytes(exported) + _GRAPH_BYTES
+def widest(exported: Exported, budget_bytes: int) -> int:
+    """Return the greatest width, 0 or less if none, whose int8 file fits."""
+    words, width = exported.weights.vectors.shape
+    each = words + exported.weights.kernel.shape[1]
+    return width + min(0, (budget_bytes - int8_bytes(exported)) // each)
 
 
-def column_bytes(exported: Exported) -> int:
+def _column_bytes(exported: Exported) -> int:
     """Return what the scales of the matrices take in an int8 file."""
     weights = exported.weights
     columns = 2 * 8 * weights.units  # The kernel's, the recurrent kernels'.
@@ -67,19 +80,29 @@ def column_bytes(exported: Exported) -> int:
     return _COLUMN_BYTES * columns
 
 
-def widest(exported: Exported, budget_bytes: int) -> int:
-    """Return the greatest width at which a student's int8 file fits.
+def _packed_bytes(exported: Exported) -> int:
+    files = (
+        exported.vocabulary_file(),
+        exported.labels_file(),
+        exported.text_file(),
+    )
+    return sum(map(len, files))
 
-    Args:
-        exported: The student.
-        budget_bytes: What `int8_bytes` may not exceed.
 
-    Returns:
-        At most the width that it has; 0 or less when none fits.
-    """
-    room = budget_bytes - _fixed_bytes(exported)
-    width = exported.weights.vectors.shape[1]
-    return min(width, room // _bytes_per_width(exported))
+def _bundle_bytes(exported: Exported) -> int:
+    """Return what a MediaPipe bundle holds more than the other form."""
+    vocabulary, rows = bundle_vocabulary(exported)
+    more = vocabulary[len(exported.vocabulary) :]
+    lines = sum(len(f"{word}\n".encode()) for word in more)
+    # The converter leaves these in float32 there, and gives all other
+    # matrices a single scale.
+    dense = 3 * sum(kernel.size for kernel, _ in exported.weights.dense)
+    dense = max(0, dense - _column_bytes(exported))
+    return _BUNDLE_BYTES + lines + (4 * len(rows) if more else 0) + dense
+
+
+# So often is a word taken to occur that was never seen.
+_RARE = 0.5
 
 
 def cut_vocabulary(exported: Exported, lines: int) -> Exported:
@@ -88,14 +111,6 @@ def cut_vocabulary(exported: Exported, lines: int) -> Exported:
     Special tokens stay, and with word pieces all of these and all single
     characters: what is dropped is read in pieces then. Without pieces it
     is read as [UNK].
-
-    Args:
-        exported: The student; its words stand in order of frequency.
-        lines: Lines that the vocabulary shall have; more if more have to
-            stay.
-
-    Returns:
-        The student with the words that are left, in their order.
     """
     vocabulary = exported.vocabulary
     if lines >= len(vocabulary):
@@ -132,13 +147,7 @@ def narrowed(
     The principal axes of the words' projections, `vectors @ kernel`, which
     is all that the LSTM reads of them: of all students with vectors of that
     width this one has the nearest projections, in the mean of their squared
-    distances over the running words.
-
-    Args:
-        exported: The student.
-        width: Numbers in a vector, at least 1; more than the student has
-            are as many.
-        counts: How often words occur; None when it is not known.
+    distances over the running words. `counts` says how often words occur.
     """
     if width < 1:
         raise ValueError(f"width must be at least 1. Received: {width}")
@@ -187,37 +196,72 @@ def _importance(
     return np.maximum(seen, _RARE)
 
 
-def _bytes_per_width(exported: Exported) -> int:
-    """Return what one more number in each vector costs."""
-    return len(exported.vocabulary) + exported.weights.kernel.shape[1]
+class Score(NamedTuple):
+    """Shares of rows answered correctly, and as the whole student does."""
+
+    accuracy: float
+    agreement: float
 
 
-def _fixed_bytes(exported: Exported) -> int:
-    """Return the bytes of an int8 file that do not depend on the width."""
-    weights = exported.weights
-    vectors, kernel = weights.vectors.size, weights.kernel.size
-    # Each bias has four bytes, and so has each word's scale.
-    biases = weights.bias.size + sum(bias.size for _, bias in weights.dense)
-    scales = len(exported.vocabulary)
-    return (
-        weights.size
-        - vectors
-        - kernel
-        + 3 * biases
-        + 4 * scales
-        + column_bytes(exported)
-        + _packed_bytes(exported)
-        + _GRAPH_BYTES
-    )
+class Trial:
+    """Asks students made of one about the same rows.
+
+    One graph serves all: it is traced once, and smaller weights are laid
+    into larger ones with zeros around them. `whole` is the score of the whole
+    student, with float32 weights; labels are -1 where unknown.
+    """
+
+    def __init__(
+        self,
+        exported: Exported,
+        columns: Sequence[Sequence[str]],
+        labels: np.ndarray,
+    ) -> None:
+        self._texts = [
+            tf.constant(list(map(normalize, column)), tf.string)
+            for column in columns
+        ]
+        self._labels = np.asarray(labels)
+        self._student = GraphStudent(exported)
+        self._vocabulary: list[str] = []
+        self._ids: list[tf.RaggedTensor] = []
+        self._expected = self._answers(exported, exported.weights.vectors)
+        self.whole = self._score(self._expected)
+
+    def __call__(self, exported: Exported) -> Score:
+        """Score a student, of the same LSTM, as its int8 file answers.
+
+        Word vectors are rounded as in the file; that is nearly all of what
+        is lost there.
+        """
+        numbers, scales, unit = quantized_rows(exported.weights.vectors)
+        return self._score(self._answers(exported, numbers * (scales * unit)))
+
+    def _score(self, logits: np.ndarray) -> Score:
+        known = self._labels >= 0
+        return Score(
+            accuracy(logits[known], self._labels[known]),
+            agreement(logits, self._expected),
+        )
+
+    def _answers(self, exported: Exported, vectors: np.ndarray) -> np.ndarray:
+        _lay(self._student.graph.vectors, vectors)
+        _lay(self._student.graph.kernel, exported.weights.kernel)
+        if exported.vocabulary != self._vocabulary:
+            tokenizer = StudentTokenizer(
+                exported.vocabulary, exported.lower_case, exported.max_length
+            )
+            self._ids = [tokenizer(texts) for texts in self._texts]
+            self._vocabulary = exported.vocabulary
+        return self._student.answer(self._ids)
 
 
-def _packed_bytes(exported: Exported) -> int:
-    files = (
-        exported.vocabulary_file(),
-        exported.labels_file(),
-        exported.text_file(),
-    )
-    return sum(map(len, files))
+def _lay(variable: tf.Variable, values: np.ndarray) -> None:
+    """Assign a matrix to the upper left corner, 0 to the rest."""
+    rows, columns = values.shape
+    whole = np.zeros(variable.shape, np.float32)
+    whole[:rows, :columns] = values
+    variable.assign(whole)
 
 
 # Parts of the vocabulary that are tried, each with the widest vectors that
@@ -229,68 +273,36 @@ _SHARES = (1.0, 0.8, 0.6, 0.4, 0.25, 0.1)
 _FAR_BELOW = 0.02
 
 
-@dataclass(frozen=True)
-class Score:
-    """How good a student is, on rows that stay the same.
+@dataclass(frozen=True, eq=False)
+class Smaller:
+    """A student made of another, and the points of accuracy that it costs."""
 
-    Attributes:
-        accuracy: Share of the labelled rows that it answers correctly.
-        agreement: Share of the rows that it answers as the whole student.
-    """
-
-    accuracy: float
-    agreement: float
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A smaller student and what it costs.
-
-    Attributes:
-        words: Lines of its vocabulary.
-        width: Numbers in a word's vector.
-        bytes: Estimated size of its int8 file.
-        accuracy: On the rows that choose.
-        agreement: With the whole student, there.
-        points: Points of accuracy that are lost there.
-    """
-
-    words: int
-    width: int
-    bytes: int
+    exported: Exported
     accuracy: float
     agreement: float
     points: float
 
+    @property
+    def words(self) -> int:
+        """Return the lines of its vocabulary."""
+        return self.exported.weights.vectors.shape[0]
 
-@dataclass(frozen=True)
-class Compressed:
-    """The best student within a budget.
+    @property
+    def width(self) -> int:
+        """Return how many numbers are in a word's vector."""
+        return self.exported.weights.vectors.shape[1]
 
-    Attributes:
-        exported: The student.
-        best: Its size and cost.
-        tried: All candidates, the best one among them.
-    """
-
-    exported: Exported
-    best: Candidate
-    tried: list[Candidate]
+    @property
+    def bytes(self) -> int:
+        """Return the estimated size of its int8 file."""
+        return int8_bytes(self.exported)
 
 
-class Compressor:
-    """Finds the best student for a size.
+class Shrinker:
+    """Finds the best student for a size; no size is measured twice.
 
-    A size that was measured once is not measured again.
-
-    Args:
-        exported: The whole student.
-        measure: Scores a student as its int8 file answers.
-        whole: The score of the whole student, as it was trained.
-        counts: How often words occur where the student was trained; None
-            when that is not known.
-        margin: Accuracies are taken as equal that differ by no more: the
-            rows cannot tell them apart.
+    Accuracies are taken as equal that differ by no more than `margin`: the
+    rows cannot tell them apart.
     """
 
     def __init__(
@@ -306,41 +318,49 @@ class Compressor:
         self._whole = whole
         self._counts = counts
         self._margin = margin
-        self._scores: dict[tuple[int, int], Score] = {}
+        self._scores: dict[tuple[int, ...], Score] = {}
 
-    def best(self, budget_bytes: int) -> Compressed:
-        """Return the best student whose int8 file fits a budget.
+    @classmethod
+    def of_run(cls, exported: Exported, student_dir: Path) -> "Shrinker":
+        """Make one that chooses on a run's selection split."""
+        rows = selection_rows(student_dir, exported.pair)
+        if not len(rows.labels):
+            raise UserError(
+                f"{student_dir} stands in no run with data/select.jsonl.gz, "
+                "expected labelled rows to choose a smaller student on"
+            )
+        trial = Trial(exported, rows.columns, rows.labels)
+        counts = word_counts(student_dir, exported.lower_case)
+        share = trial.whole.accuracy
+        # One standard error.
+        margin = math.sqrt(share * (1 - share) / len(rows.labels))
+        return cls(exported, trial, trial.whole, counts, margin)
 
-        The most accurate one; of equals (see `margin`) the one that answers
-        most like the whole student, then the one with more words.
+    def tried(self, budget_bytes: int) -> list[Smaller]:
+        """Return the students whose int8 file fits a budget, the best first.
 
-        Args:
-            budget_bytes: The size that `int8_bytes` may not exceed.
-
-        Raises:
-            UserError: Not even the smallest student fits.
+        The best is the most accurate one; of equals (see `margin`) the one
+        that answers most like the whole student, then the one with more
+        words.
         """
         if int8_bytes(self._exported) <= budget_bytes:
-            whole = self._candidate(self._exported)
-            return Compressed(self._exported, whole, [whole])
-        tried: dict[tuple[int, int], tuple[Candidate, Exported]] = {}
+            return [self._measured(self._exported)]
+        tried: list[Smaller] = []
         best = 0.0
         for share in _SHARES:
             lines = max(1, round(share * len(self._exported.vocabulary)))
             cut = cut_vocabulary(self._exported, lines)
             width = widest(cut, budget_bytes)
             size = len(cut.vocabulary), width
-            if width < 1 or size in tried:
+            if width < 1 or size in [(one.words, one.width) for one in tried]:
                 continue
-            smaller = narrowed(cut, width, self._counts)
-            candidate = self._candidate(smaller)
-            tried[size] = candidate, smaller
-            best = max(best, candidate.accuracy)
+            tried.append(self._measured(narrowed(cut, width, self._counts)))
+            best = max(best, tried[-1].accuracy)
             # Fewer words would make no room that could be used, or cost
             # still more.
             if (
                 width == cut.weights.vectors.shape[1]
-                or candidate.accuracy < best - _FAR_BELOW
+                or tried[-1].accuracy < best - _FAR_BELOW
             ):
                 break
         if not tried:
@@ -350,160 +370,20 @@ class Compressor:
                 f"this one, the smallest has {least / 1e6:.2f} MB: most of "
                 "that is its LSTM; train one with fewer units"
             )
-        equals = [
-            found
-            for found in tried.values()
-            if found[0].accuracy >= best - self._margin
-        ]
-        chosen, exported = max(
-            equals, key=lambda found: (found[0].agreement, found[0].accuracy)
-        )
-        return Compressed(
-            exported, chosen, [candidate for candidate, _ in tried.values()]
-        )
 
-    def _candidate(self, exported: Exported) -> Candidate:
+        def goodness(one: Smaller) -> tuple[bool, float, float]:
+            alike = one.accuracy >= best - self._margin
+            return alike, one.agreement, one.accuracy
+
+        return sorted(tried, key=goodness, reverse=True)
+
+    def _measured(self, exported: Exported) -> Smaller:
         size = exported.weights.vectors.shape
         if size not in self._scores:
             self._scores[size] = self._measure(exported)
         score = self._scores[size]
-        return Candidate(
-            *size,
-            int8_bytes(exported),
-            score.accuracy,
-            score.agreement,
-            100 * (self._whole.accuracy - score.accuracy),
-        )
-
-
-_BATCH = 512
-
-
-class Trial:
-    """Asks students made of one about the same rows.
-
-    One graph serves all: it is traced once, and smaller weights are laid
-    into larger ones with zeros around them.
-
-    Args:
-        exported: The whole student.
-        columns: Texts: one list, for pairs two.
-        labels: int [rows], -1 where unknown.
-
-    Attributes:
-        whole: The score of the whole student, with float32 weights.
-    """
-
-    def __init__(
-        self,
-        exported: Exported,
-        columns: Sequence[Sequence[str]],
-        labels: np.ndarray,
-    ) -> None:
-        self._texts = [
-            tf.constant(list(map(normalize, column)), tf.string)
-            for column in columns
-        ]
-        self._labels = np.asarray(labels)
-        self._graph = StudentGraph(exported.weights)
-        self._forward = _traced(self._graph)
-        self._vocabulary: list[str] = []
-        self._ids: list[tf.RaggedTensor] = []
-        self._expected = self._answers(exported)
-        self.whole = self._score(self._expected)
-
-    def __call__(self, exported: Exported) -> Score:
-        """Score a student as its int8 file answers.
-
-        Word vectors are rounded as in the file; that is nearly all of what
-        is lost there.
-
-        Args:
-            exported: A student of the same LSTM, at most as large.
-        """
-        numbers, scales, unit = quantized_rows(exported.weights.vectors)
-        return self._score(self._answers(exported, numbers * (scales * unit)))
-
-    def _score(self, logits: np.ndarray) -> Score:
-        known = self._labels >= 0
-        return Score(
-            accuracy(logits[known], self._labels[known]),
-            agreement(logits, self._expected),
-        )
-
-    def _answers(
-        self, exported: Exported, vectors: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Return logits, float32 [rows, classes]."""
-        weights = exported.weights
-        if vectors is None:
-            vectors = weights.vectors
-        _lay(self._graph.vectors, vectors)
-        _lay(self._graph.kernel, weights.kernel)
-        if exported.vocabulary != self._vocabulary:
-            self._read(exported)
-        return _in_batches(self._forward, self._ids)
-
-    def _read(self, exported: Exported) -> None:
-        tokenizer = StudentTokenizer(
-            exported.vocabulary, exported.lower_case, exported.max_length
-        )
-        self._ids = [tokenizer(texts) for texts in self._texts]
-        self._vocabulary = exported.vocabulary
-
-
-def _lay(variable: tf.Variable, values: np.ndarray) -> None:
-    """Assign a matrix to the upper left corner, 0 to the rest."""
-    rows, columns = values.shape
-    whole = np.zeros(variable.shape, np.float32)
-    whole[:rows, :columns] = values
-    variable.assign(whole)
-
-
-class GraphStudent:
-    """A student that answers for texts without Keras.
-
-    Args:
-        exported: The student.
-    """
-
-    def __init__(self, exported: Exported) -> None:
-        self.pair = exported.pair
-        self.tokenizer = StudentTokenizer(
-            exported.vocabulary, exported.lower_case, exported.max_length
-        )
-        self._forward = _traced(StudentGraph(exported.weights))
-
-    def logits(self, *columns: Sequence[str]) -> np.ndarray:
-        """Compute logits, float32 [texts, classes].
-
-        Args:
-            columns: Texts as people write them: one list, for pairs two.
-        """
-        ids = [
-            self.tokenizer(tf.constant(list(map(normalize, column)), tf.string))
-            for column in columns
-        ]
-        return _in_batches(self._forward, ids)
-
-
-def _traced(graph: StudentGraph) -> Callable[..., tf.Tensor]:
-    spec = tf.TensorSpec([None, None], tf.int32)
-    return tf.function(graph.logits, [spec] * (1 + graph.pair), autograph=False)
-
-
-def _in_batches(
-    forward: Callable[..., tf.Tensor], ids: Sequence[tf.RaggedTensor]
-) -> np.ndarray:
-    """Compute logits in batches of like length, in the order of the ids."""
-    longest = np.max([part.row_lengths() for part in ids], axis=0)
-    order = np.argsort(longest, kind="stable")
-    parts = []
-    for start in range(0, len(order), _BATCH):
-        rows = order[start : start + _BATCH]
-        batch = [tf.gather(part, rows).to_tensor(PAD_ID) for part in ids]
-        parts.append(forward(*batch).numpy())
-    return np.concatenate(parts)[np.argsort(order)]
+        points = 100 * (self._whole.accuracy - score.accuracy)
+        return Smaller(exported, *score, points)
 
 
 # By the bytes of a weight, the most exact first; MediaPipe has no float16.
@@ -513,29 +393,13 @@ _FORMS = {
     1: ("student_int8", "student_mediapipe_int8"),
 }
 
-# What its descriptions and constants take. Measured: 1 kB.
-_BUNDLE = 8_000
 
-
-class Fitter:
-    """Finds a student whose files fit, and the forms to make of it.
+class Budget:
+    """Chooses the student and the forms whose files have few enough bytes.
 
     Those of the most exact numbers with which the whole student fits. If it
     fits with none, int8 ones of the smaller student that answers best on
     the selection split.
-
-    Args:
-        exported: The whole student.
-        student_dir: Its folder, in its run.
-        wanted: The forms that may be made.
-        budget_bytes: The size that no file may exceed.
-
-    Attributes:
-        budget_bytes: The same.
-        forms: What is to be made.
-
-    Raises:
-        UserError: None of the forms can fit.
     """
 
     def __init__(
@@ -543,20 +407,21 @@ class Fitter:
         exported: Exported,
         student_dir: Path,
         wanted: Sequence[str],
-        budget_bytes: int,
+        most_bytes: int,
     ) -> None:
-        self.budget_bytes = budget_bytes
+        self.bytes = most_bytes
         self._exported = exported
         self._student_dir = student_dir
-        self._wanted = wanted
-        self._compressor: Compressor | None = None
+        self._wanted = [form for form in wanted if form in LITE_FORMS]
+        self._shrinker: Shrinker | None = None
         # What the estimate leaves of the budget.
-        self._spare = _bundle_bytes(exported, wanted)
-        room = budget_bytes - self._spare
+        bundle = any(LITE_FORMS[form].bundle for form in self._wanted)
+        self._spare = _bundle_bytes(exported) if bundle else 0
         for each in _FORMS:
             self.forms = self._of(each)
-            self._whole = file_bytes(exported, each) <= room
-            if self.forms and self._whole:
+            size = file_bytes(exported, each)
+            self.whole_fits = size <= most_bytes - self._spare
+            if self.forms and self.whole_fits:
                 break
         if not self.forms:
             raise UserError(
@@ -564,33 +429,19 @@ class Fitter:
                 f"expected {' or '.join(_FORMS[1])}"
             )
 
-    def _of(self, bytes_per_weight: int) -> list[str]:
-        forms = _FORMS[bytes_per_weight]
-        return [form for form in self._wanted if form in forms]
-
     def tighten(self, bytes_over: int) -> None:
         """Take note that a file was too large; the next one is smaller."""
-        self._spare += bytes_over + self.budget_bytes // 200
-        self._whole, self.forms = False, self._of(1) or self.forms
+        self._spare += bytes_over + self.bytes // 200
+        self.whole_fits, self.forms = False, self._of(1) or self.forms
 
-    def best(self) -> Compressed | None:
-        """Return the best student within the budget.
-
-        Returns:
-            The student with all that was tried; None when the whole one
-            fits.
-
-        Raises:
-            UserError: None fits, or the run's data are gone.
-        """
-        if self._whole:
-            return None
-        if self._compressor is None:
-            self._compressor = make_compressor(
-                self._exported, self._student_dir
-            )
-        found = self._compressor.best(self.budget_bytes - self._spare)
-        for one in found.tried:
+    def student(self) -> Exported:
+        """Return the best student within the budget."""
+        if self.whole_fits:
+            return self._exported
+        if self._shrinker is None:
+            self._shrinker = Shrinker.of_run(self._exported, self._student_dir)
+        tried = self._shrinker.tried(self.bytes - self._spare)
+        for one in sorted(tried, key=lambda one: -one.words):
             logger.info(
                 "%d words x %d: about %.2f MB, %.2f%% on the selection split "
                 "(%+.2f points), %.2f%% as the whole student%s",
@@ -600,48 +451,13 @@ class Fitter:
                 100 * one.accuracy,
                 0 - one.points,
                 100 * one.agreement,
-                ", chosen" if one == found.best else "",
+                ", chosen" if one is tried[0] else "",
             )
-        return found
+        return tried[0].exported
 
-
-def make_compressor(exported: Exported, student_dir: Path) -> Compressor:
-    """Make a compressor that scores on a run's selection split.
-
-    Args:
-        exported: The whole student.
-        student_dir: Its folder, in its run.
-
-    Raises:
-        UserError: The run has no labelled selection split, or it is
-            damaged.
-    """
-    rows = selection_rows(student_dir, exported.pair)
-    if not len(rows.labels):
-        raise UserError(
-            f"{student_dir} stands in no run with data/select.jsonl.gz, "
-            "expected labelled rows to choose a smaller student on"
-        )
-    trial = Trial(exported, rows.columns, rows.labels)
-    counts = word_counts(student_dir, exported.lower_case)
-    share, labelled = trial.whole.accuracy, int((rows.labels >= 0).sum())
-    # One standard error.
-    margin = math.sqrt(share * (1 - share) / labelled)
-    return Compressor(exported, trial, trial.whole, counts, margin)
-
-
-def _bundle_bytes(exported: Exported, wanted: Sequence[str]) -> int:
-    """Return what a MediaPipe bundle holds more than the other form."""
-    if not any(form.startswith("student_mediapipe") for form in wanted):
-        return 0
-    vocabulary, rows = bundle_vocabulary(exported)
-    more = vocabulary[len(exported.vocabulary) :]
-    lines = sum(len(f"{word}\n".encode()) for word in more)
-    # The converter leaves these in float32 there, and gives all other
-    # matrices a single scale.
-    dense = 3 * sum(kernel.size for kernel, _ in exported.weights.dense)
-    dense = max(0, dense - column_bytes(exported))
-    return _BUNDLE + lines + (4 * len(rows) if more else 0) + dense
+    def _of(self, bytes_per_weight: int) -> list[str]:
+        forms = _FORMS[bytes_per_weight]
+        return [form for form in self._wanted if form in forms]
 
 
 # Budgets, as parts of the whole student's int8 file.
@@ -672,21 +488,21 @@ def measure_sizes(student_dir: Path, reported: Rows) -> list[dict[str, Any]]:
     rows = selection_rows(student_dir, exported.pair)
     if not len(rows.labels) or not (reported.labels >= 0).any():
         return []
-    compressor = make_compressor(exported, student_dir)
+    shrinker = Shrinker.of_run(exported, student_dir)
     trial = Trial(exported, reported.columns, reported.labels)
     sizes: list[dict[str, Any]] = []
     with progress(len(_PARTS), "measuring sizes", "sizes") as bar:
         for part in _PARTS:
             try:
-                found = compressor.best(int(part * int8_bytes(exported)))
+                best, *_ = shrinker.tried(int(part * int8_bytes(exported)))
             except UserError:
                 break
-            score = trial(found.exported)
+            score = trial(best.exported)
             sizes.append(
                 {
-                    "bytes": found.best.bytes,
-                    "words": found.best.words,
-                    "width": found.best.width,
+                    "bytes": best.bytes,
+                    "words": best.words,
+                    "width": best.width,
                     "accuracy": score.accuracy,
                     "points": 100 * (trial.whole.accuracy - score.accuracy),
                 }
@@ -700,18 +516,9 @@ def selection_cost(
 ) -> dict[str, dict[str, Any]]:
     """Ask finished files what the whole student is asked.
 
-    Args:
-        student: The whole student, as it was trained.
-        student_dir: Its folder, in its run.
-        files: TFLite files and MediaPipe bundles.
-
-    Returns:
-        By file name `rows` of the selection split that were asked, the
-        file's `accuracy` on them, and `points` that it is below the whole
-        student's; accuracy and points are None when the split is gone.
-
-    Raises:
-        UserError: A file or the split is damaged.
+    By file name `rows` of the selection split that were asked, the file's
+    `accuracy` on them, and `points` that it is below the whole student's;
+    accuracy and points are None when the split is gone.
     """
     rows = selection_rows(student_dir, student.pair)
     if not len(rows.labels):
@@ -721,28 +528,21 @@ def selection_cost(
         )
         unknown = {"rows": 0, "accuracy": None, "points": None}
         return {path.name: dict(unknown) for path in files}
-    expected = student.logits(*rows.columns)
+    said = student.logits(*rows.columns)
+    forms = map(open_form, files)
     costs = {}
-    for path in files:
-        form = file_form(path)
-        some = form.measured(len(rows.labels))
-        labels = rows.labels[some]
-        with progress(len(labels), f"measuring {path.name}", "rows") as bar:
-            logits = form.logits(
-                [column[some] for column in rows.columns], bar.update
-            )
-        found = accuracy(logits, labels)
-        points = 100 * (accuracy(expected[some], labels) - found)
+    for asked in ask_forms(forms, rows.columns, rows.labels, said):
+        facts, points = asked.facts(), asked.points()
         logger.info(
             "%s: %.2f%% on %d rows of the selection split (%+.2f points)",
-            path.name,
-            100 * found,
-            len(labels),
+            asked.form.name,
+            100 * facts["accuracy"],
+            facts["rows"],
             0 - points,
         )
-        costs[path.name] = {
-            "rows": len(labels),
-            "accuracy": found,
+        costs[asked.form.name] = {
+            "rows": facts["rows"],
+            "accuracy": facts["accuracy"],
             "points": points,
         }
     return costs

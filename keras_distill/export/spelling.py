@@ -74,12 +74,8 @@ _MAX_ROUNDS = 10
 def normalize_for_ids(texts: tf.Tensor) -> tf.Tensor:
     """Normalise as far as word ids depend on it.
 
-    Args:
-        texts: string [batch], UTF-8.
-
-    Returns:
-        string [batch]. `StudentTokenizer` gives it the ids that it gives
-        `data.normalize.normalize(text)`.
+    `StudentTokenizer` gives it the ids that it gives
+    `data.normalize.normalize(text)`.
     """
     texts = tf.strings.regex_replace(texts, _INVISIBLE, "")
     for pattern, quote in _CURLY_QUOTES:

@@ -1,6 +1,5 @@
 """What every form of export is made from: a student's weights."""
 
-import dataclasses
 import json
 import math
 from dataclasses import dataclass, field
@@ -9,9 +8,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_distill.files import atomic_path, read_json, write_text
+from keras_distill.files import atomic_path
 from keras_distill.student.layers import BiLSTM, PairUnit, WordVectors
 from keras_distill.student.predictor import StudentPredictor
+
+# What graphs take: word ids or raw text, of one text or two.
+IDS = ("ids_a", "ids_b")
+TEXTS = ("text", "text_b")
 
 # Dropout is for training; the pair unit has nothing to learn.
 _WITHOUT_WEIGHTS = (keras.layers.InputLayer, keras.layers.Dropout, PairUnit)
@@ -89,9 +92,6 @@ def student_weights(model: keras.Model) -> StudentWeights:
     )
 
 
-_VALUES, _ARRAYS = "exported.json", "exported.npz"
-
-
 @dataclass(frozen=True)
 class Exported:
     """A student to export: the trained one, or a smaller one made from it.
@@ -157,15 +157,7 @@ class Exported:
 def load_exported(
     student_dir: Path | str, temperature: float = 1.0
 ) -> Exported:
-    """Load a student's folder for export.
-
-    Args:
-        student_dir: See `StudentPredictor.load`.
-        temperature: See `Exported`.
-
-    Raises:
-        UserError: The student cannot be read.
-    """
+    """Load a student's folder for export, as `StudentPredictor.load` does."""
     return exported_from(StudentPredictor.load(student_dir), temperature)
 
 
@@ -183,50 +175,27 @@ def exported_from(
     )
 
 
-def write_exported(exported: Exported, folder: Path) -> None:
-    """Write a student so that another process can read it.
-
-    Args:
-        exported: The student.
-        folder: An existing folder.
-    """
-    weights = exported.weights
-    arrays = {
-        name: getattr(weights, name)
-        for name in ("vectors", "kernel", "recurrent_kernel", "bias")
-    }
-    for place, (kernel, bias) in enumerate(weights.dense):
-        arrays |= {f"kernel_{place}": kernel, f"bias_{place}": bias}
-    with (
-        atomic_path(folder / _ARRAYS) as temporary,
-        open(temporary, "wb") as stream,
-    ):
-        np.savez(stream, **arrays)
-    values = {
-        field.name: getattr(exported, field.name)
-        for field in dataclasses.fields(Exported)
-        if field.name != "weights"
-    }
-    values["pair"] = exported.pair
-    write_text(folder / _VALUES, json.dumps(values))
+def write_exported(exported: Exported, path: Path) -> None:
+    """Write a student to one .npz file, for another process."""
+    weights = vars(exported.weights).copy()
+    dense = [array for layer in weights.pop("dense") for array in layer]
+    values = vars(exported) | {"weights": {"pair": weights.pop("pair")}}
+    arrays = {f"dense_{place}": array for place, array in enumerate(dense)}
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, values=json.dumps(values), **weights, **arrays)
 
 
-def read_exported(folder: Path) -> Exported:
+def read_exported(path: Path) -> Exported:
     """Read what `write_exported` wrote."""
-    values = read_json(folder / _VALUES)
-    with np.load(folder / _ARRAYS) as stream:
+    with np.load(path) as stream:
         arrays = dict(stream)
-    layers = sum(name.startswith("kernel_") for name in arrays)
+    values = json.loads(str(arrays.pop("values")))
+    names = [name for name in arrays if name.startswith("dense_")]
+    dense = [arrays.pop(name) for name in names]
     weights = StudentWeights(
-        arrays["vectors"],
-        arrays["kernel"],
-        arrays["recurrent_kernel"],
-        arrays["bias"],
-        tuple(
-            (arrays[f"kernel_{place}"], arrays[f"bias_{place}"])
-            for place in range(layers)
-        ),
-        values.pop("pair"),
+        **arrays,
+        **values.pop("weights"),
+        dense=tuple(zip(dense[::2], dense[1::2], strict=True)),
     )
     return Exported(weights, **values)
 

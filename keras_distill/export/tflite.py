@@ -8,7 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill.data.normalize import normalize
-from keras_distill.export.student import Exported, StudentWeights
+from keras_distill.export.student import (
+    IDS,
+    TEXTS,
+    Exported,
+    StudentWeights,
+)
 from keras_distill.student.text import PAD_ID, UNK_ID, StudentTokenizer
 
 # Each one is a word by itself to BERT's splitter.
@@ -16,13 +21,7 @@ _STRAIGHT = {quote: normalize(quote) for quote in "\u2018\u2019\u201c\u201d`"}
 
 
 class RawTextTokenizer:
-    """Turns text into word ids by ops that TFLite can run.
-
-    Args:
-        vocabulary: See `StudentTokenizer`.
-        lower_case: Likewise.
-        max_length: Likewise.
-    """
+    """Turns text into word ids by ops that TFLite can run."""
 
     def __init__(
         self,
@@ -41,14 +40,7 @@ class RawTextTokenizer:
         )
 
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
-        """Look up the ids of texts, padded with 0 to the longest.
-
-        Args:
-            texts: string [batch].
-
-        Returns:
-            int32 [batch, len], len at least 1.
-        """
+        """Look up the ids of texts, padded with 0 to the longest."""
         return tf.gather(self._ids, self._tokenizer.dense(texts))
 
 
@@ -56,10 +48,6 @@ def read_alike(texts: Sequence[str], tokenizer: StudentTokenizer) -> list[bool]:
     """Tell which texts a graph has to read as the student does.
 
     Found without `RawTextTokenizer`, which is held to it.
-
-    Args:
-        texts: Any texts.
-        tokenizer: The student's.
     """
     unprotected = StudentTokenizer(
         tokenizer.vocabulary,
@@ -107,15 +95,10 @@ class LiteGraph:
     def logits(
         self, ids_a: tf.Tensor, ids_b: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """Compute logits.
+        """Compute logits, float32 [batch, classes].
 
-        Args:
-            ids_a: int32 [batch, len], 0 is padding, on the right.
-            ids_b: int32 [batch, len], the second text of a pair; its len
-                may be another.
-
-        Returns:
-            float32 [batch, classes].
+        Ids are int32 [batch, len]; 0 is padding, on the right. The two texts
+        of a pair may have another len.
         """
         if not self._weights.pair:
             output = self._encode(ids_a)
@@ -191,13 +174,9 @@ def quantized_rows(
 ) -> tuple[np.ndarray, np.ndarray, np.float32]:
     """Quantise a table with one scale for each row.
 
-    Args:
-        table: float32 [rows, width].
-
-    Returns:
-        Numbers, int8 [rows, width]; scales, int32 [rows, 1]; and the unit
-        of the scales. The product of the three is nearly the table. Scales
-        are whole numbers, too: float ones the converter would quantise.
+    Numbers are int8 [rows, width], scales int32 [rows, 1] in a unit: the
+    product of the three is nearly the table. Scales are whole numbers, too:
+    float ones the converter would quantise.
     """
     scales = np.abs(table).max(axis=1, keepdims=True) / 127
     unit = np.float32(max(scales.max(), np.finfo(np.float32).tiny) / _STEPS)
@@ -222,8 +201,6 @@ def _widened(ids: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
 
 
 SIGNATURE = "serving_default"
-IDS = ("ids_a", "ids_b")
-TEXTS = ("text", "text_b")
 # Packed into the files beside vocab.txt and labels.txt: what a client must
 # know to make the ids.
 TEXT_FILE = "text.json"
@@ -314,16 +291,13 @@ def convert_function(
     bytes_per_weight: int,
     configure: Callable[[tf.lite.TFLiteConverter], None] = lambda _: None,
 ) -> bytes:
-    """Convert a function of a student.
+    """Convert a `tf.function` to a bare model with one signature.
 
     Args:
-        function: A `tf.function` with its signature.
+        function: Has its input signature.
         exported: The student.
         bytes_per_weight: How many the model must have at the least.
         configure: Sets what is to be done to the weights.
-
-    Returns:
-        The bare model, with one signature, `serving_default`.
 
     Raises:
         RuntimeError: Weights are missing.

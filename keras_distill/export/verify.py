@@ -66,9 +66,6 @@ class Proof:
         """Return the rows that a form can answer which cannot rewrite text.
 
         Texts stay as they are.
-
-        Args:
-            tokenizer: The student's.
         """
         alike = [read_alike(column, tokenizer) for column in self.columns]
         rows = np.flatnonzero(np.all(alike, axis=0))
@@ -83,10 +80,7 @@ def make_proof(
 ) -> Proof:
     """Ask a student about awkward, random and real texts.
 
-    Args:
-        student: The trained student.
-        real: Columns of texts of the student's task; empty when none are
-            at hand.
+    Real ones are columns of texts of its task, empty when none are at hand.
     """
     texts = probes(student.tokenizer.vocabulary)
     columns = [texts, texts[::-1]] if student.pair else [texts]
@@ -96,11 +90,7 @@ def make_proof(
 
 
 def probes(vocabulary: Sequence[str]) -> list[str]:
-    """Return awkward texts and random ones, always the same.
-
-    Args:
-        vocabulary: A student's words, which the random texts are made of.
-    """
+    """Return awkward texts and random ones, always the same."""
     rng = random.Random(0)
     words = [
         word
@@ -119,20 +109,10 @@ def probes(vocabulary: Sequence[str]) -> list[str]:
 def check_logits(
     expected: np.ndarray, found: np.ndarray, tolerance: float, name: str
 ) -> float:
-    """Compare logits.
+    """Return the largest difference of logits; refuse one that is too large.
 
-    Args:
-        expected: float32 [texts, classes].
-        found: Likewise.
-        tolerance: The largest difference, relative to the largest expected
-            logit where that is above 1.
-        name: What gave the logits, for the message.
-
-    Returns:
-        The largest difference.
-
-    Raises:
-        RuntimeError: The difference is larger, or no number.
+    The tolerance is relative to the largest expected logit where that is
+    above 1. The name says what gave the logits.
     """
     if found.shape != expected.shape:
         raise RuntimeError(
@@ -156,17 +136,7 @@ def check_probabilities(
     temperature: float,
     name: str,
 ) -> None:
-    """Check that probabilities are the softmax of the logits.
-
-    Args:
-        logits: float32 [texts, classes], before the temperature.
-        probabilities: Of the same shape.
-        temperature: Divides the logits before the softmax.
-        name: What gave them, for the message.
-
-    Raises:
-        RuntimeError: They are not.
-    """
+    """Check that probabilities are the softmax of the divided logits."""
     expected = softmax(logits / temperature)
     if probabilities.shape != expected.shape or not np.allclose(
         probabilities, expected, rtol=0, atol=_PROBABILITIES

@@ -1,32 +1,77 @@
 """The model card of a run."""
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from keras_distill.config import Config
 from keras_distill.display import (
     UNKNOWN,
+    count,
+    markdown_table,
+    percent,
+    size,
+    wrapped,
+)
+from keras_distill.report.table import (
+    CONDITIONS,
+    PAPER,
+    SOURCE,
     calibration_sentence,
     choice_sentence,
     choices,
     chosen_on,
-    count,
     f1_name,
     gain_sentence,
     models,
-    percent,
     rate,
     score,
-    size,
     texts_name,
-    wrapped,
 )
-from keras_distill.report.table import CONDITIONS, PAPER, SOURCE
 from keras_distill.run import duration
 
+_MOST_LABELS = 20
+_PAPER = (
+    "[Distilling Task-Specific Knowledge from BERT into Simple Neural "
+    "Networks](https://arxiv.org/abs/1903.12136)"
+)
+_TASKS = {
+    "quick": "Short English reviews, the corpus that ships with keras_distill",
+    "sst2": "SST-2 of GLUE: sentiment of phrases from film reviews",
+    "qqp": "QQP of GLUE: whether two questions ask the same",
+    "mnli": "MNLI of GLUE: whether a premise entails a hypothesis",
+    "custom": "The user's own data",
+}
 
-def numbers_section(results: dict[str, Any]) -> str:
+
+def model_card(
+    results: dict[str, Any], config: Config, size_picture: str | None = None
+) -> str:
+    """Return the model card of a run as Markdown.
+
+    What the model is, its numbers and how they were come by, the data, the
+    settings, how to call it, its limits.
+
+    Args:
+        results: The content of `results.json`.
+        config: The run's configuration.
+        size_picture: Where the picture of size against accuracy is, seen
+            from the card; None when there is none.
+    """
+    sections = [
+        _what(results),
+        _numbers(results),
+        _cost(results, size_picture),
+        _paper(results["task"]),
+        _data(results, config),
+        _making(results, config),
+        _calling(results),
+        _limits(results, config),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _numbers(results: dict[str, Any]) -> str:
     """Return how good the models are on every split."""
     split = results["gain"]["split"]
     finding = [
@@ -51,7 +96,7 @@ def numbers_section(results: dict[str, Any]) -> str:
     )
     notes = ["In percent; KL(teacher, student) in nats."]
     if len(results["labels"]) == 2:
-        label = code(results["labels"][1])
+        label = _code(results["labels"][1])
         notes.append(f"F1 is that of the class {label}.")
     if any(chosen_on(results, name) for name in _splits(results)):
         notes.append(f"`*`: {choices(results)} were chosen on it.")
@@ -65,8 +110,9 @@ def numbers_section(results: dict[str, Any]) -> str:
     else:
         notes.append(f"Students: one seed, {seeds[0]}.")
     parts.append(wrapped(" ".join(notes)))
-    parts.append(wrapped(calibration_sentence(results)))
-    return "\n\n".join(filter(None, parts))
+    if calibrated := calibration_sentence(results):
+        parts.append(wrapped(calibrated))
+    return "\n\n".join(parts)
 
 
 def _metric_rows(results: dict[str, Any]) -> Iterable[list[str]]:
@@ -86,16 +132,8 @@ def _metric_rows(results: dict[str, Any]) -> Iterable[list[str]]:
             ]
 
 
-def cost_section(
-    results: dict[str, Any], size_picture: str | None = None
-) -> str:
-    """Return how large and how fast the models are.
-
-    Args:
-        results: The content of `results.json`.
-        size_picture: Where the picture of size against accuracy is, seen
-            from the card; None when there is none.
-    """
+def _cost(results: dict[str, Any], size_picture: str | None = None) -> str:
+    """Return how large and how fast the models are."""
     rows = [
         [
             name,
@@ -171,14 +209,14 @@ def _smaller(results: dict[str, Any]) -> list[str]:
     ]
 
 
-def paper_section(task: str) -> str | None:
+def _paper(task: str) -> str | None:
     """Return the paper's numbers, or None for a task it does not have."""
     if task not in PAPER:
         return None
     paper = PAPER[task]
     rows = [
         [name, role, *(f"{value:.1f}" for value in values)]
-        for name, role, values in paper.rows
+        for name, role, values in paper.rows()
     ]
     return f"""## The paper's numbers
 
@@ -195,64 +233,14 @@ def _number(value: float | None, form: str = ".3f") -> str:
     return UNKNOWN if value is None else format(value, form)
 
 
-def code(text: str) -> str:
+def _code(text: str) -> str:
     """Return a name as inline code, whatever characters it holds."""
     return f"`{' '.join(text.replace('`', chr(39)).split())}`"
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return rows of cells as a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |"
-        for line in lines
-    )
-
-
-_MOST_LABELS = 20
-_PAPER = (
-    "[Distilling Task-Specific Knowledge from BERT into Simple Neural "
-    "Networks](https://arxiv.org/abs/1903.12136)"
-)
-_TASKS = {
-    "quick": "Short English reviews, the corpus that ships with keras_distill",
-    "sst2": "SST-2 of GLUE: sentiment of phrases from film reviews",
-    "qqp": "QQP of GLUE: whether two questions ask the same",
-    "mnli": "MNLI of GLUE: whether a premise entails a hypothesis",
-    "custom": "The user's own data",
-}
-
-
-def model_card(
-    results: dict[str, Any], config: Config, size_picture: str | None = None
-) -> str:
-    """Return the model card of a run as Markdown.
-
-    Args:
-        results: The content of `results.json`.
-        config: The run's configuration.
-        size_picture: See `cost_section`.
-
-    Returns:
-        What the model is, its numbers and how they were come by, the data,
-        the settings, how to call it, its limits.
-    """
-    sections = [
-        _what(results),
-        numbers_section(results),
-        cost_section(results, size_picture),
-        paper_section(results["task"]),
-        _data(results, config),
-        _making(results, config),
-        _calling(results),
-        _limits(results, config),
-    ]
-    return "\n\n".join(section for section in sections if section) + "\n"
-
-
 def _what(results: dict[str, Any]) -> str:
     labels = results["labels"]
-    shown = ", ".join(map(code, labels[:_MOST_LABELS]))
+    shown = ", ".join(map(_code, labels[:_MOST_LABELS]))
     if len(labels) > _MOST_LABELS:
         shown += f" and {len(labels) - _MOST_LABELS} more (student/labels.txt)"
     student, teacher = results["student"], results["teacher"]
@@ -262,7 +250,7 @@ def _what(results: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             f"# {results['task']}: a {kind} distilled from "
-            + code(teacher["name"]),
+            + _code(teacher["name"]),
             wrapped(
                 "A small text classifier in the manner of Tang et al. 2019, "
                 f"{_PAPER}: a single-layer {kind} that learnt from the logits "
@@ -358,7 +346,7 @@ python train.py --config config.yaml --output-dir FOLDER
 
 def _teacher(results: dict[str, Any], config: Config) -> str:
     teacher = results["teacher"]
-    name = code(teacher["name"])
+    name = _code(teacher["name"])
     if not teacher["fine_tuned_here"]:
         return f"{name}, came fine-tuned"
     rates = config.teacher.learning_rates
@@ -377,7 +365,7 @@ def _vectors(results: dict[str, Any], config: Config) -> str:
     if embeddings["source"] is None:
         return f"random at the start, {wide}"
     return (
-        f"{code(embeddings['source'])}, {embeddings['mode']}, {wide}; for "
+        f"{_code(embeddings['source'])}, {embeddings['mode']}, {wide}; for "
         f"{percent(embeddings['token_coverage'])}% of the running "
         f"words, {percent(embeddings['type_coverage'])}% of the "
         "vocabulary"

@@ -1,78 +1,212 @@
-"""The pictures of the report."""
+"""The pictures of the report: files in `report/`, and TensorBoard's."""
 
+import csv
 import io
+import itertools
+import textwrap
 import warnings
-from typing import TYPE_CHECKING
-
-import tensorflow as tf
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import tensorflow as tf
 
+from keras_distill.augmentation.generate import MANIFEST, read_augmented
+from keras_distill.data.examples import Example, read_examples
+from keras_distill.display import (
+    BLUE,
+    GREEN,
+    GREY,
+    PALETTE,
+    RED,
+    can_draw,
+    new_figure,
+    save,
+    widen,
+)
+from keras_distill.errors import UserError
+from keras_distill.files import read_json
 from keras_distill.metrics import expected_calibration_error, softmax
+from keras_distill.report.table import MODELS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-import itertools
-import textwrap
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from keras_distill.augmentation.generate import MANIFEST, read_augmented
-from keras_distill.data.examples import Example, read_examples
+CURVES_FILE, SIZES_FILE = "learning_curves.png", "size_accuracy.png"
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-import csv
-import logging
-from typing import TYPE_CHECKING, Any
+_METRIC = "accuracy"
+_CURVES = {"student": BLUE, "baseline": RED}
+# Told apart without seeing colours, too.
+_MARKERS = "sD^vP*X<>"
+_LEAST_POINTS = 6.0
 
-from keras_distill.display import MODELS, save
-from keras_distill.errors import UserError
-from keras_distill.files import read_json
-
-if TYPE_CHECKING:
-    pass
-
-logger = logging.getLogger(__name__)
-
-# Told apart without seeing red and green; Okabe and Ito's palette.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
-PALETTE = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-
-_DPI = 110
+_SCREEN_DPI = 110
+_BINS = 10
+_MOST_NUMBERS = 12
+_MOST_NAMES = 30
+_MOST_POINTS = 5000
+_MOST_PANELS = 4
+_SOURCES = {"original": BLUE, "augmented": RED, "unlabelled": GREEN}
+_MOST_BINS = 40
+# So many originals are shown, and so many variants of each.
+_ORIGINALS, _VARIANTS = 6, 3
+_ROWS_TO_LOOK_AT = 2000
+_WIDTH, _LINES = 80, 3
+_REFERENCE = {"color": GREY, "linestyle": "--", "linewidth": 1}
 
 
-def new_figure(width: float, height: float) -> "Figure":
-    """Return an empty figure.
+def plot_learning_curves(run_dir: Path, output_dir: Path) -> Path | None:
+    """Draw accuracy on the selection split against updates.
 
-    Args:
-        width: In inches, 110 pixels each.
-        height: In inches.
+    Distilled student and student on labels alone, a thin line for every
+    seed beside the first; the teacher as a dashed line. None where
+    matplotlib is not installed.
     """
-    from matplotlib.figure import Figure
+    if not can_draw():
+        return None
+    figure = new_figure(7, 4)
+    axes = figure.add_subplot()
+    for key, color in _CURVES.items():
+        for place, curve in enumerate(learning_curves(run_dir / key)):
+            axes.plot(
+                *zip(*curve, strict=True),
+                color=color,
+                label=None if place else MODELS[key],
+                linewidth=1 if place else 2,
+                alpha=0.4 if place else 1.0,
+                # One evaluation alone is no line.
+                marker="o" if len(curve) < 30 else None,
+                markersize=3,
+            )
+    if not axes.lines:
+        raise UserError(f"{run_dir} holds no history.csv of a student")
+    teacher = _teacher(run_dir)
+    if teacher is not None:
+        axes.axhline(teacher, label=MODELS["teacher"], **_REFERENCE)
+    axes.set_xlabel("updates")
+    axes.set_ylabel(f"{_METRIC} on the selection split")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", alpha=0.3)
+    # Beside the axes no line can run through it.
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return save(figure, Path(output_dir) / CURVES_FILE)
 
-    return Figure(figsize=(width, height), layout="constrained")
+
+def learning_curves(student_dir: Path) -> list[list[tuple[int, float]]]:
+    """Read updates and accuracy of every seed, the main seed's first."""
+    others = sorted(
+        Path(student_dir).glob("seed-*/history.csv"),
+        key=lambda path: (len(path.parent.name), path.parent.name),
+    )
+    paths = [Path(student_dir) / "history.csv", *others]
+    return [_curve(path) for path in paths if path.is_file()]
+
+
+def _curve(path: Path) -> list[tuple[int, float]]:
+    with open(path, encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    try:
+        curve = [(int(row["updates"]), float(row[_METRIC])) for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} is no history: expected the columns updates and "
+            f"{_METRIC} with a number in every row"
+        ) from error
+    if not curve:
+        raise UserError(f"{path} is no history: it has no rows")
+    return curve
+
+
+def _teacher(run_dir: Path) -> float | None:
+    path = run_dir / "teacher" / "grid.json"
+    if not path.is_file():
+        return None
+    grid: dict[str, Any] = read_json(path)
+    return (grid.get("best") or {}).get(_METRIC)
+
+
+def plot_sizes(results: dict[str, Any], output_dir: Path) -> Path | None:
+    """Draw accuracy on the reported split against the size of files.
+
+    A line for the students that `--max-size-mb` chooses, a marker for every
+    export, the whole student as a dashed line within its standard error.
+    None where nothing was measured or matplotlib is not installed.
+    """
+    if not results["sizes"] or not can_draw():
+        return None
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    split = results["gain"]["split"]
+    figure = new_figure(7, 5)
+    axes = figure.add_subplot()
+    sizes = results["sizes"]
+    axes.plot(
+        [row["bytes"] / 1e6 for row in sizes],
+        [100 * row["accuracy"] for row in sizes],
+        color=BLUE,
+        marker="o",
+        markersize=4,
+        label="int8 by --max-size-mb, estimated",
+    )
+    exports = {
+        name: values
+        for name, values in results["exports"].items()
+        if values["accuracy"] is not None
+    }
+    # Blue is the line's.
+    colors = PALETTE[1:]
+    for place, (name, values) in enumerate(exports.items()):
+        axes.plot(
+            values["bytes"] / 1e6,
+            100 * values["accuracy"],
+            color=colors[place % len(colors)],
+            marker=_MARKERS[place % len(_MARKERS)],
+            linestyle="none",
+            label=name,
+        )
+    rows = results["splits"][split]["rows"]
+    whole = results["student"][split]["accuracy"]
+    axes.axhline(100 * whole, label="Keras", **_REFERENCE)
+    error = 100 * (whole * (1 - whole) / rows) ** 0.5
+    axes.axhspan(
+        100 * whole - error,
+        100 * whole + error,
+        color=GREY,
+        alpha=0.12,
+        linewidth=0,
+        label=f"its standard error ({rows:,} rows)",
+    )
+    widen(axes, _LEAST_POINTS)
+    axes.set_xscale("log")
+    # Powers of ten alone name hardly any place on this axis.
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("size of the file, MB")
+    axes.set_ylabel(f"accuracy on {split}, %")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.3)
+    # Beside the axes no marker can be hidden by it.
+    figure.legend(
+        loc="outside lower center", ncols=2, frameon=False, fontsize="small"
+    )
+    return save(figure, Path(output_dir) / SIZES_FILE)
 
 
 def write_picture(tag: str, figure: "Figure", description: str) -> None:
-    """Write a figure to the default event file."""
+    """Write a figure to the default event file of TensorBoard."""
     content = io.BytesIO()
     with warnings.catch_warnings():
         # Texts may hold characters that the font lacks; they become boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing")
-        figure.savefig(content, format="png", dpi=_DPI)
+        figure.savefig(content, format="png", dpi=_SCREEN_DPI)
     image = tf.io.decode_png(content.getvalue(), channels=3)
     tf.summary.image(tag, image[tf.newaxis], description=description)
 
 
-def plain(text: str) -> str:
+def _plain(text: str) -> str:
     """Return a text that matplotlib does not read as a formula."""
     return text.replace("$", r"\$")
 
@@ -82,27 +216,13 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
-_BINS = 10
-_MOST_NUMBERS = 12
-_MOST_NAMES = 30
-_MOST_POINTS = 5000
-_MOST_PANELS = 4
-
-
 def confusion_matrix(
     logits: np.ndarray,
     labels: np.ndarray,
     names: Sequence[str],
     title: str,
 ) -> "Figure":
-    """Draw how often each class is taken for each.
-
-    Args:
-        logits: float [rows, classes].
-        labels: int [rows]; rows labelled -1 do not count.
-        names: Class names.
-        title: Says whose logits these are, and of what.
-    """
+    """Draw how often each class is taken for each, of the labelled rows."""
     classes = len(names)
     known = labels >= 0
     counts = np.zeros((classes, classes), int)
@@ -125,7 +245,7 @@ def confusion_matrix(
                 fontsize=11 if classes <= 4 else 7,
             )
     if classes <= _MOST_NAMES:
-        shown = [plain(shortened(name, 20)) for name in names]
+        shown = [_plain(shortened(name, 20)) for name in names]
         turned = classes > 4 or max(map(len, shown)) > 12
         axes.set_xticks(range(classes), shown, rotation=90 if turned else 0)
         axes.set_yticks(range(classes), shown)
@@ -143,15 +263,7 @@ def reliability_diagram(
     temperature: float | None,
     title: str,
 ) -> "Figure":
-    """Draw accuracy against confidence, before and after calibration.
-
-    Args:
-        logits: float [rows, classes], the student's.
-        labels: int [rows]; rows labelled -1 do not count.
-        temperature: What calibration divides the logits by; None when
-            there is none.
-        title: Says of what split this is.
-    """
+    """Draw accuracy against confidence, before and after calibration."""
     known = labels >= 0
     logits, labels = logits[known], labels[known]
     panels = {"before calibration": logits}
@@ -204,7 +316,7 @@ def _reliability(
                 fontsize=7,
                 color="black",
             )
-    axes.plot([0, 1], [0, 1], color="#555555", linestyle="--", linewidth=1)
+    axes.plot([0, 1], [0, 1], **_REFERENCE)
     least = 1 / probabilities.shape[-1]
     axes.set_xlim(np.floor(least * _BINS) / _BINS, 1)
     axes.set_ylim(0, 1.06)
@@ -222,13 +334,6 @@ def logit_scatter(
 
     Two classes are one number, the margin; else there is a panel a class,
     or one for all when there are many.
-
-    Args:
-        student: float [rows, classes].
-        teacher: float [rows, classes].
-        labels: int [rows], -1 where unknown.
-        names: Class names.
-        title: Says of what split this is.
     """
     rows = np.arange(len(labels))
     if len(rows) > _MOST_POINTS:
@@ -250,7 +355,7 @@ def logit_scatter(
     for place, (name, ours, theirs) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), place + 1)
         _scatter(axes, ours, theirs, labels, names)
-        axes.set_title(plain(shortened(name, 45)), fontsize=10)
+        axes.set_title(_plain(shortened(name, 45)), fontsize=10)
         axes.set_xlabel("teacher")
         if not place:
             axes.set_ylabel("student")
@@ -292,25 +397,15 @@ def _scatter(
             alpha=0.45,
             linewidths=0,
             color=color,
-            label=plain(shortened(name, 30)),
+            label=_plain(shortened(name, 30)),
         )
     both = np.concatenate([student, teacher])
     low, high = both.min(), both.max()
-    axes.plot(
-        [low, high], [low, high], color="#555555", linestyle="--", linewidth=1
-    )
+    axes.plot([low, high], [low, high], **_REFERENCE)
     axes.axhline(0, color="#BBBBBB", linewidth=0.8, zorder=0)
     axes.axvline(0, color="#BBBBBB", linewidth=0.8, zorder=0)
     axes.set_aspect("equal")
     axes.spines[["top", "right"]].set_visible(False)
-
-
-_COLORS = {"original": BLUE, "augmented": ORANGE, "unlabelled": GREEN}
-_MOST_BINS = 40
-# So many originals are shown, and so many variants of each.
-_ORIGINALS, _VARIANTS = 6, 3
-_ROWS_TO_LOOK_AT = 2000
-_WIDTH, _LINES = 80, 3
 
 
 def transfer_set_chart(
@@ -336,7 +431,7 @@ def transfer_set_chart(
             weights=np.full(len(values), 100 / len(values)),
             histtype="step",
             linewidth=2,
-            color=_COLORS[name],
+            color=_SOURCES[name],
             label=f"{name} (median {np.median(values):.0f})",
         )
     left.set_xlabel("words in a row")
@@ -346,13 +441,10 @@ def transfer_set_chart(
         fontsize=10,
     )
     left.legend(frameon=False, fontsize=9)
-    names = [name for name in _COLORS if counts.get(name)]
+    names = [name for name in _SOURCES if counts.get(name)]
     total = sum(counts.values())
-    bars = right.barh(
-        names,
-        [counts[name] for name in names],
-        color=[_COLORS[name] for name in names],
-    )
+    widths = [counts[name] for name in names]
+    bars = right.barh(names, widths, color=[_SOURCES[n] for n in names])
     right.bar_label(
         bars,
         [f" {counts[n]:,} ({100 * counts[n] / total:.1f}%)" for n in names],
@@ -370,13 +462,8 @@ def transfer_set_chart(
 def augmentation_examples(run_dir: Path) -> list[tuple[str, list[str]]]:
     """Find training texts and what augmentation made of them.
 
-    Args:
-        run_dir: A run folder.
-
-    Returns:
-        Original and variants, at most six originals from the beginning of
-        the file; the texts of a pair have ` / ` between them. Empty when
-        nothing was augmented or the text is gone.
+    Those with most variants; none when nothing was augmented or the text is
+    gone. The texts of a pair have ` / ` between them.
     """
     folder = Path(run_dir) / "augmented"
     data = Path(run_dir) / "data" / "train.jsonl.gz"
@@ -402,11 +489,7 @@ def augmentation_examples(run_dir: Path) -> list[tuple[str, list[str]]]:
 def augmentation_table(
     examples: Sequence[tuple[str, Sequence[str]]],
 ) -> "Figure":
-    """Draw originals on the left and their variants on the right.
-
-    Args:
-        examples: As `augmentation_examples` gives them.
-    """
+    """Draw originals on the left and their variants on the right."""
     rows = [
         (_wrapped(original), [_wrapped(variant) for variant in variants])
         for original, variants in examples
@@ -449,203 +532,3 @@ def _wrapped(text: str) -> str:
 
 def _lines(text: str) -> int:
     return text.count("\n") + 1
-
-
-CURVES_FILE = "learning_curves.png"
-METRIC = "accuracy"
-
-# Told apart without seeing red and green; Okabe and Ito's palette.
-_CURVE_COLORS = {"student": "#0072B2", "baseline": "#D55E00"}
-
-
-def plot_learning_curves(run_dir: Path, output_dir: Path) -> Path | None:
-    """Draw accuracy on the selection split against updates.
-
-    Distilled student and student on labels alone, a thin line for every
-    seed beside the first; the teacher as a dashed line.
-
-    Args:
-        run_dir: A run folder whose students are trained.
-        output_dir: Gets `learning_curves.png`.
-
-    Returns:
-        The picture, or None when matplotlib is not installed.
-
-    Raises:
-        UserError: No student was trained, or a history is damaged.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        logger.info("no pictures: matplotlib is not installed")
-        return None
-    run_dir = Path(run_dir)
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot()
-    for key, color in _CURVE_COLORS.items():
-        for place, curve in enumerate(learning_curves(run_dir / key)):
-            axes.plot(
-                *zip(*curve, strict=True),
-                color=color,
-                label=None if place else MODELS[key],
-                linewidth=1 if place else 2,
-                alpha=0.4 if place else 1.0,
-                # One evaluation alone is no line.
-                marker="o" if len(curve) < 30 else None,
-                markersize=3,
-            )
-    if not axes.lines:
-        raise UserError(f"{run_dir} holds no history.csv of a student")
-    teacher = _teacher(run_dir)
-    if teacher is not None:
-        axes.axhline(
-            teacher,
-            color="#555555",
-            linestyle="--",
-            linewidth=1,
-            label=MODELS["teacher"],
-        )
-    axes.set_xlabel("updates")
-    axes.set_ylabel(f"{METRIC} on the selection split")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", alpha=0.3)
-    # Beside the axes no line can run through it.
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    return save(figure, Path(output_dir) / CURVES_FILE)
-
-
-def learning_curves(student_dir: Path) -> list[list[tuple[int, float]]]:
-    """Read a student's curves, the main seed's first.
-
-    Args:
-        student_dir: A folder with `history.csv`, and with `seed-N/` for
-            other seeds; it may be missing.
-
-    Returns:
-        For every seed the pairs of updates and accuracy.
-
-    Raises:
-        UserError: A history is damaged.
-    """
-    others = sorted(
-        Path(student_dir).glob("seed-*/history.csv"),
-        key=lambda path: (len(path.parent.name), path.parent.name),
-    )
-    paths = [Path(student_dir) / "history.csv", *others]
-    return [_curve(path) for path in paths if path.is_file()]
-
-
-def _curve(path: Path) -> list[tuple[int, float]]:
-    with open(path, encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    try:
-        curve = [(int(row["updates"]), float(row[METRIC])) for row in rows]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path} is no history: expected the columns updates and "
-            f"{METRIC} with a number in every row"
-        ) from error
-    if not curve:
-        raise UserError(f"{path} is no history: it has no rows")
-    return curve
-
-
-def _teacher(run_dir: Path) -> float | None:
-    path = run_dir / "teacher" / "grid.json"
-    if not path.is_file():
-        return None
-    grid: dict[str, Any] = read_json(path)
-    return (grid.get("best") or {}).get(METRIC)
-
-
-SIZES_FILE = "size_accuracy.png"
-
-# Told apart without seeing red and green, and without seeing colours.
-_SIZE_COLORS = (
-    *("#D55E00", "#009E73", "#CC79A7"),
-    *("#E69F00", "#56B4E9", "#000000"),
-)
-_MARKERS = "sD^vP*X<>"
-_LEAST_POINTS = 6.0
-
-
-def plot_sizes(results: dict[str, Any], output_dir: Path) -> Path | None:
-    """Draw accuracy on the reported split against the size of files.
-
-    A line for the students that `--max-size-mb` chooses, a marker for every
-    export, the whole student as a dashed line within its standard error.
-
-    Args:
-        results: The content of `results.json`.
-        output_dir: Gets `size_accuracy.png`.
-
-    Returns:
-        The picture, or None when nothing was measured or matplotlib is not
-        installed.
-    """
-    if not results["sizes"]:
-        return None
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-    except ImportError:
-        logger.info("no pictures: matplotlib is not installed")
-        return None
-    split = results["gain"]["split"]
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    axes = figure.add_subplot()
-    sizes = results["sizes"]
-    axes.plot(
-        [row["bytes"] / 1e6 for row in sizes],
-        [100 * row["accuracy"] for row in sizes],
-        color="#0072B2",
-        marker="o",
-        markersize=4,
-        label="int8 by --max-size-mb, estimated",
-    )
-    exports = {
-        name: values
-        for name, values in results["exports"].items()
-        if values["accuracy"] is not None
-    }
-    for place, (name, values) in enumerate(exports.items()):
-        axes.plot(
-            values["bytes"] / 1e6,
-            100 * values["accuracy"],
-            color=_SIZE_COLORS[place % len(_SIZE_COLORS)],
-            marker=_MARKERS[place % len(_MARKERS)],
-            linestyle="none",
-            label=name,
-        )
-    rows = results["splits"][split]["rows"]
-    whole = results["student"][split]["accuracy"]
-    axes.axhline(
-        100 * whole, color="#555555", linestyle="--", linewidth=1, label="Keras"
-    )
-    error = 100 * (whole * (1 - whole) / rows) ** 0.5
-    axes.axhspan(
-        100 * whole - error,
-        100 * whole + error,
-        color="#555555",
-        alpha=0.12,
-        linewidth=0,
-        label=f"its standard error ({rows:,} rows)",
-    )
-    # Less would make mountains of single rows.
-    low, high = axes.get_ylim()
-    missing = max(0.0, _LEAST_POINTS - (high - low)) / 2
-    axes.set_ylim(low - missing, high + missing)
-    axes.set_xscale("log")
-    # Powers of ten alone name hardly any place on this axis.
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("size of the file, MB")
-    axes.set_ylabel(f"accuracy on {split}, %")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.3)
-    # Beside the axes no marker can be hidden by it.
-    figure.legend(
-        loc="outside lower center", ncols=2, frameon=False, fontsize="small"
-    )
-    return save(figure, Path(output_dir) / SIZES_FILE)

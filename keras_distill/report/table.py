@@ -1,77 +1,61 @@
-"""The table of results on the terminal."""
+"""A run's results in words, and as a table on the terminal."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from keras_distill.display import (
     NO_BREAK,
+    UNKNOWN,
     aligned,
-    choice_sentence,
-    choices,
-    chosen_on,
     count,
-    f1_name,
-    gain_sentence,
-    models,
-    rate,
-    score,
+    percent,
     size,
-    texts_name,
     wrapped,
 )
 from keras_distill.run import duration
+
+# The rows of a report: its key in the results and its name for people.
+MODELS = {
+    "teacher": "teacher",
+    "baseline": "student, labels alone",
+    "student": "student, distilled",
+}
+_NAME_WIDTH = max(map(len, MODELS.values()))
 
 SOURCE = "Tang et al. 2019, table 1"
 # What the paper's rows are, so that nobody takes them for the same thing.
 CONDITIONS = "BERT-large teacher, full training data, GLUE's test server"
 
 
-@dataclass(frozen=True)
-class PaperResults:
-    """Rows of table 1 for one task.
-
-    Attributes:
-        columns: What the numbers are, in order.
-        rows: The model's name as the paper has it, what it corresponds to
-            here, and its numbers in percent.
-    """
+class PaperResults(NamedTuple):
+    """Table 1 for one task: the columns, and three rows in percent."""
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, str, tuple[float, ...]], ...]
+    teacher: tuple[float, ...]
+    undistilled: tuple[float, ...]
+    distilled: tuple[float, ...]
+
+    def rows(self) -> list[tuple[str, str, tuple[float, ...]]]:
+        """Return the paper's name, what it is here, and the numbers."""
+        return [
+            ("BERT_LARGE", "the teacher", self.teacher),
+            # The paper's own implementation, not GLUE's.
+            ("BiLSTM", "on labels alone", self.undistilled),
+            ("BiLSTM_SOFT", "distilled", self.distilled),
+        ]
 
 
-def _results(
-    columns: tuple[str, ...],
-    teacher: tuple[float, ...],
-    undistilled: tuple[float, ...],
-    distilled: tuple[float, ...],
-) -> PaperResults:
-    return PaperResults(
-        columns,
-        (
-            ("BERT_LARGE", "the teacher", teacher),
-            ("BiLSTM", "on labels alone", undistilled),
-            ("BiLSTM_SOFT", "distilled", distilled),
-        ),
-    )
-
-
-# The BiLSTM is the paper's own implementation, not GLUE's.
 PAPER = {
-    "sst2": _results(("accuracy",), (94.9,), (86.7,), (90.7,)),
-    "qqp": _results(
+    "sst2": PaperResults(("accuracy",), (94.9,), (86.7,), (90.7,)),
+    "qqp": PaperResults(
         ("accuracy", "F1"), (89.3, 72.1), (86.2, 63.7), (88.1, 68.2)
     ),
-    "mnli": _results(
+    "mnli": PaperResults(
         ("accuracy, matched", "accuracy, mismatched"),
         (86.7, 85.9),
         (68.7, 68.3),
         (73.0, 72.6),
     ),
 }
-
-
-_NAME_WIDTH = 21
 
 
 def results_table(results: dict[str, Any]) -> str:
@@ -85,65 +69,149 @@ def results_table(results: dict[str, Any]) -> str:
         split, with what they cost; the other splits; the gain with its
         interval; the paper's rows for a task that it has; seconds per stage.
     """
+    gain = gain_sentence(results)
     blocks = [
         _main_block(results),
         _other_splits(results),
-        wrapped(gain_sentence(results)),
+        gain and wrapped(gain),
         _paper_block(results["task"]),
         _seconds_block(results["seconds"]),
     ]
     return "\n\n".join(block for block in blocks if block)
 
 
+def score(values: dict[str, Any] | None, metric: str) -> str:
+    """Return a metric in percent: `87.2`, or over seeds `87.2 ± 0.4`."""
+    if not values:
+        return UNKNOWN
+    spread = values.get(f"{metric}_std")
+    if spread is None:
+        return percent(values.get(metric))
+    return f"{percent(values[f'{metric}_mean'])} ± {percent(spread)}"
+
+
+def rate(value: float | None) -> str:
+    """Return a number per second for people: `2,950`."""
+    return UNKNOWN if value is None else f"{value:,.0f}"
+
+
+def f1_name(results: dict[str, Any]) -> str:
+    """Return what F1 is called: with more than two classes it is a mean."""
+    return "F1" if len(results["labels"]) == 2 else "macro F1"
+
+
+def texts_name(results: dict[str, Any]) -> str:
+    """Return what a row of the task is, for rates."""
+    return "pairs" if results["pair"] else "sentences"
+
+
+def chosen_on(results: dict[str, Any], split: str) -> bool:
+    """Say whether learning rate and epochs were chosen on a split."""
+    return results["splits"][split]["chosen_on"]
+
+
+def models(results: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return name and results of each model that the run has."""
+    return [
+        (name, results[key])
+        for key, name in MODELS.items()
+        if results[key] is not None
+    ]
+
+
+def gain_sentence(results: dict[str, Any]) -> str | None:
+    """Say what distillation gained; None when no baseline was trained."""
+    gain = results["gain"]
+    if gain["points"] is None:
+        return None
+    points, low, high = (gain[key] for key in ("points", "ci_low", "ci_high"))
+    rows = results["splits"][gain["split"]]["rows"]
+    seeds = len(results["student"]["seeds"])
+    mean = f", mean of {seeds} seeds" if seeds > 1 else ""
+    text = (
+        f"Distillation changes accuracy on {gain['split']} by {points:+.1f} "
+        f"points (95% interval {low:+.1f} to {high:+.1f}; {rows:,} "
+        f"rows{mean})."
+    )
+    if low <= 0 <= high:
+        text += " The interval holds 0: these rows do not settle it."
+    return text
+
+
+def choices(results: dict[str, Any]) -> str:
+    """Return what was chosen on the selection split."""
+    if results["teacher"]["fine_tuned_here"]:
+        return "learning rate and epochs"
+    return "the students' epochs"
+
+
+def choice_sentence(results: dict[str, Any], split: str) -> str:
+    """Say whether a split's numbers are those of untouched rows."""
+    what = choices(results)
+    what = f"{what[0].upper()}{what[1:]} were chosen on"
+    if chosen_on(results, split):
+        return f"{what} {split} itself, so its numbers flatter."
+    place = "dev"
+    if results["selected_on"] != "dev":
+        place = "a held-out part of train (select)"
+    return f"{what} {place}; {split} had no say in anything."
+
+
+def calibration_sentence(results: dict[str, Any]) -> str | None:
+    """Say what the temperature does, or None when there is none."""
+    calibration = results["calibration"]
+    if calibration["temperature"] is None:
+        return None
+    place = "dev" if results["selected_on"] == "dev" else "select"
+    text = (
+        "Probabilities are calibrated: the logits are divided by "
+        f"{calibration['temperature']:.2f}, fitted on {place}, before the "
+        "softmax."
+    )
+    if calibration["ece_before"] is not None:
+        text += (
+            " The expected calibration error on "
+            f"{results['gain']['split']} is "
+            f"{percent(calibration['ece_after'])} points with that and "
+            f"{percent(calibration['ece_before'])} without."
+        )
+    return text
+
+
 def _main_block(results: dict[str, Any]) -> str:
     split = results["gain"]["split"]
-    rows = [
-        (
-            f"{split}, %",
-            "accuracy",
-            f1_name(results),
-            "parameters",
-            "size",
-            f"{texts_name(results)}/s",
-        )
-    ]
+    texts = f"{texts_name(results)}/s"
+    heads = ["accuracy", f1_name(results), "parameters", "size", texts]
+    rows = [[f"{split}, %", *heads]]
     for name, model in models(results):
         rows.append(
-            (
+            [
                 name,
                 score(model[split], "accuracy"),
                 score(model[split], "f1"),
                 count(model["parameters"]),
                 size(model["bytes"]),
                 rate(model["sentences_per_s"]),
-            )
+            ]
         )
     number = results["splits"][split]["rows"]
     heading = (
         f"{results['task']}: {number:,} rows of {split}. "
         + choice_sentence(results, split)
     )
-    notes = []
+    lines = [wrapped(heading), "", aligned(rows, _NAME_WIDTH), ""]
     apart = results["student"]["parameters_without_embeddings"]
     if apart is not None:
-        notes.append(
+        lines.append(
             f"Without word vectors the student has {count(apart)} parameters."
         )
     seeds = len(results["student"]["seeds"])
     if seeds > 1:
-        notes.append(
+        lines.append(
             f"Students: mean ± standard deviation of {seeds} seeds; size and "
             "speed of the first."
         )
-    return "\n".join(
-        [
-            wrapped(heading),
-            "",
-            *aligned(rows, [_NAME_WIDTH]),
-            "",
-            *map(wrapped, notes),
-        ]
-    )
+    return "\n".join(lines)
 
 
 def _other_splits(results: dict[str, Any]) -> str | None:
@@ -154,32 +222,24 @@ def _other_splits(results: dict[str, Any]) -> str | None:
     marked = [
         name + ("*" if chosen_on(results, name) else "") for name in names
     ]
-    rows = [("accuracy, %", *marked)]
+    rows = [["accuracy, %", *marked]]
     for name, model in models(results):
-        rows.append((name, *(score(model[s], "accuracy") for s in names)))
-    lines = aligned(rows, [_NAME_WIDTH])
+        rows.append([name, *(score(model[s], "accuracy") for s in names)])
+    table = aligned(rows, _NAME_WIDTH)
     if marked != names:
-        lines.append(f"* {choices(results)} were chosen on it")
-    return "\n".join(lines)
+        table += f"\n* {choices(results)} were chosen on it"
+    return table
 
 
 def _paper_block(task: str) -> str | None:
     if task not in PAPER:
         return None
     paper = PAPER[task]
-    rows = [("", *paper.columns)]
-    rows += [
-        (f"{name}, {role}", *(f"{value:.1f}" for value in values))
-        for name, role, values in paper.rows
-    ]
-    return "\n".join(
-        [
-            f"For orientation, {SOURCE}",
-            f"({CONDITIONS}):",
-            "",
-            *aligned(rows, [_NAME_WIDTH]),
-        ]
-    )
+    rows = [["", *paper.columns]]
+    for name, role, values in paper.rows():
+        rows.append([f"{name}, {role}", *(f"{value:.1f}" for value in values)])
+    table = aligned(rows, _NAME_WIDTH)
+    return f"For orientation, {SOURCE}\n({CONDITIONS}):\n\n{table}"
 
 
 def _seconds_block(seconds: dict[str, float]) -> str | None:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import keras
@@ -12,11 +12,11 @@ import yaml
 from tensorboard.plugins import projector
 
 from keras_distill.config import Config
+from keras_distill.display import can_draw, markdown_table
 from keras_distill.events import rewritten
 from keras_distill.export.selection import stored_temperature
-from keras_distill.files import read_json, write_bytes, write_text
+from keras_distill.files import write_bytes, write_text
 from keras_distill.metrics import softmax
-from keras_distill.report.card import markdown_table
 from keras_distill.report.charts import (
     augmentation_examples,
     augmentation_table,
@@ -38,15 +38,140 @@ from keras_distill.transfer_set.record import (
     SOURCE_NAMES,
     Rows,
     parse,
-    read_rows,
 )
 
 logger = logging.getLogger(__name__)
 
-# A sample is enough for a picture; shards are mixed, so the first ones are
-# as good as any.
-MOST_ROWS = 200_000
+_RUN = "report"
+# Of a larger split the first rows are enough for a picture.
+_MOST_ROWS = 20_000
+# Of the transfer set, too; shards are mixed, so the first ones are as good as
+# any.
+_MOST_COUNTED = 200_000
 _ROWS_AT_ONCE = 4096
+# The projector's page looks at no more points at a time.
+_MOST_WORDS = 10_000
+_MOST_CLASSES = 10
+_VECTORS, _METADATA = "words.bytes", "words.tsv"
+_MOST_TEXTS = 25
+_MOST_CHARACTERS = 400
+_ESCAPED = {ord(sign): f"&#{ord(sign)};" for sign in "\\`*_[]#<>&|"}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A student and what it said to rows of a split, float [rows, classes]."""
+
+    student: StudentPredictor
+    manifest: Manifest
+    split: str
+    rows: Rows
+    logits: np.ndarray
+
+    def first(self, most: int) -> "Shown":
+        """Return the first rows, and their number in the name."""
+        total = len(self.rows)
+        if total <= most:
+            return self
+        rows = Rows(
+            [column[:most] for column in self.rows.columns],
+            self.rows.labels[:most],
+            self.rows.teacher_logits[:most],
+        )
+        name = f"{self.split} (first {most:,} of {total:,} rows)"
+        return replace(self, split=name, rows=rows, logits=self.logits[:most])
+
+
+def write_extras(
+    run_dir: Path, config: Config, card: str, shown: Shown
+) -> None:
+    """Write what TensorBoard shows of a run beside its curves.
+
+    Pictures (where matplotlib is installed), texts, word vectors and the
+    student's graph replace what was in `RUN/logs/report`.
+    """
+    place = run_dir / "logs" / _RUN
+    shown = shown.first(_MOST_ROWS)
+    student, manifest = shown.student, shown.manifest
+    statistics = read_statistics(
+        manifest.files(run_dir / "transfer_set", "train"),
+        student.tokenizer,
+        manifest.pair,
+        len(manifest.labels),
+    )
+    write_projector(
+        place,
+        student.model,
+        student.tokenizer.vocabulary,
+        manifest.labels,
+        statistics,
+    )
+    with rewritten(place, _RUN):
+        tf.summary.text("1 model card", card)
+        tf.summary.text("2 configuration", _configuration(config))
+        tf.summary.text(
+            "3 worst disagreements",
+            disagreements(
+                shown.rows, shown.logits, manifest.labels, shown.split
+            ),
+        )
+        graph = forward_function(student.model).get_concrete_function()
+        tf.summary.graph(graph.graph)
+        if can_draw():
+            _quality_pictures(run_dir, shown)
+            _transfer_pictures(run_dir, manifest, statistics)
+
+
+def _quality_pictures(run_dir: Path, shown: Shown) -> None:
+    rows, names = shown.rows, shown.manifest.labels
+    if (rows.labels >= 0).any():
+        for who, logits in (
+            ("student", shown.logits),
+            ("teacher", rows.teacher_logits),
+        ):
+            write_picture(
+                f"confusion/{who}",
+                confusion_matrix(
+                    logits, rows.labels, names, f"{who}, {shown.split}"
+                ),
+                f"What the {who} says to the rows of each label",
+            )
+        write_picture(
+            "calibration/reliability",
+            reliability_diagram(
+                shown.logits,
+                rows.labels,
+                stored_temperature(run_dir / "export"),
+                f"student, {shown.split}",
+            ),
+            "Accuracy of the rows of like confidence; numbers are rows. On "
+            "the dashed line probabilities are frequencies.",
+        )
+    write_picture(
+        "logits/student_against_teacher",
+        logit_scatter(
+            shown.logits, rows.teacher_logits, rows.labels, names, shown.split
+        ),
+        "A point is a row; on the dashed line the student says what the "
+        "teacher says. Upper left and lower right they choose differently.",
+    )
+
+
+def _transfer_pictures(
+    run_dir: Path, manifest: Manifest, statistics: "Statistics"
+) -> None:
+    write_picture(
+        "transfer_set/lengths_and_sources",
+        transfer_set_chart(statistics.lengths, manifest.counts),
+        "Words as the student splits them; a pair is one row",
+    )
+    examples = augmentation_examples(run_dir)
+    if examples:
+        write_picture(
+            "transfer_set/augmentation",
+            augmentation_table(examples),
+            "Training texts and what augmentation made of them",
+        )
 
 
 @dataclass
@@ -59,14 +184,12 @@ class Statistics:
         logit_sums: float64 [words, classes], the teacher's logits, added up
             over the rows that hold it.
         lengths: By source the number of words of each row, int32 [rows].
-        rows: Rows that were read.
     """
 
     frequency: np.ndarray
     rows_with: np.ndarray
     logit_sums: np.ndarray
     lengths: dict[str, np.ndarray] = field(default_factory=dict)
-    rows: int = 0
 
     @property
     def mean_logits(self) -> np.ndarray:
@@ -79,20 +202,9 @@ def read_statistics(
     tokenizer: StudentTokenizer,
     pair: bool,
     classes: int,
-    most_rows: int = MOST_ROWS,
+    most_rows: int = _MOST_COUNTED,
 ) -> Statistics:
-    """Read rows of the transfer set and count.
-
-    Args:
-        files: Its shards for training.
-        tokenizer: The student's.
-        pair: Whether a row has two texts.
-        classes: Number of teacher logits in a row.
-        most_rows: Read no more than so many rows.
-
-    Returns:
-        The counts; a pair counts as one text.
-    """
+    """Count over training rows of the transfer set; a pair is one text."""
     words = len(tokenizer)
     found = Statistics(
         np.zeros(words, np.int64),
@@ -130,14 +242,6 @@ def _count(found: Statistics, ids: tf.RaggedTensor, logits: np.ndarray) -> None:
         found.logit_sums[:, number] += np.bincount(
             word, column[row], minlength=words
         )
-    found.rows += len(logits)
-
-
-# The page itself looks at no more than 10,000 points at a time.
-MOST_WORDS = 10_000
-_MOST_CLASSES = 10
-
-_VECTORS, _METADATA = "words.bytes", "words.tsv"
 
 
 def write_projector(
@@ -146,22 +250,12 @@ def write_projector(
     vocabulary: Sequence[str],
     labels: Sequence[str],
     statistics: Statistics,
-    most_words: int = MOST_WORDS,
+    most_words: int = _MOST_WORDS,
 ) -> bool:
-    """Write the trainable word vectors, the most frequent words of them.
-
-    Args:
-        folder: Where TensorBoard looks; gets `projector_config.pbtxt`,
-            `words.bytes` (float32) and `words.tsv`.
-        model: The student.
-        vocabulary: Its words in the order of their ids.
-        labels: Class names in logit order.
-        statistics: Of the transfer set.
-        most_words: Words at most.
+    """Write the most frequent words' trained vectors for the projector.
 
     Returns:
-        Whether there are vectors to show: a student with frozen vectors
-        alone has learnt none.
+        Whether there are any: a student with frozen vectors alone has none.
     """
     table = trainable_vectors(model)
     if table is None:
@@ -236,12 +330,7 @@ def _cell(text: str) -> str:
     return " ".join(text.split()) or "?"
 
 
-_MOST_TEXT_ROWS = 25
-_MOST_CHARACTERS = 400
-_ESCAPED = {ord(sign): f"&#{ord(sign)};" for sign in "\\`*_[]#<>&|"}
-
-
-def configuration(config: Config) -> str:
+def _configuration(config: Config) -> str:
     """Return the resolved configuration as a block of YAML."""
     text = yaml.safe_dump(config.to_dict(), sort_keys=False)
     # Indented and not fenced: no value can end such a block.
@@ -253,17 +342,9 @@ def disagreements(
     student: np.ndarray,
     labels: Sequence[str],
     split: str,
-    most: int = _MOST_TEXT_ROWS,
+    most: int = _MOST_TEXTS,
 ) -> str:
-    """Return the rows on which teacher and student differ most, as a table.
-
-    Args:
-        rows: Of a split, with the teacher's logits.
-        student: float [rows, classes], the student's logits.
-        labels: Class names.
-        split: What the split is called.
-        most: Rows to show at most.
-    """
+    """Return the rows of a split on which the answers differ most."""
     ours, theirs = softmax(student), softmax(rows.teacher_logits)
     # Total variation: by how much the answer's probability can differ.
     distance = np.abs(ours - theirs).sum(axis=-1) / 2
@@ -306,156 +387,3 @@ def _text_cell(text: str) -> str:
     """Return a text that Markdown and HTML leave as it is."""
     text = shortened(" ".join(text.split()), _MOST_CHARACTERS)
     return text.translate(_ESCAPED)
-
-
-RUN = "report"
-CARD_TAG = "1 model card"
-# Of a larger split the first rows are enough for a picture.
-_MOST_ROWS = 20_000
-
-
-def write_extras(run_dir: Path, config: Config, split: str, card: str) -> None:
-    """Write pictures, texts, word vectors and the graph of a run's student.
-
-    They go to `RUN/logs/report` and replace what was there. Without
-    matplotlib there are no pictures.
-
-    Args:
-        run_dir: A run folder with a trained student.
-        config: The run's configuration.
-        split: The split that the pictures are of, as `results.json` calls
-            it.
-        card: The model card.
-
-    Raises:
-        UserError: A part of the run is missing or damaged, or the logs
-            cannot be written.
-    """
-    run_dir = Path(run_dir)
-    place = run_dir / "logs" / RUN
-    seen = _Seen.read(run_dir, config, split)
-    statistics = read_statistics(
-        seen.manifest.files(run_dir / "transfer_set", "train"),
-        seen.student.tokenizer,
-        seen.manifest.pair,
-        len(seen.manifest.labels),
-    )
-    write_projector(
-        place,
-        seen.student.model,
-        seen.student.tokenizer.vocabulary,
-        seen.manifest.labels,
-        statistics,
-    )
-    with rewritten(place, RUN):
-        tf.summary.text(CARD_TAG, card)
-        tf.summary.text("2 configuration", configuration(config))
-        tf.summary.text(
-            "3 worst disagreements",
-            disagreements(
-                seen.rows, seen.logits, seen.manifest.labels, seen.name
-            ),
-        )
-        graph = forward_function(seen.student.model).get_concrete_function()
-        tf.summary.graph(graph.graph)
-        try:
-            import matplotlib  # noqa: F401
-        except ImportError:
-            logger.info("no pictures: matplotlib is not installed")
-        else:
-            _quality_pictures(run_dir, seen)
-            _transfer_pictures(run_dir, seen.manifest, statistics)
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What the pictures are of.
-
-    Attributes:
-        manifest: The transfer set's.
-        student: The student of the main seed.
-        rows: The rows it is asked about.
-        logits: What it says.
-        name: What the split is called, with the number of rows if these
-            are not all of them.
-    """
-
-    manifest: Manifest
-    student: StudentPredictor
-    rows: Rows
-    logits: np.ndarray
-    name: str
-
-    @classmethod
-    def read(cls, run_dir: Path, config: Config, split: str) -> "_Seen":
-        folder = run_dir / "transfer_set"
-        manifest = Manifest.load(folder)
-        # A run that chose on dev has it in the file of the selection split.
-        data = read_json(run_dir / "data" / "manifest.json")
-        on_dev = data["selected_on"] == "dev" and split == "dev"
-        file = "select" if on_dev else split
-        rows = read_rows(
-            manifest.files(folder, file),
-            manifest.pair,
-            len(manifest.labels),
-            limit=_MOST_ROWS,
-        )
-        total = manifest.rows(file)
-        name = split
-        if len(rows) < total:
-            name += f" (first {len(rows):,} of {total:,} rows)"
-        student = StudentPredictor.load(run_dir / "student")
-        logits = student.logits(*rows.columns)
-        return cls(manifest, student, rows, logits, name)
-
-
-def _quality_pictures(run_dir: Path, seen: _Seen) -> None:
-    rows, names = seen.rows, seen.manifest.labels
-    if (rows.labels >= 0).any():
-        for who, logits in (
-            ("student", seen.logits),
-            ("teacher", rows.teacher_logits),
-        ):
-            write_picture(
-                f"confusion/{who}",
-                confusion_matrix(
-                    logits, rows.labels, names, f"{who}, {seen.name}"
-                ),
-                f"What the {who} says to the rows of each label",
-            )
-        write_picture(
-            "calibration/reliability",
-            reliability_diagram(
-                seen.logits,
-                rows.labels,
-                stored_temperature(run_dir / "export"),
-                f"student, {seen.name}",
-            ),
-            "Accuracy of the rows of like confidence; numbers are rows. On "
-            "the dashed line probabilities are frequencies.",
-        )
-    write_picture(
-        "logits/student_against_teacher",
-        logit_scatter(
-            seen.logits, rows.teacher_logits, rows.labels, names, seen.name
-        ),
-        "A point is a row; on the dashed line the student says what the "
-        "teacher says. Upper left and lower right they choose differently.",
-    )
-
-
-def _transfer_pictures(
-    run_dir: Path, manifest: Manifest, statistics: Statistics
-) -> None:
-    write_picture(
-        "transfer_set/lengths_and_sources",
-        transfer_set_chart(statistics.lengths, manifest.counts),
-        "Words as the student splits them; a pair is one row",
-    )
-    examples = augmentation_examples(run_dir)
-    if examples:
-        write_picture(
-            "transfer_set/augmentation",
-            augmentation_table(examples),
-            "Training texts and what augmentation made of them",
-        )

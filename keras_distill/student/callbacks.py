@@ -134,7 +134,7 @@ class Looks(keras.callbacks.Callback):
         """Return where the training stands, JSON-serialisable."""
         return {
             "update": self.update,
-            "history": self.history,
+            "history": list(self.history),
             "sums": self._terms.sums.numpy().tolist(),
             "seconds_before": self._seconds_before,
             "seconds": self._seconds,

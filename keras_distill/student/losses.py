@@ -120,7 +120,7 @@ class LossTerms(keras.metrics.Metric):
         # Rows, loss, cross-entropy, rows with a label, distance: one
         # variable, because each look at a tensor from Python costs time.
         self.sums = self.add_variable(
-            shape=(5,), initializer="zeros", name="sums"
+            shape=(5,), initializer="zeros", dtype=self.dtype, name="sums"
         )
 
     def update_state(

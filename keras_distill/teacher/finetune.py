@@ -18,7 +18,7 @@ from transformers import TFPreTrainedModel
 from keras_distill.config import Config, TeacherConfig
 from keras_distill.data.examples import Example, read_examples
 from keras_distill.errors import UserError
-from keras_distill.events import disk_errors, forget_runs, keep_events
+from keras_distill.events import disk_errors, forget_runs, resumed_writer
 from keras_distill.files import read_json, write_json
 from keras_distill.metrics import classification_metrics
 from keras_distill.progress import Bar, progress
@@ -215,9 +215,7 @@ class _Run:
         )
         labels = np.asarray([e.label for e in job.train], np.int32)
         self._restore()
-        with disk_errors(self._log_dir):
-            keep_events(self._log_dir, self._done)
-            self._writer = tf.summary.create_file_writer(str(self._log_dir))
+        self._writer = resumed_writer(self._log_dir, self._done)
         label = f"teacher lr {self._rate:g}"
         with progress(self._total, label, "steps", self._done) as bar:
             while self._done < self._total:

@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_distill.data.normalize import normalize
-from keras_distill.export.convert import convert
 from keras_distill.export.metadata import packed
 from keras_distill.export.saved_model import StudentGraph
 from keras_distill.export.student import Exported, StudentWeights
+from keras_distill.export.tflite import convert_float32
 from keras_distill.metrics import softmax
 from keras_distill.student import text as vocabulary
 from keras_distill.student.text import StudentTokenizer
@@ -156,8 +156,7 @@ def main() -> None:
         (HERE / name).write_text(text, encoding="ascii")
     for name, pair in MODELS.items():
         student = exported(pair)
-        convert("student", student, HERE / name)
-        model = (HERE / name).read_bytes()
+        model = convert_float32(student)
         (HERE / name).write_bytes(packed(student, model, takes_text=False))
 
 

@@ -22,6 +22,7 @@ from keras_distill.metrics import classification_metrics
 from keras_distill.student import checkpoint, training
 from keras_distill.student.callbacks import Looks, ScalarLog
 from keras_distill.student.dataset import evaluation_dataset, training_dataset
+from keras_distill.student.losses import DistillationLoss, LossTerms
 from keras_distill.student.models import build_student
 from keras_distill.student.optimizers import build_optimizer
 from keras_distill.student.predictor import StudentPredictor
@@ -230,7 +231,9 @@ def plain_loop(settings, files, updates):
         seed=1,
     )
     heat = settings.temperature
-    for inputs, targets in batches.take(updates):
+
+    @tf.function(input_signature=batches.element_spec, autograph=False)
+    def update(inputs, targets):
         label, teacher = targets["label"], targets["teacher_logits"]
         known = tf.cast(label >= 0, tf.float32)
         with tf.GradientTape() as tape:
@@ -247,11 +250,16 @@ def plain_loop(settings, files, updates):
             loss = tf.reduce_mean(rows)
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply(gradients, model.trainable_variables)
+        return rows, ce, distance, known
+
+    optimizer.build(model.trainable_variables)
+    for batch in batches.take(updates):
         # Added up exactly, as the history is.
-        rows, ce, distance = (
-            x.numpy().astype(float) for x in (rows, ce, distance)
+        rows, ce, distance, known = (
+            x.numpy().astype(float) for x in update(*batch)
         )
-        yield rows.mean(), ce.sum() / known.numpy().sum(), distance.mean()
+        ce = ce[known > 0].mean() if known.any() else np.nan
+        yield rows.mean(), ce, distance.mean()
 
 
 def test_tensorboard_gets_the_scalars(trained):
@@ -401,16 +409,10 @@ def test_a_baseline_without_labels_is_refused(files, tmp_path):
         train(files | shards, tmp_path, labelled_only=True)
 
 
-def test_of_equal_evaluations_the_one_with_the_lower_loss_is_best():
-    rows = [
-        {"accuracy": 0.5, "cross_entropy": 0.1},
-        {"accuracy": 0.8, "cross_entropy": 0.6},
-        {"accuracy": 0.8, "cross_entropy": 0.4},
-        {"accuracy": 0.8, "cross_entropy": 0.5},
-    ]
-    looks = Looks(
+def bare_looks():
+    return Looks(
         None,
-        None,
+        LossTerms(DistillationLoss()),
         None,
         metric="accuracy",
         updates=9,
@@ -419,6 +421,26 @@ def test_of_equal_evaluations_the_one_with_the_lower_loss_is_best():
         due=None,
         patience=None,
     )
+
+
+def test_looks_go_back_to_a_state_that_they_told():
+    looks = bare_looks()
+    before = looks.state()
+    row = {"accuracy": 0.5, "cross_entropy": 0.1, "updates": 3}
+    looks.restore({**before, "update": 3, "history": [row]})
+    assert (looks.update, looks.best) == (3, row)
+    looks.restore(before)
+    assert (looks.update, looks.history) == (0, [])
+
+
+def test_of_equal_evaluations_the_one_with_the_lower_loss_is_best():
+    rows = [
+        {"accuracy": 0.5, "cross_entropy": 0.1},
+        {"accuracy": 0.8, "cross_entropy": 0.6},
+        {"accuracy": 0.8, "cross_entropy": 0.4},
+        {"accuracy": 0.8, "cross_entropy": 0.5},
+    ]
+    looks = bare_looks()
     looks.history = rows
     assert looks.best is rows[2]
     assert looks.since_best == 2

@@ -1,0 +1,147 @@
+"""The teacher and BERT-large in a measuring process of their own.
+
+python -m keras_distill.benchmark.teacher RUN TEXTS
+"""
+
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_distill.benchmark.worker import (
+    Columns,
+    Contender,
+    Entry,
+    Stopwatch,
+    serve,
+)
+from keras_distill.cli import quiet_native
+from keras_distill.config import config_from_dict, load_config
+from keras_distill.files import read_json
+from keras_distill.teacher.runtime import prepare_environment
+
+if TYPE_CHECKING:
+    from keras_distill.teacher.checkpoint import Teacher
+
+# bert-large-uncased (Devlin et al. 2019).
+BERT_LARGE = {
+    "vocab_size": 30522,
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+}
+
+
+def _build() -> Stopwatch:
+    run, texts = map(Path, sys.argv[1:])
+    settings = config_from_dict(load_config(run / "config.yaml")).teacher
+    precision = prepare_environment(settings.precision)
+    # From here on tf.keras is tf_keras, in this process.
+    from keras_distill.teacher.runtime import set_precision
+
+    with quiet_native():
+        precision = set_precision(precision)
+    labels = read_json(run / "data" / "manifest.json")["labels"]
+    known = (run / "teacher", labels, settings.max_length)
+    return Stopwatch(
+        {
+            "teacher": Entry(
+                partial(_teacher, *known),
+                note=f"{settings.name}, {precision}",
+            ),
+            "bert_large": Entry(
+                partial(_bert_large, *known),
+                loads=False,
+                note=f"random weights, {precision}",
+            ),
+        },
+        texts,
+    )
+
+
+def _teacher(folder: Path, labels: list[str], longest: int) -> Contender:
+    from keras_distill.teacher.checkpoint import load_fine_tuned
+
+    teacher = load_fine_tuned(str(folder), labels)
+    weights = [*folder.glob("*.safetensors"), *folder.glob("*.h5")]
+    size = sum(path.stat().st_size for path in weights) or None
+    return _contender(teacher, longest, size)
+
+
+def _bert_large(folder: Path, labels: list[str], longest: int) -> Contender:
+    """Build BERT-large; the teacher's tokenizer serves it.
+
+    Its first layer looks up ids: which ones changes no time.
+    """
+    from transformers import BertConfig, TFBertForSequenceClassification
+
+    from keras_distill.teacher.checkpoint import Teacher, load_tokenizer
+
+    tokenizer = load_tokenizer(str(folder))
+    settings = dict(BERT_LARGE)
+    settings["vocab_size"] = max(settings["vocab_size"], len(tokenizer))
+    model = TFBertForSequenceClassification(
+        BertConfig(**settings, num_labels=len(labels))
+    )
+    model.build_in_name_scope()
+    teacher = Teacher(model, tokenizer, list(range(len(labels))))
+    # As its weights would take in a file, in float32.
+    return _contender(teacher, longest, 4 * model.num_parameters())
+
+
+def _contender(teacher: "Teacher", longest: int, size: int | None) -> Contender:
+    from keras_distill.data.examples import Example
+    from keras_distill.teacher.predict import encode
+
+    longest = teacher.cut(longest)
+    graphs: list[Callable] = []
+
+    def ask(columns: Columns) -> Any:
+        examples = [Example(*texts) for texts in zip(*columns, strict=True)]
+        encoded = encode(teacher.tokenizer, examples, longest)
+        if not graphs:
+            graphs.append(_graph(teacher, encoded.columns))
+        return graphs[0](encoded.batch(np.arange(len(examples)))).numpy()
+
+    parameters = teacher.model.num_parameters()
+    body = parameters - _table_parameters(teacher.model)
+    return Contender(
+        ask,
+        {
+            "parameters": parameters,
+            "parameters_without_embeddings": body,
+            "bytes": size,
+        },
+    )
+
+
+def _graph(teacher: "Teacher", names: Iterable[str]) -> Callable:
+    import tensorflow as tf
+
+    ids = tf.TensorSpec([None, None], tf.int32)
+
+    @tf.function(input_signature=[dict.fromkeys(names, ids)])
+    def forward(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        logits = teacher.model(inputs, training=False).logits
+        return tf.cast(tf.gather(logits, teacher.columns, axis=1), tf.float32)
+
+    return forward
+
+
+def _table_parameters(model: Any) -> int:
+    """Count what lies in tables of words, positions and segments."""
+    return sum(
+        weight.shape.num_elements()
+        for weight in model.weights
+        if "embedding" in weight.name
+        and len(weight.shape) == 2
+        and not weight.name.endswith("kernel:0")
+    )
+
+
+if __name__ == "__main__":
+    serve(_build)

@@ -1,0 +1,68 @@
+"""Exports of tiny students for tests, made without more processes."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import tensorflow as tf
+from tiny_students import make_run
+
+from keras_distill.data.examples import Example, write_examples
+from keras_distill.errors import UserError
+from keras_distill.export import convert, exporter, forms, saved_model
+from keras_distill.student.predictor import StudentPredictor
+
+# 1 over it is no number that float16 has.
+TEMPERATURE = 1.37
+LABELS = ("não", "yes")
+
+
+class Exports(NamedTuple):
+    """A student, the folder of its exports, and what was said of them."""
+
+    student: StudentPredictor
+    folder: Path
+    facts: dict
+
+
+def convert_here(patch, function=None):
+    """Let the child's work be done here, perhaps by another converter."""
+
+    def run_child(module, arguments):
+        names, work = arguments
+        try:
+            convert._convert(names.split(","), Path(work))
+        except SystemExit as error:
+            raise UserError("exit code 1") from error
+
+    patch.setattr(convert, "run_child", run_child)
+    if function is not None:
+        rows = {
+            name: replace(form, convert=function)
+            for name, form in forms.LITE_FORMS.items()
+        }
+        patch.setattr(forms, "LITE_FORMS", rows)
+
+
+def answer_here(patch, spoil=lambda answers: answers):
+    """Open a SavedModel here; let it answer something else, perhaps."""
+
+    def answers(path, texts):
+        serve = tf.saved_model.load(str(path)).signatures["serving_default"]
+        found = serve(**{name: tf.constant(t) for name, t in texts.items()})
+        return spoil({name: value.numpy() for name, value in found.items()})
+
+    patch.setattr(saved_model, "_answers_alone", answers)
+
+
+def export_run(folder, pair):
+    """Make a run and export its student in every form that fits."""
+    run = make_run(folder, pair=pair, labels=LABELS)
+    text = "Under Ünder, ünder the Café"
+    examples = [Example(text, "film" if pair else None, 0)]
+    write_examples(run / "data" / "train.jsonl.gz", examples)
+    facts = exporter.export_student(
+        run / "student", run / "export", temperature=TEMPERATURE
+    )
+    student = StudentPredictor.load(run / "student")
+    return Exports(student, run / "export", facts)

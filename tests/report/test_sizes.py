@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from report_runs import LABELS, WORDS, write_run
+
+from keras_distill.data.examples import Example, write_examples
+from keras_distill.export import shrink as compress
+from keras_distill.export import shrink as sizes
+from keras_distill.export.selection import calibrate
+from keras_distill.export.shrink import GraphStudent, int8_bytes
+from keras_distill.export.student import load_exported
+from keras_distill.metrics import (
+    expected_calibration_error,
+    fit_temperature,
+    softmax,
+)
+from keras_distill.report.results import collect_results
+from keras_distill.student.predictor import StudentPredictor
+from keras_distill.transfer_set.manifest import Manifest
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run with its data, and its results."""
+    folder = tmp_path_factory.mktemp("run")
+    config = write_run(folder, baseline=False)
+    rng = np.random.default_rng(5)
+    texts = [" ".join(rng.choice(WORDS[5:], 5)) for _ in range(80)]
+    examples = [Example(text, label=i % 2) for i, text in enumerate(texts)]
+    for split in ("train", "select"):
+        write_examples(folder / "data" / f"{split}.jsonl.gz", examples)
+    calibrate(folder / "student", folder / "export")
+    with pytest.MonkeyPatch.context() as patch:
+        # Else it is nearly all of so small a student.
+        patch.setattr(compress, "_GRAPH_BYTES", 0)
+        patch.setattr(sizes, "_PARTS", (1.0, 0.95, 0.9, 0.8))
+        results = collect_results(folder, config, {})[0]
+        whole = int8_bytes(load_exported(folder / "student"))
+    return folder, texts, results, whole
+
+
+def dev_rows(folder):
+    from keras_distill.transfer_set.record import read_rows
+
+    manifest = Manifest.load(folder / "transfer_set")
+    files = manifest.files(folder / "transfer_set", "dev")
+    return read_rows(files, False, len(LABELS))
+
+
+def test_calibration_is_fitted_on_select_and_measured_on_dev(run):
+    folder, texts, results, _ = run
+    student = StudentPredictor.load(folder / "student")
+    labels = np.arange(80) % 2
+    temperature = fit_temperature(student.logits(texts), labels)
+    rows = dev_rows(folder)
+    logits = student.logits(*rows.columns)
+    assert results["calibration"] == {
+        "temperature": temperature,
+        "ece_before": pytest.approx(
+            expected_calibration_error(softmax(logits), rows.labels), abs=1e-4
+        ),
+        "ece_after": pytest.approx(
+            expected_calibration_error(
+                softmax(logits / temperature), rows.labels
+            ),
+            abs=1e-4,
+        ),
+    }
+
+
+def test_sizes_are_measured_on_dev_from_large_to_small(run):
+    folder, _, results, whole = run
+    rows = dev_rows(folder)
+    first, *_ = measured = results["sizes"]
+    assert first["bytes"] == whole
+    assert (first["words"], first["width"]) == (len(WORDS), 5)
+    found = [size["bytes"] for size in measured]
+    assert len(found) > 1
+    assert found == sorted(found, reverse=True)
+    accuracy = results["student"]["dev"]["accuracy"]
+    for size in measured:
+        below = 100 * (accuracy - size["accuracy"])
+        assert size["points"] == pytest.approx(below, abs=1e-6)
+    exported = load_exported(folder / "student")
+    said = GraphStudent(exported).logits(*rows.columns).argmax(axis=1)
+    # Rounding may move a row.
+    expected = (said == rows.labels).mean()
+    assert first["accuracy"] == pytest.approx(expected, abs=0.04)
+
+
+def test_without_the_runs_data_no_size_is_measured(tmp_path):
+    config = write_run(tmp_path, baseline=False)
+    results = collect_results(tmp_path, config, {})[0]
+    assert results["sizes"] == []
+    assert set(results["calibration"].values()) == {None}

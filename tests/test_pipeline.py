@@ -1,0 +1,206 @@
+"""What each stage depends on, and what a run does with its stages."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+from tiny_runs import ROOT
+
+from keras_distill import pipeline
+from keras_distill.config import STAGES, config_from_dict
+from keras_distill.files import read_json
+from keras_distill.pipeline import Pipeline
+from keras_distill.student import training
+from keras_distill.transfer_set.manifest import Manifest, ShardInfo
+
+AFTER_LABEL = ["label", "vocabulary", "student", "baseline", "export", "report"]
+
+WITHOUT_BASELINE = ["student", "export", "report"]
+
+
+@pytest.mark.parametrize(
+    "section, key, value, made_anew",
+    [
+        (None, "seed", 7, list(STAGES)),
+        ("data", "heldout_fraction", 0.2, list(STAGES)),
+        ("teacher", "epochs", 5, ["teacher", *AFTER_LABEL]),
+        ("teacher", "tokens_per_batch", 64, []),
+        ("augmentation", "n_iter", 2, ["augment", *AFTER_LABEL]),
+        ("augmentation", "workers", 1, []),
+        ("transfer_set", "rows_per_shard", 10, AFTER_LABEL),
+        ("teacher", "cased", True, AFTER_LABEL[1:]),
+        ("student", "vocabulary_size", 100, AFTER_LABEL[1:]),
+        ("student", "embedding_mode", "random", AFTER_LABEL[1:]),
+        ("student", "lstm_units", 7, AFTER_LABEL[2:]),
+        ("student", "epochs", 2, AFTER_LABEL[2:]),
+        ("student", "alpha", 0.5, WITHOUT_BASELINE),
+        ("student", "loss", "kl", WITHOUT_BASELINE),
+        ("student", "temperature", 2.0, WITHOUT_BASELINE),
+        ("student", "patience", 9, WITHOUT_BASELINE),
+        ("baseline", "patience", None, ["baseline", "report"]),
+        ("student", "extra_seeds", 1, []),
+        ("baseline", "enabled", False, ["report"]),
+    ],
+)
+def test_a_setting_touches_the_stages_that_depend_on_it(
+    tmp_path, section, key, value, made_anew
+):
+    change = {key: value} if section is None else {section: {key: value}}
+    first, second = (
+        Pipeline(config_from_dict(values), tmp_path / "run")
+        for values in ({}, change)
+    )
+    differ = [
+        name
+        for name in STAGES
+        if first.fingerprint(name) != second.fingerprint(name)
+    ]
+    assert differ == made_anew
+
+
+def test_a_teacher_folder_is_told_by_its_content_not_its_place(tmp_path):
+    def fingerprint(folder):
+        config = config_from_dict({"teacher": {"checkpoint": str(folder)}})
+        return Pipeline(config, tmp_path / "run").fingerprint("teacher")
+
+    folder = tmp_path / "here" / "bert"
+    folder.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_text(name)
+    first = fingerprint(folder)
+    (folder / "notes.md").write_text("mine")
+    moved = tmp_path / "bert"
+    folder.rename(moved)
+    assert fingerprint(moved) == first
+    (moved / "model.safetensors").write_text("fine-tuned once more")
+    assert fingerprint(moved) != first
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Stages that make nothing; return the names of those that were made."""
+    names = []
+
+    def note(stage):
+        return dataclasses.replace(
+            stage,
+            work=lambda run, place: names.append(stage.name),
+            intact=lambda run, place: True,
+        )
+
+    monkeypatch.setattr(pipeline, "_STAGES", tuple(map(note, pipeline._STAGES)))
+    return names
+
+
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        ({}, []),
+        ({"alpha": 0.5}, WITHOUT_BASELINE),
+        ({"loss": "kl", "temperature": 2}, WITHOUT_BASELINE),
+        ({"lstm_units": 7}, ["student", "baseline", "export", "report"]),
+    ],
+)
+def test_the_baseline_is_made_anew_when_what_it_is_made_of_changes(
+    tmp_path, made, change, expected
+):
+    run = tmp_path / "run"
+    Pipeline(config_from_dict({}), run).run()
+    assert made == list(STAGES)
+    made.clear()
+    Pipeline(config_from_dict({"student": change}), run).run(redo=True)
+    assert made == expected
+    assert read_json(run / "baseline" / "stage.json")["settings"].keys() == {
+        *("lstm_units", "hidden_units", "dropout", "max_length", "optimizer"),
+        *("learning_rate", "batch_size", "epochs", "evaluations_per_epoch"),
+        "patience",
+    }
+
+
+def test_without_a_baseline_none_is_made_and_the_report_needs_none(
+    tmp_path, made
+):
+    config = config_from_dict({"baseline": False})
+    Pipeline(config, tmp_path / "run").run()
+    assert made == [name for name in STAGES if name != "baseline"]
+
+
+def test_the_baseline_may_update_and_look_as_often_as_the_student(
+    tmp_path, monkeypatch
+):
+    shards = [ShardInfo(f"train-{i}.tfrecord", 50, "") for i in range(2)]
+    shards.append(ShardInfo("select.tfrecord", 1000, ""))
+    Manifest("abc", ["no", "yes"], False, {}, shards).save(
+        tmp_path / "transfer_set"
+    )
+    calls = {}
+    monkeypatch.setattr(
+        training.Lessons, "of_run", lambda *given, **named: calls.update(named)
+    )
+    monkeypatch.setattr(
+        training,
+        "_train_seeds",
+        lambda config, *given, **named: calls.update(named, config=config),
+    )
+    config = config_from_dict(
+        {
+            "teacher": {"cased": True},
+            "student": {
+                **{"batch_size": 30, "epochs": 3, "patience": 2},
+                "evaluations_per_epoch": 3,
+            },
+            "baseline": {"patience": 7},
+        }
+    )
+    pipeline._baseline(Pipeline(config, tmp_path), tmp_path / "baseline")
+    # 100 rows are 4 batches; 3 looks an epoch are one every 2 updates.
+    assert calls["max_updates"] == 12
+    assert calls["updates_per_look"] == 2
+    assert calls["labelled_only"]
+    assert calls["config"].student.patience == 7
+    assert calls["config"].student.batch_size == 30
+
+
+# A finished run that is started again looks at its records, no more.
+SKIP = """
+import sys
+from pathlib import Path
+from keras_distill.config import Config
+from keras_distill.files import write_json
+from keras_distill.pipeline import Pipeline
+from keras_distill.transfer_set.manifest import Manifest
+
+place = Path(sys.argv[1])
+pipeline = Pipeline(Config(), place)
+for stage in pipeline.stages.values():
+    (place / stage.folder).mkdir(parents=True)
+    write_json(
+        place / stage.folder / "stage.json",
+        {
+            "stage": stage.name,
+            "fingerprint": pipeline.fingerprint(stage.name),
+            "settings": pipeline.settings[stage.name],
+            "seconds": 1.0,
+        },
+    )
+Manifest("abc", ["no", "yes"], False, {}, []).save(place / "transfer_set")
+for name in ("student", "baseline"):
+    write_json(place / name / "training.json", {})
+write_json(place / "results.json", {"student": {"seeds": [42]}})
+(place / "README.md").write_text("")
+pipeline.run()
+assert "keras_distill.transfer_set.manifest" in sys.modules
+assert "tensorflow" not in sys.modules, "TensorFlow was imported"
+"""
+
+
+def test_a_finished_run_is_skipped_without_importing_tensorflow(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-c", SKIP, str(tmp_path / "run")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr

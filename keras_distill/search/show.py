@@ -9,7 +9,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_distill.display import aligned, count, save, wrapped
+from keras_distill.display import (
+    BLUE,
+    GREEN,
+    RED,
+    SKY,
+    aligned,
+    can_draw,
+    count,
+    markdown_table,
+    new_figure,
+    save,
+    widen,
+    wrapped,
+)
 from keras_distill.files import write_text
 from keras_distill.run import duration
 from keras_distill.search.records import (
@@ -32,8 +45,7 @@ logger = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 30.0
 _FRONTS = {"int8_bytes": "size", "latency_ms": "latency"}
-# Okabe and Ito's palette: told apart without seeing red and green.
-_TRIAL, _FRONT, _CHOSEN, _SMALLEST = "#56B4E9", "#0072B2", "#D55E00", "#009E73"
+_TRIAL, _FRONT, _CHOSEN, _SMALLEST = SKY, BLUE, RED, GREEN
 _PANELS = (
     ("int8_bytes", 1e-6, "size of the int8 file, MB"),
     ("latency_ms", 1.0, "latency of the int8 file, ms a text"),
@@ -197,9 +209,7 @@ class SearchTable:
             *([f"`{command}`", ""] if command else []),
             *self._sentences(),
             "",
-            f"| {' | '.join(head)} |",
-            "|" + " --- |" * len(head),
-            *(f"| {' | '.join(row)} |" for row in rows),
+            markdown_table(head, rows),
             "",
             "Scores are of the selection split, on which also the epoch of "
             "each student was chosen. Size and latency are of the int8 TFLite "
@@ -219,10 +229,8 @@ class SearchTable:
 
     def text(self) -> str:
         """Return the table for a terminal."""
-        rows = [tuple(row) for row in self._rows(wide=False)]
         sentences = map(wrapped, self._sentences())
-        table = aligned(rows, [0])
-        return "\n".join([*table, "", *sentences])
+        return "\n".join([aligned(self._rows(wide=False)), "", *sentences])
 
     def _sentences(self) -> list[str]:
         objective = self.objective
@@ -320,14 +328,9 @@ def plot_search(table: SearchTable, output_dir: Path) -> Path | None:
 
     Returns None when matplotlib is not installed or no trial's size is known.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        logger.info("no pictures: matplotlib is not installed")
+    if not any(table.fronts.values()) or not can_draw():
         return None
-    if not any(table.fronts.values()):
-        return None
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    figure = new_figure(9, 4.5)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (cost, factor, label) in zip(panels, _PANELS, strict=True):
         _draw(axes, table, cost, factor)
@@ -335,7 +338,7 @@ def plot_search(table: SearchTable, output_dir: Path) -> Path | None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.3)
     if table.objective.metric == "accuracy" and table.standard_error:
-        _widen(panels[0], table.standard_error)
+        widen(panels[0], 2 * table.standard_error)
     metric = table.objective.metric.replace("_", "-")
     panels[0].set_ylabel(f"{metric} on the selection split")
     handles, labels = panels[0].get_legend_handles_labels()
@@ -349,13 +352,6 @@ def plot_search(table: SearchTable, output_dir: Path) -> Path | None:
         fontsize="small",
     )
     return save(figure, Path(output_dir) / "pareto.png")
-
-
-def _widen(axes: "Axes", error: float) -> None:
-    """Show two standard errors at least: less makes mountains of rows."""
-    low, high = axes.get_ylim()
-    missing = max(0.0, 2 * error - (high - low)) / 2
-    axes.set_ylim(low - missing, high + missing)
 
 
 def _draw(axes: "Axes", table: SearchTable, cost: str, factor: float) -> None:

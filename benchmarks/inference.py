@@ -62,8 +62,12 @@ def main() -> int:
 def contenders(options: Any) -> list[Contender]:
     """Return all, ours first."""
     python = peers_python(options.peers)
-    here = "keras_inference.py"
-    slow = {"every": 4}
+    here, torch, bert = (
+        "keras_inference.py",
+        "torch_student.py",
+        "torch_bert.py",
+    )
+    bert, slow = "torch_bert.py", {"every": 4}
     found = [
         Contender(OURS, here, "saved_model"),
         Contender("SavedModel from raw text (ours)", here, "saved_model_text"),
@@ -73,33 +77,16 @@ def contenders(options: Any) -> list[Contender]:
         Contender("LiteRT int8, 1 thread (ours)", here, "lite_int8"),
         Contender("stock keras.layers.LSTM", here, "stock"),
         Contender(
-            "Keras predict, file order, padded",
-            here,
-            "stock_predict_padded",
-            options=slow,
+            *("Keras predict, file order, padded", here),
+            *("stock_predict_padded", sys.executable, slow),
         ),
-        Contender("PyTorch BiLSTM", "torch_student.py", "inference", python),
+        Contender("PyTorch BiLSTM", torch, "inference", python),
         Contender("onnxruntime", "onnx_student.py", "inference", python),
         Contender("model2vec's manner", "static_vectors.py", "", python),
-        Contender(
-            "all-MiniLM-L6-v2",
-            "torch_bert.py",
-            "all-MiniLM-L6-v2",
-            python,
-            slow,
-        ),
+        Contender("all-MiniLM-L6-v2", bert, "all-MiniLM-L6-v2", python, slow),
+        Contender("BERT-large", bert, "bert-large", python, {"every": 64}),
     ]
-    if not options.skip_bert_large:
-        found.append(
-            Contender(
-                "BERT-large",
-                "torch_bert.py",
-                "bert-large",
-                python,
-                {"every": 64},
-            )
-        )
-    return found
+    return found[:-1] if options.skip_bert_large else found
 
 
 def chosen(all_of_them: list[Contender], only: str | None) -> list[Contender]:

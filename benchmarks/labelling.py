@@ -47,21 +47,16 @@ def main() -> int:
         write_json(folder / "texts.json", texts)
         # Four of five of its tokens are padding: a part of the rows will do.
         plain = shared | {"every": 4}
+        longest = "file order, padded to the batch's longest"
+        ways = {
+            OURS: ("ours", shared),
+            "file order, padded to 128": ("padded", plain),
+            longest: ("longest", shared),
+        }
         rows = contest(
             [
-                Contender(OURS, "teacher.py", "ours", options=shared),
-                Contender(
-                    "file order, padded to 128",
-                    "teacher.py",
-                    "padded",
-                    options=plain,
-                ),
-                Contender(
-                    "file order, padded to the batch's longest",
-                    "teacher.py",
-                    "longest",
-                    options=shared,
-                ),
+                Contender(name, "teacher.py", kind, options=given)
+                for name, (kind, given) in ways.items()
             ],
             folder,
             options.rounds,

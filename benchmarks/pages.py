@@ -74,11 +74,9 @@ def where(result: dict[str, Any]) -> str:
     return ", ".join(facts) + "."
 
 
-def ratio(found: dict[str, float] | None) -> str:
-    """Return a ratio with its range."""
-    if not found:
-        return ""
-    return f"{found['ratio']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+def paragraphs(*parts: str) -> str:
+    """Join what is not empty."""
+    return "\n\n".join(filter(None, parts))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -89,7 +87,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    """Return a figure as a reader wants it."""
+    """Return a figure as a reader wants it, a ratio with its range."""
+    if isinstance(value, dict):
+        return "{ratio:.2f} ({low:.2f} to {high:.2f})".format(**value)
     if value is None:
         return ""
     if isinstance(value, float) and 0 < abs(value) < 0.01:
@@ -97,42 +97,52 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
+def contenders(
+    corner: str, rows: dict[str, dict[str, Any]], columns: dict[str, str]
+) -> str:
+    """Return a row a contender; `columns` says which figure has which head."""
+    return table(
+        [corner, *columns],
+        (
+            [name, f"missing: {row['missing']}"]
+            if "missing" in row
+            else [name, *(row[figure] for figure in columns.values())]
+            for name, row in rows.items()
+        ),
+    )
+
+
+# What all contests say.
+FASTER = {
+    "ours is faster": "ours_is_faster",
+    "by CPU seconds": "by_cpu_seconds",
+}
+
+
 def inference(result: dict[str, Any]) -> str:
     """Return the table of the student's answers."""
-    rows = [
-        [
-            name,
-            row["sentences_per_s"],
-            ratio(row["ours_is_faster"]),
-            ratio(row["by_cpu_seconds"]),
-            row["p50_ms"],
-            row["p99_ms"],
-            row["size_mb"],
-            row["peak_memory_mib"],
-            row["max_logit_difference"] if exact(name) else "",
-        ]
-        if "missing" not in row
-        else [name, f"missing: {row['missing']}"]
+    # Others have not the student's weights.
+    foreign = ("model2vec", "MiniLM", "BERT")
+    rows = {
+        name: row | {"max_logit_difference": None}
+        if any(word in name for word in foreign)
+        else row
         for name, row in result["rows"].items()
-    ]
-    head = [
+    }
+    figures = contenders(
         f"batch {result['batch_size']}, {result['mean_words']} words",
-        "sentences/s",
-        "ours is faster",
-        "by CPU seconds",
-        "p50 alone, ms",
-        "p99, ms",
-        "size, MB",
-        "memory, MiB",
-        "logits differ by",
-    ]
-    parts = [where(result), table(head, rows), reached(result)]
-    return "\n\n".join(part for part in parts if part)
-
-
-def exact(name: str) -> bool:
-    """Say whether a row has the student's own weights."""
-    return not any(word in name for word in ("model2vec", "MiniLM", "BERT"))
+        rows,
+        {
+            "sentences/s": "sentences_per_s",
+            **FASTER,
+            "p50 alone, ms": "p50_ms",
+            "p99, ms": "p99_ms",
+            "size, MB": "size_mb",
+            "memory, MiB": "peak_memory_mib",
+            "logits differ by": "max_logit_difference",
+        },
+    )
+    return paragraphs(where(result), figures, reached(result))
 
 
 def training(result: dict[str, Any]) -> str:
@@ -141,92 +151,48 @@ def training(result: dict[str, Any]) -> str:
     for name, figures in result.items():
         if not name.startswith("batch "):
             continue
-        head = [
+        shown = contenders(
             f"{name}, {figures['mean_words']} words",
-            "examples/s",
-            "ours is faster",
-            "by CPU seconds",
-            "losses differ by",
-            "memory, MiB",
-        ]
-        rows = [
-            [
-                who,
-                row["examples_per_s"],
-                ratio(row["ours_is_faster"]),
-                ratio(row["by_cpu_seconds"]),
-                row["max_relative_loss_difference"],
-                row["peak_memory_mib"],
-            ]
-            if "missing" not in row
-            else [who, f"missing: {row['missing']}"]
-            for who, row in figures["rows"].items()
-        ]
+            figures["rows"],
+            {
+                "examples/s": "examples_per_s",
+                **FASTER,
+                "losses differ by": "max_relative_loss_difference",
+                "memory, MiB": "peak_memory_mib",
+            },
+        )
         read = figures["reading"]["examples_per_s"]
         ours = figures["rows"]["ours"].get("examples_per_s")
-        parts += [
-            table(head, rows),
-            reached(figures),
-            f"Reading and tokenizing: {read:,} examples/s"
-            + (
-                f", {read / ours:.0f} times what training takes."
-                if ours
-                else "."
-            ),
-        ]
-    return "\n\n".join(parts)
+        times = f", {read / ours:.0f} times what training takes" if ours else ""
+        said = f"Reading and tokenizing: {read:,} examples/s{times}."
+        parts += [shown, reached(figures), said]
+    return paragraphs(*parts)
 
 
 def labelling(result: dict[str, Any]) -> str:
     """Return the table of labelling."""
-    head = [
-        result["teacher"],
-        "real tokens/s",
-        "padded per real",
-        "ours is faster",
-        "by CPU seconds",
-    ]
-    rows = [
-        [
-            name,
-            row["real_tokens_per_s"],
-            row["padded_per_real"],
-            ratio(row["ours_is_faster"]),
-            ratio(row["by_cpu_seconds"]),
-        ]
-        if "missing" not in row
-        else [name, f"missing: {row['missing']}"]
-        for name, row in result["rows"].items()
-    ]
-    parts = [where(result), table(head, rows), reached(result)]
-    return "\n\n".join(part for part in parts if part)
+    rates = {
+        "real tokens/s": "real_tokens_per_s",
+        "padded per real": "padded_per_real",
+        **FASTER,
+    }
+    shown = contenders(result["teacher"], result["rows"], rates)
+    return paragraphs(where(result), shown, reached(result))
 
 
 def augmentation(result: dict[str, Any]) -> str:
     """Return the table of augmentation."""
-    head = [
-        "sentences a CPU second",
-        "ours",
-        "plain loop",
-        "ours is faster",
-        "plain loop, spelling undone",
-        "ours is faster",
-        "words tagged a CPU second",
-    ]
-    rows = [
-        [
-            task,
-            row["sentences_per_cpu_second"],
-            row["plain_loop"]["sentences_per_cpu_second"],
-            ratio(row["plain_loop"]),
-            row["plain_loop_with_spelling"]["sentences_per_cpu_second"],
-            ratio(row["plain_loop_with_spelling"]),
-            row["words_tagged_per_cpu_second"],
-        ]
-        for task, row in result.items()
-        if "plain_loop" in row
-    ]
-    return table(head, rows)
+    rate = "sentences_per_cpu_second"
+    head = ["sentences a CPU second", "ours", "plain loop", "ours is faster"]
+    head += ["plain loop, spelling undone", "ours is faster"]
+    rows = []
+    for task, row in result.items():
+        if "plain_loop" in row:
+            cells = [task, row[rate]]
+            for name in ("plain_loop", "plain_loop_with_spelling"):
+                cells += [row[name][rate], row[name]]
+            rows.append([*cells, row["words_tagged_per_cpu_second"]])
+    return table([*head, "words tagged a CPU second"], rows)
 
 
 def startup(result: dict[str, Any]) -> str:

@@ -19,9 +19,10 @@ import numpy as np
 
 import keras_distill
 from keras_distill.batches import like_lengths
-from keras_distill.benchmark.worker import Worker, processors
+from keras_distill.benchmark.worker import Worker
 from keras_distill.data.examples import read_examples
 from keras_distill.errors import UserError
+from keras_distill.process import cores
 from keras_distill.progress import progress
 
 TEACHERS = ("teacher", "bert_large")
@@ -439,7 +440,7 @@ def _circumstances(settings: Settings) -> Values:
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "settings": asdict(settings),
-        "processors": processors(),
+        "processors": cores(),
         "processor": _processor(),
         "gpus": len(list(Path("/proc/driver/nvidia/gpus").glob("*"))),
         "load_average": _load_average(),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_distill.errors import UserError
-from keras_distill.process import child_environment
+from keras_distill.process import child_environment, cores
 
 Columns = Sequence[Sequence[str]]
 
@@ -158,14 +158,7 @@ def threads_here() -> int:
     """Return how many threads this process' contenders may use."""
     if limit := os.environ.get(_THREADS):
         return int(limit)
-    return processors()
-
-
-def processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return cores()
 
 
 def peak_memory(process: int | str = "self") -> int:

@@ -11,9 +11,9 @@ from keras_distill.benchmark.worker import (
     Worker,
     WorkerDied,
     peak_memory,
-    processors,
 )
 from keras_distill.errors import UserError
+from keras_distill.process import cores
 
 SERVED = """
     from keras_distill.benchmark.worker import serve, threads_here
@@ -87,7 +87,7 @@ def test_it_ends_with_its_parent_and_needs_python_alone(script):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        f'{{"threads": {processors()}}}',
+        f'{{"threads": {cores()}}}',
         '{"is": 2}',
     ]
 

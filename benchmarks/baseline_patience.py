@@ -25,12 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from measuring import machine, parser, rows_table, write
+from measuring import machine, parser, table, write
 
 from keras_distill.cli import configure_logging, import_tensorflow
-from keras_distill.config import Config, config_from_dict, get_task
+from keras_distill.config import Config, config_from_dict
 from keras_distill.data.examples import Example
 from keras_distill.data.splits import load_splits
+from keras_distill.tasks import get_task
 
 PATIENCES = (5, 10, 15, 20, 30)
 
@@ -66,7 +67,7 @@ def main() -> int:
             # What a long run has so far is not lost.
             result["patience"] = summary(result["seeds"])
             write(result, options.output)
-            print(rows_table(result["patience"]), flush=True)
+            print(table(result["patience"]), flush=True)
     return 0
 
 

@@ -14,20 +14,21 @@ TESTS = Path(__file__).parent
 FIRST = ["test_kill_resume", "stars_run", "qqp_run", "test_end_to_end"]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Keep a file's tests in one process; begin with the slow ones.
+def pytest_itemcollected(item):
+    """Keep a file's tests in one process.
 
     `make test` gives each process (pytest-xdist) a group of tests at a time.
     A file makes its fixtures once, and so is a group unless it says better.
+    pytest-xdist reads the groups before it asks for an order.
     """
-    whole = set()
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            name = item.path.relative_to(TESTS).with_suffix("").as_posix()
-            item.add_marker(pytest.mark.xdist_group(name))
-        if item.get_closest_marker("whole") is not None:
-            whole.add(_group(item))
+    if item.get_closest_marker("xdist_group") is None:
+        name = item.path.relative_to(TESTS).with_suffix("").as_posix()
+        item.add_marker(pytest.mark.xdist_group(name))
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the slow groups."""
+    whole = {_group(i) for i in items if i.get_closest_marker("whole")}
     places = dict.fromkeys(whole, len(FIRST))
     places |= {name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: places.get(_group(item), len(FIRST) + 1))

@@ -52,6 +52,8 @@ def resumed(folder):
     before = sorted(p.name for p in (folder / "teacher" / "work").iterdir())
     # As if the killed process had got further than its last checkpoint.
     _write_loss(folder, steps=(2, 9))
+    # TensorBoard orders a folder's files by the second of their beginning.
+    time.sleep(1.1)
     codes = [_finetune(folder, "teacher")]
     curves = _curves(folder)
     said = list(lines)

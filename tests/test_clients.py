@@ -139,6 +139,7 @@ def fixed_shape(model):
     )
 
 
+@pytest.mark.whole
 @needs_kotlin
 def test_the_kotlin_tokenizer_gives_the_golden_ids(kotlin_jar):
     result = run("java", "-jar", kotlin_jar, GOLDEN)
@@ -147,6 +148,7 @@ def test_the_kotlin_tokenizer_gives_the_golden_ids(kotlin_jar):
     assert " 0 failed" in result.stdout
 
 
+@pytest.mark.whole
 @needs_kotlin
 def test_the_kotlin_tokenizer_gives_the_ids_of_random_texts(
     kotlin_jar, random_vectors
@@ -156,6 +158,7 @@ def test_the_kotlin_tokenizer_gives_the_ids_of_random_texts(
     assert result.returncode == 0, result.stdout[:3000]
 
 
+@pytest.mark.whole
 @needs_kotlin
 def test_the_kotlin_test_sees_a_wrong_id(kotlin_jar, tmp_path):
     result = run("java", "-jar", kotlin_jar, spoilt(tmp_path))

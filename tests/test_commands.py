@@ -170,7 +170,7 @@ def test_the_pages_show_every_program():
 
 
 HEAVY = {
-    *("tensorflow", "keras", "tf_keras", "transformers", "numpy", "scipy"),
+    *("tensorflow", "keras", "tf_keras", "transformers", "scipy"),
     *("matplotlib", "nltk", "gensim", "keras_tuner"),
 }
 

@@ -97,6 +97,7 @@ def keras_scores(run, texts):
 
 @needs_npm
 @needs_browser
+@pytest.mark.whole
 class TestPage:
     def test_typed_texts_get_the_scores_of_keras(self, browser, site, two):
         page = opened(browser, f"{site[0]}/two")

@@ -140,6 +140,7 @@ def test_stock_layers_with_the_same_weights_answer_alike(pair):
     assert np.ptp(expected) > 0.1
 
 
+@pytest.mark.whole
 class TestARun:
     @pytest.fixture(scope="class")
     def measured(self, run):

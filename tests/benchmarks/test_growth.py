@@ -131,6 +131,7 @@ def test_the_quick_start_is_timed_stage_by_stage(start, tmp_path, tiny_bert):
     )
 
 
+@pytest.mark.whole
 def test_scaling_fits_and_draws_every_axis(call, module, monkeypatch, tmp_path):
     def here(arguments):
         monkeypatch.setattr(sys, "argv", arguments)

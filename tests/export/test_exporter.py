@@ -59,15 +59,9 @@ def trained(mode, pair):
     return StudentPredictor(model, tokenizer, ["a", "b", "c"])
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("pair", [False, True], ids=["single", "pair"])
-@pytest.mark.parametrize(
-    "mode",
-    [
-        *(pytest.param(mode, marks=pytest.mark.whole) for mode in MODES),
-        # Two tables; the longest way of the weights.
-        "multichannel",
-    ],
-)
+@pytest.mark.parametrize("mode", [*MODES, "multichannel"])
 def test_every_form_of_a_trained_student_has_the_logits_of_keras(
     mode, pair, monkeypatch, tmp_path
 ):

@@ -187,8 +187,11 @@ def test_logits_come_in_the_order_of_the_file(files, trained):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"loss": "kl", "temperature": 2.0}, {"optimizer": "adam"}],
-    ids=["mse", "kl", "adam"],
+    [
+        pytest.param({}, id="mse"),
+        pytest.param({"loss": "kl", "temperature": 2.0}, id="kl"),
+        pytest.param({"optimizer": "adam"}, id="adam", marks=pytest.mark.whole),
+    ],
 )
 def test_fit_makes_the_updates_of_a_plain_loop(files, tmp_path, changes):
     """Every row's loss by hand, and one gradient step for each batch."""
@@ -334,6 +337,7 @@ def test_a_run_that_was_killed_when_all_was_done_only_saves(
         np.testing.assert_allclose(other, one, atol=1e-5)
 
 
+@pytest.mark.whole
 def test_a_killed_process_leaves_a_run_that_can_go_on(tmp_path):
     files = write_files(tmp_path, pair=False)
     out = tmp_path / "out"
@@ -518,6 +522,7 @@ def run(tmp_path_factory):
     return folder, write_run(folder)
 
 
+@pytest.mark.whole
 def test_a_profile_of_some_updates_is_left(run):
     folder, config = run
     # The fixture's student has its words, the run's vocabulary has none.
@@ -533,6 +538,7 @@ def test_a_profile_of_some_updates_is_left(run):
     assert sorted(p.name for p in (folder / "student").iterdir()) == before
 
 
+@pytest.mark.whole
 def test_a_new_profile_replaces_the_old_one(run):
     folder, config = run
     for _ in range(2):

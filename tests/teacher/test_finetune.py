@@ -5,7 +5,7 @@ import math
 import pytest
 
 # With test_label.py: their scenarios share a process.
-pytestmark = pytest.mark.xdist_group("teacher")
+pytestmark = [pytest.mark.whole, pytest.mark.xdist_group("teacher")]
 
 
 @pytest.fixture

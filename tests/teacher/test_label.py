@@ -4,7 +4,7 @@ import pytest
 from teacher_process import assert_two_ways_to_a_teacher
 
 # With test_finetune.py: their scenarios share a process.
-pytestmark = pytest.mark.xdist_group("teacher")
+pytestmark = [pytest.mark.whole, pytest.mark.xdist_group("teacher")]
 
 
 @pytest.fixture

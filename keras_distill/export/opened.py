@@ -42,7 +42,7 @@ Columns = Sequence[Sequence[str]]
 OnRows = Callable[[int], object]
 
 
-def open_interpreter(
+def _open_interpreter(
     path: Path | str, threads: int = 1
 ) -> Callable[..., dict[str, np.ndarray]]:
     """Open a TFLite file without the chatter of native code.
@@ -107,7 +107,7 @@ class LiteStudent:
                 settings["max_length"],
             )
             self.pair = settings["pair"]
-            self._run = open_interpreter(self.path, threads)
+            self._run = _open_interpreter(self.path, threads)
         except UserError as error:
             raise self._foreign(str(error)) from error
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -210,7 +210,7 @@ class MediaPipeStudent:
             )
             self.labels = _lines(files[LABELS_FILE])
             vocabulary = _lines(files[VOCABULARY_FILE])
-            self._run = open_interpreter(self.path, threads)
+            self._run = _open_interpreter(self.path, threads)
             takes = self._run.get_input_details()
             if set(takes) != set(INPUTS):
                 raise ValueError(f"it takes {', '.join(sorted(takes))}")

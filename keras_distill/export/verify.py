@@ -82,14 +82,14 @@ def make_proof(
 
     Real ones are columns of texts of its task, empty when none are at hand.
     """
-    texts = probes(student.tokenizer.vocabulary)
+    texts = _probes(student.tokenizer.vocabulary)
     columns = [texts, texts[::-1]] if student.pair else [texts]
     for column, more in zip(columns, real, strict=bool(real)):
         column += more
     return Proof(columns, student.logits(*columns))
 
 
-def probes(vocabulary: Sequence[str]) -> list[str]:
+def _probes(vocabulary: Sequence[str]) -> list[str]:
     """Return awkward texts and random ones, always the same."""
     rng = random.Random(0)
     words = [

@@ -26,7 +26,7 @@ SOURCE = "Tang et al. 2019, table 1"
 CONDITIONS = "BERT-large teacher, full training data, GLUE's test server"
 
 
-class PaperResults(NamedTuple):
+class _PaperResults(NamedTuple):
     """Table 1 for one task: the columns, and three rows in percent."""
 
     columns: tuple[str, ...]
@@ -45,11 +45,11 @@ class PaperResults(NamedTuple):
 
 
 PAPER = {
-    "sst2": PaperResults(("accuracy",), (94.9,), (86.7,), (90.7,)),
-    "qqp": PaperResults(
+    "sst2": _PaperResults(("accuracy",), (94.9,), (86.7,), (90.7,)),
+    "qqp": _PaperResults(
         ("accuracy", "F1"), (89.3, 72.1), (86.2, 63.7), (88.1, 68.2)
     ),
-    "mnli": PaperResults(
+    "mnli": _PaperResults(
         ("accuracy, matched", "accuracy, mismatched"),
         (86.7, 85.9),
         (68.7, 68.3),

@@ -76,7 +76,7 @@ class ResumableOracle(keras_tuner.Oracle):
         write_json(folder / "trial.json", trial.get_state())
 
 
-class GridOracle(ResumableOracle, oracles.GridSearchOracle):
+class _GridOracle(ResumableOracle, oracles.GridSearchOracle):
     """Every point of the space once.
 
     KerasTuner 1.4.8 does not save where its grid search stands; here the
@@ -92,11 +92,11 @@ class GridOracle(ResumableOracle, oracles.GridSearchOracle):
         return {"status": "STOPPED", "values": None}
 
 
-class RandomOracle(ResumableOracle, oracles.RandomSearchOracle):
+class _RandomOracle(ResumableOracle, oracles.RandomSearchOracle):
     """Points of the space at random."""
 
 
-class BayesianOracle(ResumableOracle, oracles.BayesianOptimizationOracle):
+class _BayesianOracle(ResumableOracle, oracles.BayesianOptimizationOracle):
     """Points where a Gaussian process expects much.
 
     It needs some points at random first. KerasTuner takes three for each
@@ -113,7 +113,7 @@ class BayesianOracle(ResumableOracle, oracles.BayesianOptimizationOracle):
         return super().populate_space(trial_id)
 
 
-class HyperbandOracle(ResumableOracle, oracles.HyperbandOracle):
+class _HyperbandOracle(ResumableOracle, oracles.HyperbandOracle):
     """Many short trials, and longer ones of the best."""
 
 
@@ -133,9 +133,9 @@ def make_oracle(
         "allow_new_entries": False,
     }
     if tuner == "grid":
-        return GridOracle(**shared)
+        return _GridOracle(**shared)
     if tuner == "random":
-        return RandomOracle(max_trials=None, **shared)
+        return _RandomOracle(max_trials=None, **shared)
     if tuner == "hyperband":
-        return HyperbandOracle(max_epochs=epochs, **shared)
-    return BayesianOracle(max_trials=None, **shared)
+        return _HyperbandOracle(max_epochs=epochs, **shared)
+    return _BayesianOracle(max_trials=None, **shared)

@@ -92,12 +92,12 @@ class StudentTuner(base_tuner.BaseTuner):
                 trial := self._next_trial()
             ):
                 running[trial.trial_id] = trial
-                self._executor.submit(trial.trial_id, trial_values(trial))
+                self._executor.submit(trial.trial_id, _trial_values(trial))
             if not running:
                 return
             ended = self._executor.wait(_SECONDS_BETWEEN_LOOKS)
             for name, record in ended.items():
-                values = trial_values(running[name])
+                values = _trial_values(running[name])
                 if record is None:
                     losses[name] += 1
                     if losses[name] < _MOST_LOSSES:
@@ -207,7 +207,7 @@ def search(
     return settings
 
 
-def trial_values(trial: Trial) -> dict[str, Any]:
+def _trial_values(trial: Trial) -> dict[str, Any]:
     """Return a trial's values by configuration key."""
     given = trial.hyperparameters.values
     values = {

@@ -5,8 +5,6 @@ from typing import Any
 import keras
 from keras import ops
 
-LOSSES = ("mse", "kl")
-
 
 def pack_targets(labels: Any, teacher_logits: Any) -> Any:
     """Join what a row is to be compared with to the one `y_true` of Keras.

@@ -124,7 +124,7 @@ class StudentPredictor:
                 f"{folder / 'vocab.txt'} has {len(tokenizer):,} words, "
                 f"{path} has vectors for {rows:,}"
             )
-        labels = read_labels(folder / "labels.txt")
+        labels = _read_labels(folder / "labels.txt")
         classes = model.output_shape[-1]
         if classes != len(labels):
             raise UserError(
@@ -206,7 +206,7 @@ class StudentPredictor:
         return self.tokenizer(tf.constant(normalized, tf.string))
 
 
-def read_labels(path: Path) -> list[str]:
+def _read_labels(path: Path) -> list[str]:
     """Read class names, one a line, in logit order.
 
     Raises:

@@ -143,7 +143,7 @@ def label_shards(
     notes: dict[int, Labelled] = {}
     for index in indices:
         name = shard_name(index, len(inputs))
-        note = finished_shard(
+        note = _finished_shard(
             folder, name, teacher_fingerprint, shards[index].sha256
         )
         if note is not None:
@@ -181,7 +181,7 @@ def label_split(
     """Label a split that is only measured on, into `SPLIT.tfrecord`."""
     name = f"{split}.tfrecord"
     digest = sha256_file(examples)
-    note = finished_shard(folder, name, teacher_fingerprint, digest)
+    note = _finished_shard(folder, name, teacher_fingerprint, digest)
     if note is not None:
         return note
     rows = list(read_examples(examples))
@@ -197,7 +197,7 @@ def label_split(
         )
 
 
-def finished_shard(
+def _finished_shard(
     folder: Path, name: str, teacher_fingerprint: str, input_sha256: str
 ) -> Labelled | None:
     """Return the note of a shard that is whole, of this teacher and input."""

@@ -319,7 +319,7 @@ def test_labelling_is_reported(fakes, call):
     assert "sorted by length (ours)" in printed
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_inference_runs(start):
     result, _ = start(
         *("inference", "--peers", sys.executable, *SMALL, "--words", 200),
@@ -344,7 +344,7 @@ def test_peers_answer_as_we_do(start, name, needed):
     assert result["rows"][name]["max_logit_difference"] < 1e-5
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_training_runs_with_equal_losses(start):
     result, _ = start("training", "--peers", sys.executable, *TRAINING)
     rows = result["batch 4"]["rows"]
@@ -353,7 +353,7 @@ def test_training_runs_with_equal_losses(start):
     assert stock["max_relative_loss_difference"] < 0.1
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_pytorch_has_our_loss_curve(start):
     result, _ = start("training", "--peers", peer("torch"), *TRAINING)
     row = result["batch 4"]["rows"]["PyTorch, packed"]

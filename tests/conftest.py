@@ -38,11 +38,14 @@ def _group(item):
     return item.get_closest_marker("xdist_group").args[0]
 
 
-# Fixtures of a module run commands, too, before those of its tests.
+# Fixtures of a module run commands, too, before those of its tests. What
+# prepares the teacher's world sets a variable that no other test's child may
+# see.
 @pytest.fixture(autouse=True, scope="module")
-def same_logging_after_a_module():
+def same_surroundings_after_a_module():
     with tiny_runs.same_logging():
         yield
+    os.environ.pop("TF_USE_LEGACY_KERAS", None)
 
 
 @pytest.fixture(autouse=True)

@@ -115,7 +115,7 @@ def train(work, config, trial, place):
     for seed, folder in seed_folders(config, place).items():
         if (folder / "training.json").is_file():
             continue
-        history = tensorboard_runs.history(min(1.0, 0.5 + 0.01 * units))
+        history = tensorboard_runs.history(min(0.8, 0.5 + 0.01 * units))
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / "history.csv", "w", newline="") as stream:
             table = csv.DictWriter(stream, list(history[0]))

@@ -6,9 +6,9 @@ FOLDER holds `keras_distill/`; by default it is this repository. Code is what
 is left without docstrings, comments and blank lines.
 """
 
+import argparse
 import ast
 import io
-import sys
 import tokenize
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -79,5 +79,9 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     here = Path(__file__).resolve().parent.parent
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else here)
+    parser.add_argument("folder", nargs="?", type=Path, default=here)
+    main(parser.parse_args().folder)

@@ -138,6 +138,7 @@ def test_no_texts_give_no_answers(exported):
     assert answers["label"].shape == (0,)
 
 
+@pytest.mark.whole
 def test_it_loads_with_tensorflow_and_tensorflow_text_alone(exports, tmp_path):
     folders = {
         str(exports[pair].folder / "saved_model"): 1 + pair for pair in exports

@@ -500,6 +500,7 @@ def test_a_cost_that_cannot_be_measured_is_said(
     assert "what the files cost is not known" in caplog.text
 
 
+@pytest.mark.whole
 def test_an_estimate_that_was_too_low_is_mended(
     run, in_process, tmp_path, monkeypatch
 ):

@@ -303,6 +303,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.whole
 def test_a_conversion_that_crashes_is_one_error(monkeypatch, tmp_path, capfd):
     (tmp_path / "dying.py").write_text(CHILD)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -21,6 +21,8 @@ from keras_distill.run import find_config
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.transfer_set.record import read_rows
 
+pytestmark = pytest.mark.whole
+
 INT8, OTHER = "student_int8.tflite", "student_fp16.tflite"
 # No accuracy on 30 rows.
 STALE = 0.1234

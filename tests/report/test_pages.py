@@ -19,6 +19,8 @@ from tensorboard_runs import (
 from keras_distill.report.tensorboard import write_extras
 from keras_distill.search.hparams import write_hparams
 
+pytestmark = pytest.mark.whole
+
 needs_browser = pytest.mark.skipif(
     find_chromium() is None, reason="no Chromium: apt-get install chromium"
 )

@@ -116,6 +116,7 @@ def test_a_student_learns(trained):
     assert result.history[-1]["loss"] < result.history[0]["loss"] / 2
 
 
+@pytest.mark.whole
 def test_a_siamese_student_learns(tmp_path):
     files = write_files(tmp_path, pair=True)
     result = train(files, tmp_path / "out", {"epochs": 12})
@@ -189,7 +190,11 @@ def test_logits_come_in_the_order_of_the_file(files, trained):
     "changes",
     [
         pytest.param({}, id="mse"),
-        pytest.param({"loss": "kl", "temperature": 2.0}, id="kl"),
+        pytest.param(
+            {"loss": "kl", "temperature": 2.0},
+            id="kl",
+            marks=pytest.mark.whole,
+        ),
         pytest.param({"optimizer": "adam"}, id="adam", marks=pytest.mark.whole),
     ],
 )

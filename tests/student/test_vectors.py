@@ -233,6 +233,7 @@ print((after - before) // 1024)
 """
 
 
+@pytest.mark.whole
 def test_memory_does_not_grow_with_the_file(tmp_path):
     pytest.importorskip("resource")
     path = tmp_path / "vectors.bin"

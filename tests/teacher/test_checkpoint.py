@@ -4,6 +4,8 @@ import pytest
 from scenario_checkpoints import REPOSITORY
 from teacher_process import run_scenarios
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def facts(tmp_path_factory):

@@ -20,8 +20,8 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
 help:
 	@echo "make quickstart  install everything and distil the embedded corpus"
 	@echo "make demo        serve the web demo of RUN=$(RUN)"
-	@echo "make test        install everything and run the tests (5 minutes)"
-	@echo "make test-all    those of whole runs as well (15 minutes)"
+	@echo "make test        install everything and run the quick tests"
+	@echo "make test-all    those of whole runs as well"
 	@echo "make test-slow   slow proofs, which nothing else runs"
 	@echo "make bench       measure all stages beside their peers (DATA=glue)"
 	@echo "make bench-growth  measure how time and memory grow with the sizes"

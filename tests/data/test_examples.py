@@ -4,23 +4,10 @@ import gzip
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from some_examples import examples, rows
 
 from keras_distill.data.examples import Example, read_examples, write_examples
 from keras_distill.errors import UserError
-
-texts = st.text(st.characters(exclude_categories=["Cs"]))
-examples = st.builds(
-    Example,
-    texts,
-    st.none() | texts,
-    st.none() | st.integers(0, 4),
-    texts,
-    st.sampled_from(["", "g1", "g2", "g3"]),
-)
-
-
-def rows(n, classes=2):
-    return [Example(f"t{i}", None, i % classes, str(i)) for i in range(n)]
 
 
 @settings(max_examples=40, deadline=None)

@@ -4,6 +4,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from some_examples import examples, rows
 
 from keras_distill.config import Config, DataConfig
 from keras_distill.data import splits
@@ -321,21 +322,6 @@ def test_the_quick_task_chooses_on_dev_and_reports_test(small_corpus):
     assert splits.labels == ["negative", "positive"]
     assert (len(splits.train), len(splits.dev), len(splits.test)) == (6, 4, 2)
     assert splits.unlabeled == [small_corpus / "unlabeled.txt"]
-
-
-texts = st.text(st.characters(exclude_categories=["Cs"]))
-examples = st.builds(
-    Example,
-    texts,
-    st.none() | texts,
-    st.none() | st.integers(0, 4),
-    texts,
-    st.sampled_from(["", "g1", "g2", "g3"]),
-)
-
-
-def rows(n, classes=2):
-    return [Example(f"t{i}", None, i % classes, str(i)) for i in range(n)]
 
 
 def key(example):

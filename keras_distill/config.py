@@ -137,10 +137,12 @@ class TeacherConfig:
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """Tang et al. 2019, section 3.3: the transfer set's construction.
+    """The transfer set's construction.
 
-    `unlabeled` makes noised copies of the unlabelled texts too, which the
-    paper does with the training set only.
+    Tang et al. 2019, section 3.3: `n_iter`, `p_mask`, `p_pos`, `p_ngram`,
+    `max_ngram`. Beyond the paper: `neighbours`, `joined` and `mined`, each
+    with rows of its own. `unlabeled` makes noised copies of the unlabelled
+    texts too, which the paper does with the training set only.
     """
 
     n_iter: int = knob(
@@ -153,6 +155,25 @@ class AugmentationConfig:
     p_pos: float = knob(0.1, least=0, most=1)
     p_ngram: float = knob(0.25, least=0, most=1)
     max_ngram: int = knob(5, least=1)
+    neighbours: int = knob(
+        0,
+        "--neighbours",
+        "copies of each text with words swapped for their nearest ones",
+        least=0,
+    )
+    p_neighbour: float = knob(0.2, least=0, most=1)
+    joined: int = knob(
+        0,
+        "--joined",
+        "for each sentence, so many that are joined to another (no pairs)",
+        least=0,
+    )
+    mined: int = knob(
+        0,
+        "--mined",
+        "for each first text of a pair, so many new pairs out of the corpus",
+        least=0,
+    )
     pos_tagger: Literal["nltk", "none"] = knob(
         "nltk",
         "--pos-tagger",

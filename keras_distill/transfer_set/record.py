@@ -16,12 +16,18 @@ from keras_distill.files import ShardInfo, atomic_path, sha256_file
 ORIGINAL = 0
 AUGMENTED = 1
 UNLABELED = 2
+NEIGHBOUR = 3
+JOINED = 4
+MINED = 5
 
 # The keys of the counts in results.json and in the manifest.
 SOURCE_NAMES = {
     ORIGINAL: "original",
     AUGMENTED: "augmented",
     UNLABELED: "unlabelled",
+    NEIGHBOUR: "neighbour",
+    JOINED: "joined",
+    MINED: "mined",
 }
 
 NO_LABEL = -1
@@ -41,7 +47,7 @@ def encode(
         example: The texts, the gold label if there is one, the id.
         teacher_logits: One number per class, in the order of the manifest's
             labels; stored as float32.
-        source: `ORIGINAL`, `AUGMENTED` or `UNLABELED`.
+        source: One of `SOURCE_NAMES`: where the text comes from.
 
     Returns:
         The same bytes for the same arguments in every process.

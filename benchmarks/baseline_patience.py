@@ -86,8 +86,8 @@ def configured(task: str, data_dir: Path | None, values: list[str]) -> Config:
 
 def prepared(config: Config, folder: Path) -> tuple[Any, Path, str]:
     """Write the records; return the lessons and the reported split."""
-    from keras_distill.student.text import count_words, select_words
     from keras_distill.student.training import Lessons
+    from keras_distill.student.vocabulary import count_words, select_words
     from keras_distill.transfer_set.record import ORIGINAL, encode, write_shard
 
     splits = load_splits(config)

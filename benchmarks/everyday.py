@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from measuring import ROOT, machine, parser, write
 
+from keras_distill.cli import import_tensorflow
 from keras_distill.config import config_from_dict, load_config
 from keras_distill.display import aligned
 from keras_distill.files import read_json
@@ -48,6 +49,7 @@ def main() -> int:
         text=True,
     ).stdout
     teacher = softmax(np.array(json.loads(told.splitlines()[-1])))
+    import_tensorflow()
     students = {
         folder.parent: softmax(np.array(asked_student(folder.parent, texts)))
         for folder in sorted((options.run / "student").rglob("model.keras"))
@@ -101,7 +103,7 @@ def asked_student(folder: Path, texts: list[str]) -> list[list[float]]:
     """Return a student's logits."""
     from keras_distill.student.predictor import StudentPredictor
 
-    return StudentPredictor.load(folder).logits([texts]).tolist()
+    return StudentPredictor.load(folder).logits(texts).tolist()
 
 
 def asked_teacher(run: Path, texts: list[str]) -> list[list[float]]:

@@ -168,7 +168,7 @@ def start_labelling(settings: dict[str, Any]) -> Prepare:
 
 def vocabulary(point: Point, folder: Path) -> Callable[[], object]:
     """Counting and choosing the words."""
-    from keras_distill.student.text import count_words, select_words
+    from keras_distill.student.vocabulary import count_words, select_words
 
     texts = texts_of(point)
     size = point["vocabulary"] + 5

@@ -52,7 +52,7 @@ def read_texts(data_dir: Path | None, rows: int, seed: int = 0) -> list[str]:
 
 def vocabulary_of(texts: Sequence[str], words: int = WORDS) -> list[str]:
     """Return a vocabulary of exactly that size: real words, then fillers."""
-    from keras_distill.student.text import count_words, select_words
+    from keras_distill.student.vocabulary import count_words, select_words
 
     vocabulary = select_words(count_words(texts, True), words, 1)
     fillers = (f"filler{number}" for number in itertools.count())

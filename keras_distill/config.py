@@ -20,11 +20,12 @@ import yaml
 from keras_distill.cli import number, path, whole
 from keras_distill.errors import UserError
 from keras_distill.files import write_text
-from keras_distill.tasks import TASKS, get_task
+from keras_distill.tasks import RECIPES, TASKS, get_task
 
 STAGES = (
     "data",
     "teacher",
+    "vectors",
     "augment",
     "label",
     "vocabulary",
@@ -200,12 +201,23 @@ class TransferSetConfig:
 
 @dataclass(frozen=True)
 class StudentConfig:
-    """The BiLSTM student and its training (Tang et al. 2019, section 4.2)."""
+    """The BiLSTM student and its training (Tang et al. 2019, section 4.2).
+
+    Beyond the paper, for words that training lacks: `open_vocabulary` adds
+    words that have a vector, `word_pieces` adds pieces to split all others
+    into. In training a word that is not among the most frequent ones is read
+    in pieces with the chance `piece_rate`, where there are pieces, and any
+    word as `[UNK]` with the chance `unknown_rate`.
+    """
 
     lstm_units: int = knob(150, least=1)
     hidden_units: int = knob(200, least=1)
     embeddings: str = knob(
-        "none", "--embeddings", "word vectors (word2vec or GloVe file), or none"
+        "none",
+        "--embeddings",
+        "word vectors: a word2vec, GloVe or fastText file; teacher (its own); "
+        "FILE,teacher (fills what the file lacks); word2vec (trained on the "
+        "run's text); none",
     )
     embedding_mode: Literal[
         "static", "non-static", "multichannel", "random"
@@ -218,7 +230,10 @@ class StudentConfig:
     dropout: float = knob(0.0, least=0, most=0.95)
     vocabulary_size: int = knob(30_000, least=6)
     min_count: int = knob(1, least=1)
+    open_vocabulary: bool = knob(False)
     word_pieces: bool = knob(False)
+    piece_rate: float = knob(0.1, least=0, most=1)
+    unknown_rate: float = knob(0.0, least=0, most=1)
     max_length: int = knob(128, least=1)
     alpha: float = knob(
         0.0, "--alpha", "weight of gold labels", least=0, most=1
@@ -255,6 +270,7 @@ class Config:
     """One run, enough to repeat it."""
 
     task: str = "quick"
+    recipe: Literal["paper", "best"] = "paper"
     seed: int = knob(42, least=0)
     data: DataConfig = _section(DataConfig, "data")
     teacher: TeacherConfig = _section(TeacherConfig, "teacher")
@@ -493,6 +509,13 @@ def parser(description: str) -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="any configuration value, such as student.alpha=0.3",
     )
+    result.add_argument(
+        "--recipe",
+        choices=list(RECIPES),
+        help="paper: Tang et al. 2019; best: what measured best (default: "
+        + "; ".join(f"{t.name}: {t.recipe}" for t in TASKS.values())
+        + ")",
+    )
     result.add_argument("--seed", type=whole, help=f"default: {Config.seed}")
     result.add_argument(
         "--stages", help="a part of the run: " + ", ".join(STAGES)
@@ -577,19 +600,36 @@ def resolve(options: argparse.Namespace) -> Config:
     """Return the configuration: task, file, flags, --set, in that order."""
     file_values = load_config(options.config) if options.config else {}
     name = options.task or file_values.get("task") or Config.task
-    values = merge(get_task(name).defaults, file_values) | {"task": name}
+    task = get_task(name)
+    # A file of a time before there were recipes has the paper's.
+    usual = Config.recipe if file_values else task.recipe
+    recipe = options.recipe or file_values.get("recipe") or usual
+    values = merge(task.defaults, _recipe(recipe))
+    values = merge(values, file_values) | {"task": name, "recipe": recipe}
     for key in ("seed", *(key for _, key, _ in _flags())):
         given = getattr(options, key)
         if given is not None:
             assign(values, key, given)
     for assignment in options.set:
         override(values, assignment)
+    if values["recipe"] != recipe:
+        raise UserError(
+            f"--set recipe={values['recipe']}: use --recipe {values['recipe']}"
+        )
     if values["task"] != name:
         # The task decides what the other defaults are.
         raise UserError(
             f"--set task={values['task']}: use --task {values['task']}"
         )
     return config_from_dict(values)
+
+
+def _recipe(name: Any) -> dict[str, Any]:
+    if name not in RECIPES:
+        raise UserError(
+            f"recipe is {name!r}, expected one of: {', '.join(RECIPES)}"
+        )
+    return RECIPES[name]
 
 
 def chosen_stages(options: argparse.Namespace) -> list[str]:

@@ -1,26 +1,27 @@
-"""The nine stages of a run in order: what each reads, makes, depends on."""
+"""The stages of a run in order: what each reads, makes, depends on."""
 
 import dataclasses
-import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from keras_distill.cli import import_tensorflow
 from keras_distill.config import STAGES, Config
+from keras_distill.data.examples import read_examples
 from keras_distill.data.splits import check_settings, corpus_files
 from keras_distill.errors import UserError
 from keras_distill.files import (
     checkpoint_identity,
     file_identity,
     read_json,
+    read_lines,
     write_array,
     write_json,
 )
 from keras_distill.process import run_child
 from keras_distill.run import RunFolder, Stage, lower_case, seed_folders
-from keras_distill.student.vectors import check_ends
+from keras_distill.student.vectors import Sources, check_ends
 from keras_distill.tasks import get_task
 from keras_distill.teacher.source import check_path
 
@@ -51,6 +52,59 @@ def _teacher(run: "Pipeline", place: Path) -> None:
             *("--log-dir", str(run.path / "logs" / "teacher")),
         ],
     )
+
+
+def _vectors(run: "Pipeline", place: Path) -> None:
+    """Give words and sentences vectors, before there is a transfer set."""
+    import_tensorflow()
+    import numpy as np
+
+    from keras_distill.student.embeddings import write_vectors, write_words
+    from keras_distill.student.vocabulary import count_words, teacher_tokens
+
+    settings, teacher = run.config.student, run.path / "teacher"
+    words = place / "words.txt"
+    if not words.is_file():
+        lower = lower_case(run.config, run.path)
+        write_words(
+            place,
+            settings,
+            count_words(_own_texts(run), lower),
+            teacher_tokens(teacher),
+            lower,
+        )
+    sentences = _mines(run.config)
+    states = place / "states.npy"
+    learned = Sources.of(settings.embeddings).learned
+    if settings.embeddings == "none" or learned == "teacher" or sentences:
+        run_child(
+            "keras_distill.teacher",
+            [
+                "embed",
+                *_inputs(run),
+                *("--teacher", str(teacher)),
+                *("--output", str(place)),
+                *("--words", str(words)),
+                *(["--sentences"] if sentences else []),
+            ],
+        )
+    write_vectors(
+        place,
+        settings,
+        np.load(states) if states.is_file() else None,
+        _own_texts(run),
+        run.config.seed,
+    )
+    states.unlink(missing_ok=True)
+
+
+def _own_texts(run: "Pipeline") -> Iterator[str]:
+    """Yield the texts that the transfer set is made from."""
+    for name in ("train", "unlabeled"):
+        for example in read_examples(run.path / "data" / f"{name}.jsonl.gz"):
+            yield example.text_a
+            if example.text_b is not None:
+                yield example.text_b
 
 
 def _augment(run: "Pipeline", place: Path) -> None:
@@ -111,28 +165,43 @@ def _shards_intact(run: "Pipeline", folder: Path) -> bool:
 def _vocabulary(run: "Pipeline", place: Path) -> None:
     """Choose the student's words and read their vectors."""
     import_tensorflow()
-    from keras_distill.student.text import (
+    from keras_distill.student.text import save_vocabulary
+    from keras_distill.student.vocabulary import (
         count_words,
-        save_vocabulary,
+        learned_pieces,
         select_words,
+        teacher_tokens,
     )
     from keras_distill.transfer_set.manifest import Manifest
     from keras_distill.transfer_set.record import read_texts
 
     settings = run.config.student
-    folder = run.path / "transfer_set"
+    folder, vectors = run.path / "transfer_set", run.path / "vectors"
     manifest = Manifest.load(folder)
     texts = read_texts(manifest.files(folder, "train"), manifest.pair)
     counts = count_words(texts, lower_case(run.config, run.path))
+    pieces, opened = [], []
+    if settings.word_pieces:
+        pieces = teacher_tokens(run.path / "teacher") or learned_pieces(counts)
+    if settings.open_vocabulary and vectors.is_dir():
+        known = read_json(vectors / "words.json")
+        own = known["own"]
+        opened = read_lines(vectors / "words.txt")[own : own + known["open"]]
     words = select_words(
-        counts,
-        settings.vocabulary_size,
-        settings.min_count,
-        _word_pieces(run) if settings.word_pieces else None,
+        counts, settings.vocabulary_size, settings.min_count, opened, pieces
     )
     save_vocabulary(place / "vocab.txt", words)
     coverage = {"tokens": None, "types": None}
-    if settings.embeddings != "none":
+    if settings.embeddings != "none" and "vectors" in run.stages:
+        from keras_distill.student.embeddings import vocabulary_vectors
+
+        tables, found = vocabulary_vectors(
+            vectors, words, counts, run.config.seed
+        )
+        for name, table in tables.items():
+            write_array(place / name, table)
+        coverage = {"tokens": found.tokens, "types": found.types}
+    elif settings.embeddings != "none":
         from keras_distill.student.vectors import load_vectors
 
         vectors, found = load_vectors(
@@ -218,11 +287,12 @@ def _report_fits(run: "Pipeline", folder: Path) -> bool:
 _STAGES = (
     Stage("data", "data", (), _data),
     Stage("teacher", "teacher", ("data",), _teacher),
-    Stage("augment", "augmented", ("data",), _augment),
+    Stage("vectors", "vectors", ("teacher",), _vectors),
+    Stage("augment", "augmented", ("data", "vectors"), _augment),
     Stage(
         "label", "transfer_set", ("teacher", "augment"), _label, _shards_intact
     ),
-    Stage("vocabulary", "vocabulary", ("label",), _vocabulary),
+    Stage("vocabulary", "vocabulary", ("label", "vectors"), _vocabulary),
     Stage("student", "student", ("vocabulary",), _student, _seeds_complete),
     Stage("baseline", "baseline", ("vocabulary",), _baseline, _seeds_complete),
     Stage("export", "export", ("student",), _export),
@@ -245,9 +315,30 @@ class Pipeline(RunFolder):
                 name is missing, or the word vectors do not fit.
         """
         self.config = config
-        stages = list(_STAGES)
-        if not config.baseline.enabled:
-            stages[-1] = dataclasses.replace(stages[-1], needs=("export",))
+        # Some are not for every run; what is not there is not needed.
+        left_out = {
+            name
+            for name, wanted in (
+                ("vectors", _needs_vectors(config)),
+                ("baseline", config.baseline.enabled),
+            )
+            if not wanted
+        }
+        # Augmentation that needs no vectors waits for no teacher.
+        unneeded = {"augment": () if _swaps(config) else ("vectors",)}
+        stages = [
+            dataclasses.replace(
+                stage,
+                needs=tuple(
+                    name
+                    for name in stage.needs
+                    if name not in left_out
+                    and name not in unneeded.get(stage.name, ())
+                ),
+            )
+            for stage in _STAGES
+            if stage.name not in left_out
+        ]
         super().__init__(run_dir, stages, _settings(config))
 
     def run(self, stages: Iterable[str] = STAGES, redo: bool = False) -> None:
@@ -260,15 +351,30 @@ class Pipeline(RunFolder):
         Raises:
             UserError: Bad input, or a run folder made with other settings.
         """
-        wanted = set(stages)
-        if not self.config.baseline.enabled:
-            wanted.discard("baseline")
+        wanted = set(stages) & set(self.stages)
         self.check(wanted, redo)
         with self.lock():
             self.config.save(self.path / "config.yaml")
             for name in STAGES:
                 if name in wanted:
                     self.make(name)
+
+
+def _mines(config: Config) -> bool:
+    """Say whether pairs are mined, which takes vectors of sentences."""
+    pair = get_task(config.task).pair or config.data.text_pair_column
+    return bool(config.augmentation.mined and pair)
+
+
+def _swaps(config: Config) -> bool:
+    """Say whether augmentation reads vectors."""
+    return bool(config.augmentation.neighbours) or _mines(config)
+
+
+def _needs_vectors(config: Config) -> bool:
+    learned = Sources.of(config.student.embeddings).learned is not None
+    opened = config.student.open_vocabulary
+    return learned or opened or _swaps(config)
 
 
 # What the vocabulary stage depends on; the rest is the students'.
@@ -278,6 +384,7 @@ _VOCABULARY_KEYS = (
     "embedding_mode",
     "vocabulary_size",
     "min_count",
+    "open_vocabulary",
     "word_pieces",
 )
 # What only a student that learns from the teacher depends on.
@@ -301,11 +408,13 @@ def _settings(config: Config) -> dict[str, dict[str, Any]]:
     vocabulary = {key: student.pop(key) for key in _VOCABULARY_KEYS}
     vocabulary["cased"] = teacher.pop("cased")
     _check_mode(vocabulary["embedding_mode"], vocabulary["embeddings"])
-    if vocabulary["embeddings"] != "none":
-        path = Path(vocabulary["embeddings"])
-        vocabulary["embeddings"] = file_identity(path)
+    sources = Sources.of(vocabulary["embeddings"])
+    if sources.file is not None:
+        vocabulary["embeddings"] = file_identity(sources.file)
+        if sources.learned:
+            vocabulary["fill"] = sources.learned
         # They are read when the teacher's hours are over.
-        check_ends(path, vocabulary["embedding_dim"])
+        check_ends(sources.file, vocabulary["embedding_dim"])
     # More seeds add students and leave those alone that are there.
     student.pop("extra_seeds")
     baseline = {k: v for k, v in student.items() if k not in _DISTILLED_KEYS}
@@ -313,6 +422,7 @@ def _settings(config: Config) -> dict[str, dict[str, Any]]:
     return {
         "data": _data_settings(config, values["data"]),
         "teacher": teacher,
+        "vectors": vocabulary | {"sentences": _mines(config)},
         "augment": values["augmentation"],
         "label": values["transfer_set"],
         "vocabulary": vocabulary,
@@ -351,17 +461,6 @@ def _check_mode(mode: str, vectors: str) -> None:
             f"student.embedding_mode is {mode}, which needs word vectors: "
             "expected --embeddings FILE too, or --embedding-mode random"
         )
-
-
-def _word_pieces(run: Pipeline) -> list[str]:
-    path = run.path / "teacher" / "tokenizer.json"
-    tokenizer = json.loads(path.read_text(encoding="utf-8"))
-    if tokenizer["model"]["type"] != "WordPiece":
-        raise UserError(
-            "student.word_pieces needs a teacher with WordPiece tokens, "
-            f"this one has {tokenizer['model']['type']}"
-        )
-    return list(tokenizer["model"]["vocab"])
 
 
 def _inputs(run: Pipeline) -> list[str]:

@@ -15,7 +15,7 @@ from keras_distill.errors import UserError
 from keras_distill.files import read_json, write_json
 from keras_distill.metrics import fit_temperature
 from keras_distill.student.predictor import StudentPredictor
-from keras_distill.student.text import count_words
+from keras_distill.student.vocabulary import count_words
 
 logger = logging.getLogger(__name__)
 

@@ -43,6 +43,7 @@ _FIXED = {
     "embeddings",
     "embedding_dim",
     "min_count",
+    "open_vocabulary",
     "word_pieces",
     "extra_seeds",
 }
@@ -81,9 +82,8 @@ def wide_space(config: Config, words: int) -> Space:
             "non-static",
             "static",
         ]
-    if not settings.word_pieces:
-        sizes = [settings.vocabulary_size, words // 2, words // 4]
-        space[VOCABULARY] = [size for size in sizes if size > 5]
+    sizes = [settings.vocabulary_size, words // 2, words // 4]
+    space[VOCABULARY] = [size for size in sizes if size > 5]
     return space
 
 
@@ -192,10 +192,6 @@ def _typed(config: Config, key: str, value: Any) -> Any:
 
 
 def _check_vocabulary(size: int, config: Config) -> None:
-    if config.student.word_pieces:
-        raise UserError(
-            f"{VOCABULARY} cannot be searched with student.word_pieces"
-        )
     if size > config.student.vocabulary_size:
         raise UserError(
             f"{VOCABULARY} is {size}, expected at most the run's "

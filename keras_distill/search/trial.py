@@ -35,6 +35,7 @@ from keras_distill.student.models import parameters_without_embeddings
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import load_vocabulary, save_vocabulary
 from keras_distill.student.training import train_students, write_curves
+from keras_distill.student.vocabulary import cut_words
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import Rows, read_rows
 
@@ -136,15 +137,14 @@ class TrialWork:
         source = words_folder(self.run_dir)
         words = load_vocabulary(source / "vocab.txt")
         size = config.student.vocabulary_size
-        if config.student.word_pieces or size >= len(words):
+        if size >= len(words):
             return source
-        # The words stand by frequency: a smaller vocabulary is a prefix.
+        rows = cut_words(words, size)
         place = self.folder / "work" / trial / "vocabulary"
-        save_vocabulary(place / "vocab.txt", words[:size])
-        vectors = source / "vectors.npy"
-        if vectors.is_file():
-            cut = np.load(vectors, mmap_mode="r")[:size]
-            write_array(place / "vectors.npy", cut)
+        save_vocabulary(place / "vocab.txt", [words[row] for row in rows])
+        for vectors in source.glob("*.npy"):
+            cut = np.load(vectors, mmap_mode="r")[rows]
+            write_array(place / vectors.name, cut)
         return place
 
     def _reuse(self, config: Config, trial: str, place: Path) -> bool:

@@ -8,12 +8,15 @@ that was next.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
 
+from keras_distill.config import StudentConfig
 from keras_distill.errors import UserError
-from keras_distill.student.text import PAD_ID, StudentTokenizer
+from keras_distill.student.text import PAD_ID, UNK_ID, StudentTokenizer
+from keras_distill.student.vocabulary import spelled_out
 from keras_distill.transfer_set.record import NO_LABEL, ORIGINAL, parse
 
 # Shards whose rows are shuffled together, and a bound on the memory when
@@ -26,9 +29,77 @@ _BATCHES_PER_WINDOW = 400
 _FOREVER = 2**31 - 1
 
 # What a random draw is for; no two kinds share a seed.
-_OF_SHARDS, _OF_ROWS, _OF_BATCHES = range(3)
+_OF_SHARDS, _OF_ROWS, _OF_BATCHES, _OF_WORDS = range(4)
+
+# So many words, the most frequent ones, are always read whole: no text is
+# without them.
+_ALWAYS_WHOLE = 1000
 
 Row = dict[str, tf.Tensor | tf.RaggedTensor]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How words are read in training, so that no row of the table is noise.
+
+    At inference a word outside the vocabulary is read in pieces, and what
+    does not split is `[UNK]`. Training sees both only if it is made to: now
+    and then a word is read as if it were not known. A whole text of `[UNK]`
+    has the mean of all rows' logits as its best answer, and a text of words
+    that nobody knows is answered so.
+
+    Attributes:
+        pieces: int32 [2 * words, (ids)]: each word as itself, then each word
+            as its pieces.
+        piece_rate: Chance that a word beyond the most frequent ones is read
+            in pieces.
+        unknown_rate: Chance that a word, and that a whole text, is read as
+            `[UNK]`.
+    """
+
+    pieces: tf.RaggedTensor
+    piece_rate: float
+    unknown_rate: float
+
+    @classmethod
+    def of(
+        cls, settings: StudentConfig, vocabulary: Sequence[str]
+    ) -> "Reading | None":
+        """Return how a student's training reads; None for word by word."""
+        pieces = any(word.startswith("##") for word in vocabulary)
+        rate = settings.piece_rate if pieces else 0.0
+        if not rate and not settings.unknown_rate:
+            return None
+        whole = [[number] for number in range(len(vocabulary))]
+        parts = spelled_out(vocabulary) if rate else whole
+        parts = [*whole[:_ALWAYS_WHOLE], *parts[_ALWAYS_WHOLE:]]
+        table = tf.ragged.constant(whole + parts, dtype=tf.int32)
+        return cls(table, rate, settings.unknown_rate)
+
+    def __call__(self, ids: tf.RaggedTensor, key: tf.Tensor) -> tf.RaggedTensor:
+        """Read texts anew.
+
+        Args:
+            ids: int32 [batch, (len)].
+            key: int64 [2], the only source of chance.
+
+        Returns:
+            int32 [batch, (len)], no shorter than before.
+        """
+        flat = ids.flat_values
+        words, texts = tf.unstack(
+            tf.random.experimental.stateless_split(key, 2)
+        )
+        draws = tf.random.stateless_uniform([tf.size(flat)], words)
+        row = tf.random.stateless_uniform([ids.nrows()], texts)
+        unknown = tf.gather(row < self.unknown_rate, ids.value_rowids())
+        unknown |= draws < self.unknown_rate
+        split = draws >= 1 - self.piece_rate
+        known = tf.cast(self.pieces.nrows() // 2, tf.int32)
+        flat = tf.where(split, flat + known, flat)
+        flat = tf.where(unknown, UNK_ID, flat)
+        read = tf.gather(self.pieces, flat)
+        return ids.with_values(read).merge_dims(1, 2)
 
 
 def training_dataset(
@@ -40,6 +111,7 @@ def training_dataset(
     num_classes: int,
     max_length: int,
     seed: int,
+    reading: Reading | None = None,
     labelled_only: bool = False,
     shuffle: bool = True,
     repeat: bool = True,
@@ -58,7 +130,8 @@ def training_dataset(
         pair: Whether rows have two texts.
         num_classes: Number of teacher logits.
         max_length: Longer texts lose their tail.
-        seed: Another seed shuffles otherwise.
+        seed: Another seed shuffles, and reads, otherwise.
+        reading: How words are read; None is as at inference.
         labelled_only: Keep original rows with a gold label only.
         shuffle: Random batches of like length; otherwise the rows as they
             lie on disk.
@@ -79,8 +152,10 @@ def training_dataset(
     window = _BATCHES_PER_WINDOW if shuffle else 1
 
     def one_epoch(index: tf.Tensor) -> tf.data.Dataset:
+        key = tf.stack([tf.constant(seed, tf.int64), index])
+        of_words = _fold(key, _OF_WORDS)
+
         def draw(kind: int) -> tf.Tensor | None:
-            key = tf.stack([tf.constant(seed, tf.int64), index])
             return _fold(key, kind) if shuffle else None
 
         records = _records(_shuffled(names, draw(_OF_SHARDS)), draw(_OF_ROWS))
@@ -95,8 +170,13 @@ def training_dataset(
             .map(
                 lambda number, serialized: (
                     number,
-                    _tokenised(
-                        serialized, tokenizer, pair, num_classes, max_length
+                    _read_anew(
+                        _tokenised(
+                            serialized, tokenizer, pair, num_classes, max_length
+                        ),
+                        reading,
+                        _fold(of_words, number),
+                        max_length,
                     ),
                 ),
                 num_parallel_calls=tf.data.AUTOTUNE,
@@ -187,6 +267,18 @@ def _tokenised(
     if pair:
         row["ids_b"] = tokenizer(fields["text_b"])[:, :max_length]
     return row
+
+
+def _read_anew(
+    row: Row, reading: Reading | None, key: tf.Tensor, max_length: int
+) -> Row:
+    if reading is None:
+        return row
+    return row | {
+        name: reading(row[name], _fold(key, number))[:, :max_length]
+        for number, name in enumerate(("ids_a", "ids_b"))
+        if name in row
+    }
 
 
 def _cut(

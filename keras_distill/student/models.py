@@ -1,6 +1,7 @@
 """The students: a BiLSTM for sentences, a siamese BiLSTM for pairs."""
 
 import logging
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,7 +23,7 @@ def build_student(
     vocabulary_size: int,
     num_classes: int,
     pair: bool,
-    vectors: np.ndarray | None = None,
+    vectors: np.ndarray | tuple[np.ndarray, np.ndarray] | None = None,
 ) -> keras.Model:
     """Build an untrained student as a functional model.
 
@@ -39,8 +40,9 @@ def build_student(
         num_classes: Number of logits.
         pair: Whether there are two texts.
         vectors: float32 `[vocabulary_size, embedding_dim]`, the word
-            vectors; None starts one trainable table at random, whatever the
-            mode.
+            vectors; two of them for a frozen and a trainable channel that
+            start from different ones; None starts one trainable table at
+            random, whatever the mode.
 
     Returns:
         A model of a dictionary of inputs, `ids_a` and for pairs `ids_b`,
@@ -73,8 +75,9 @@ def build_student(
     output = keras.layers.Dense(num_classes, name="logits")(output)
     model = keras.Model(inputs, output, name="siamese" if pair else "bilstm")
     if vectors is not None and settings.embedding_mode != "random":
+        frozen, trainable = _channels(vectors)
         for table in tables:
-            table.embeddings.assign(vectors)
+            table.embeddings.assign(trainable if table.trainable else frozen)
     return model
 
 
@@ -87,19 +90,24 @@ def parameters_without_embeddings(model: keras.Model) -> int:
     return model.count_params() - sum(table.count_params() for table in tables)
 
 
+def _channels(vectors: Any) -> tuple[np.ndarray, np.ndarray]:
+    return vectors if isinstance(vectors, tuple) else (vectors, vectors)
+
+
 def _tables(
-    settings: StudentConfig, vocabulary_size: int, vectors: np.ndarray | None
+    settings: StudentConfig, vocabulary_size: int, vectors: Any
 ) -> list[WordVectors]:
     mode = settings.embedding_mode
     if vectors is None and mode != "random":
         logger.info("no word vectors: one trainable table starts at random")
         mode = "random"
     shape = (vocabulary_size, settings.embedding_dim)
-    if mode != "random" and vectors.shape != shape:
-        raise UserError(
-            f"the word vectors have shape {vectors.shape}, expected {shape} "
-            "(vocabulary size, student.embedding_dim)"
-        )
+    for table in _channels(vectors) if mode != "random" else ():
+        if table.shape != shape:
+            raise UserError(
+                f"the word vectors have shape {table.shape}, expected {shape} "
+                "(vocabulary size, student.embedding_dim)"
+            )
     names = {
         "static": ["static_vectors"],
         "non-static": ["trainable_vectors"],

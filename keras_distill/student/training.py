@@ -25,7 +25,11 @@ from keras_distill.student.callbacks import (
     read_history,
 )
 from keras_distill.student.checkpoint import Checkpoint
-from keras_distill.student.dataset import evaluation_dataset, training_dataset
+from keras_distill.student.dataset import (
+    Reading,
+    evaluation_dataset,
+    training_dataset,
+)
 from keras_distill.student.layers import WordVectors
 from keras_distill.student.losses import (
     DistillationLoss,
@@ -59,7 +63,8 @@ class Lessons:
 
     Attributes:
         vocabulary: The student's words in the order of their ids.
-        vectors: float32 `[len(vocabulary), embedding_dim]`, or None.
+        vectors: float32 `[len(vocabulary), embedding_dim]`, or None; two
+            of them where the trainable channel starts from others.
         train_files: Shards of the transfer set.
         select_file: Labelled records that choose the best look.
         labels: Class names in logit order.
@@ -71,7 +76,7 @@ class Lessons:
     """
 
     vocabulary: Sequence[str]
-    vectors: np.ndarray | None
+    vectors: np.ndarray | tuple[np.ndarray, np.ndarray] | None
     train_files: Sequence[Path]
     select_file: Path
     labels: Sequence[str]
@@ -97,10 +102,16 @@ class Lessons:
         transfer_set = run_dir / "transfer_set"
         manifest = Manifest.load(transfer_set)
         words = vocabulary or run_dir / "vocabulary"
-        vectors = words / "vectors.npy"
+        tables = [
+            np.load(words / name)
+            for name in ("vectors.npy", "trainable.npy")
+            if (words / name).is_file()
+        ]
         return cls(
             vocabulary=load_vocabulary(words / "vocab.txt"),
-            vectors=np.load(vectors) if vectors.exists() else None,
+            vectors=tuple(tables)
+            if len(tables) > 1
+            else next(iter(tables), None),
             train_files=manifest.files(transfer_set, "train"),
             select_file=transfer_set / "select.tfrecord",
             labels=manifest.labels,
@@ -277,6 +288,7 @@ def fit_student(
             lessons.train_files,
             batch_size=settings.batch_size,
             seed=seed,
+            reading=Reading.of(settings, lessons.vocabulary),
             labelled_only=lessons.labelled_only,
             epoch=epoch,
             skip_batches=skip,

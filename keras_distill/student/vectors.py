@@ -39,6 +39,8 @@ _MAX_COUNTED = 512 * 2**20
 _WORDS_PER_UPDATE = 10_000
 # Words without a vector, as in Kim 2014 and the paper's released code.
 _RANGE = 0.25
+# A native fastText model begins with this number.
+_FASTTEXT = struct.pack("<i", 793712314)
 _PACKED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
@@ -63,6 +65,39 @@ class _Form:
         return f"line {number + (self.count is not None)}"
 
 
+@dataclass(frozen=True)
+class Sources:
+    """What `student.embeddings` names, in any of its forms.
+
+    Attributes:
+        file: A vector file, or None.
+        learned: `teacher`, `word2vec` (trained on the run's own text), or
+            None. With a file too, the teacher fills what that lacks.
+    """
+
+    file: Path | None
+    learned: str | None
+
+    @classmethod
+    def of(cls, embeddings: str) -> Sources:
+        """Read `none`, `teacher`, `word2vec`, `FILE` or `FILE,teacher`."""
+        if embeddings == "none":
+            return cls(None, None)
+        if embeddings in ("teacher", "word2vec"):
+            return cls(None, embeddings)
+        path, comma, last = embeddings.rpartition(",")
+        if comma and last == "teacher":
+            return cls(Path(path), last)
+        return cls(Path(embeddings), None)
+
+
+def is_fasttext(path: Path) -> bool:
+    """Say whether a file is a native fastText model."""
+    with contextlib.suppress(OSError), open(path, "rb") as stream:
+        return stream.read(4) == _FASTTEXT
+    return False
+
+
 def check_ends(path: Path, dim: int) -> None:
     """Look whether a file begins and ends as a vector file of that width.
 
@@ -80,6 +115,10 @@ def check_ends(path: Path, dim: int) -> None:
             line is, or it is too small for its vectors.
     """
     path = Path(path)
+    if is_fasttext(path):
+        with _plainly_opened(path) as stream:
+            _check_width(struct.unpack("<3i", stream.read(12))[2], path, dim)
+        return
     with _plainly_opened(path) as stream:
         form = _read_form(stream, path, dim)
     with _plainly_opened(path) as stream:
@@ -191,12 +230,16 @@ def _read_form(stream: BinaryIO, path: Path, dim: int) -> _Form:
             f"{path}: line 1 is {shown!r}, expected the header of a word2vec "
             "file (two whole numbers) or a word and its vector"
         )
-    if form.dim != dim:
+    _check_width(form.dim, path, dim)
+    return form
+
+
+def _check_width(found: int, path: Path, dim: int) -> None:
+    if found != dim:
         raise UserError(
-            f"{path} has vectors of {form.dim} numbers, expected {dim} "
+            f"{path} has vectors of {found} numbers, expected {dim} "
             "(student.embedding_dim)"
         )
-    return form
 
 
 def _read(
@@ -304,6 +347,28 @@ class Coverage:
     tokens: float | None
     types: float
 
+    @classmethod
+    def of(
+        cls,
+        vocabulary: Sequence[str],
+        found: Sequence[bool],
+        counts: Mapping[str, int] | None,
+    ) -> Coverage:
+        """Count the words of a vocabulary that have a vector."""
+        from keras_distill.student.text import SPECIALS
+
+        words = [
+            (word, has)
+            for word, has in zip(vocabulary, found, strict=True)
+            if word not in SPECIALS and not word.startswith("##")
+        ]
+        known = [word for word, has in words if has]
+        tokens = None
+        if counts is not None:
+            total = sum(n for word, n in counts.items() if word not in SPECIALS)
+            tokens = sum(counts.get(word, 0) for word in known) / max(total, 1)
+        return cls(tokens, len(known) / len(words) if words else 0.0)
+
 
 def load_vectors(
     path: Path | str,
@@ -317,7 +382,9 @@ def load_vectors(
     Formats, told apart by their content: word2vec binary, word2vec text,
     GloVe text (no header), each plain or compressed (.gz, .bz2, .xz). gensim
     opens the file; its own loader is not used because it keeps every row
-    (3.6 GB for three million words), and here only the vocabulary's stay.
+    (3.6 GB for three million words), and here only the vocabulary's stay. A
+    native fastText `.bin` is loaded by gensim, whole: its subwords give every
+    word a vector.
 
     A word that the file lacks takes the vector of its other spelling: in
     lower case, or else whatever differs only in case and accents; among
@@ -339,15 +406,34 @@ def load_vectors(
     """
     import numpy as np
 
+    vectors, found = read_vectors(path, vocabulary, dim)
+    drawn = random_vectors(vocabulary, dim, seed)
+    vectors = np.where(found[:, None], vectors, drawn)
+    return vectors, Coverage.of(vocabulary, found, counts)
+
+
+def read_vectors(
+    path: Path | str, vocabulary: Sequence[str], dim: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read the vectors of words, as `load_vectors` does.
+
+    Returns:
+        float32 [V, dim], zeros where the file has none, and bool [V]: which
+        words it has.
+    """
+    import numpy as np
+
     from keras_distill.student.text import SPECIALS
 
     path = Path(path)
-    vectors = random_vectors(vocabulary, dim, seed)
+    vectors = np.zeros((len(vocabulary), dim), np.float32)
     index = {
         word: row
         for row, word in enumerate(vocabulary)
         if word not in SPECIALS and not word.startswith("##")
     }
+    if is_fasttext(path):
+        return _read_fasttext(path, index, vectors)
     spellings: dict[str, list[int]] = {}
     for word, row in index.items():
         spellings.setdefault(_fold(word), []).append(row)
@@ -364,15 +450,9 @@ def load_vectors(
                     values = _numbers(raw, word, place)
                 vectors[row] = values
                 quality[row] = rank
-    found = [word for word, row in index.items() if quality[row]]
-    types = len(found) / len(index) if index else 0.0
-    tokens = None
-    if counts is not None:
-        total = sum(n for word, n in counts.items() if word not in SPECIALS)
-        tokens = sum(counts.get(word, 0) for word in found) / max(total, 1)
-    if not found:
+    if not quality.any():
         logger.warning("%s has a vector for no word of the vocabulary", path)
-    return vectors, Coverage(tokens, types)
+    return vectors, quality > 0
 
 
 def random_vectors(
@@ -392,6 +472,45 @@ def random_vectors(
     vectors = generator.uniform(-_RANGE, _RANGE, shape).astype(np.float32)
     vectors[PAD_ID] = 0
     return vectors
+
+
+def file_words(path: Path, dim: int, most: int) -> list[str]:
+    """Return the first words of a vector file, which is sorted by frequency.
+
+    Args:
+        path: A vector file, not fastText's: its model tells no such order.
+        dim: Width of the vectors.
+        most: How many words at most.
+    """
+    with _opened(path) as stream:
+        form = _read_form(stream, path, dim)
+    with _opened(path) as stream:
+        rows = itertools.islice(_read(stream, form, path), most)
+        return [word for word, _ in rows]
+
+
+def _read_fasttext(
+    path: Path, index: Mapping[str, int], vectors: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    import numpy as np
+    from gensim.models.fasttext import load_facebook_vectors
+
+    try:
+        model = load_facebook_vectors(str(path))
+    # gensim raises what its parser stumbles over.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path} is no whole fastText model: {reason}"
+        ) from error
+    _check_width(model.vector_size, path, vectors.shape[1])
+    found = np.zeros(len(vectors), bool)
+    for word, row in index.items():
+        # Without subwords only its own words have a vector.
+        with contextlib.suppress(KeyError):
+            vectors[row] = model[word]
+            found[row] = True
+    return vectors, found
 
 
 def _rows(path: Path, form: _Form) -> Iterator[tuple[str, bytes | list]]:

@@ -1,8 +1,9 @@
 """The teacher's own process: `python -m keras_distill.teacher COMMAND`.
 
-`finetune` makes the teacher of a run, `label` writes its logits into the
-transfer set. Each can be killed at any moment and started again. `label
---shards` labels a part, so that several machines can share one plan.
+`finetune` makes the teacher of a run, `embed` gives words and sentences its
+vectors, `label` writes its logits into the transfer set. Each can be killed at
+any moment and started again. `label --shards` labels a part, so that several
+machines can share one plan.
 """
 
 import argparse
@@ -40,7 +41,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.command == "label" and options.shards is not None:
         shards = parse_shards(options.shards)
     precision = prepare_environment(config.teacher.precision)
-    if options.command == "finetune":
+    if options.command != "label":
         prepare_hub(config.teacher.checkpoint or config.teacher.name)
     # From here on tf.keras is tf_keras, in this process.
     from keras_distill.teacher.runtime import set_precision
@@ -59,6 +60,17 @@ def _run(options: argparse.Namespace) -> None:
             log_dir=options.log_dir,
             precision=precision,
         )
+    elif options.command == "embed":
+        from keras_distill.teacher.embed import embed
+
+        embed(
+            config,
+            data=options.data,
+            teacher=options.teacher,
+            output=options.output,
+            words=options.words,
+            sentences=options.sentences,
+        )
     else:
         from keras_distill.teacher.label import label_transfer_set
 
@@ -74,12 +86,14 @@ def _run(options: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m keras_distill.teacher",
-        description="Fine-tune the teacher, or label the transfer set.",
+        description="Fine-tune the teacher, ask it for vectors, or label the "
+        "transfer set.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     finetune = commands.add_parser("finetune", help="fine-tune the teacher")
+    embed = commands.add_parser("embed", help="vectors of words, sentences")
     label = commands.add_parser("label", help="label planned shards")
-    for command in map(one_line_errors, (finetune, label)):
+    for command in map(one_line_errors, (finetune, embed, label)):
         command.add_argument(
             "--config", type=Path, required=True, help="the run's config.yaml"
         )
@@ -95,8 +109,15 @@ def _parser() -> argparse.ArgumentParser:
     finetune.add_argument(
         "--log-dir", type=Path, required=True, help="TensorBoard folder"
     )
-    label.add_argument(
-        "--teacher", type=Path, required=True, help="the checkpoint folder"
+    for command in (embed, label):
+        command.add_argument(
+            "--teacher", type=Path, required=True, help="the checkpoint folder"
+        )
+    embed.add_argument("--words", type=Path, help="words, one a line")
+    embed.add_argument(
+        "--sentences",
+        action="store_true",
+        help="embed the training set's texts too",
     )
     label.add_argument(
         "--shards",

@@ -199,6 +199,41 @@ class Predictor:
             on_rows(len(rows))
         return result, tokens
 
+    def mean_states(
+        self,
+        encoded: Encoded,
+        on_rows: Callable[[int], object] = lambda rows: None,
+    ) -> np.ndarray:
+        """Return the mean of the last hidden states of each text.
+
+        Args:
+            encoded: The texts; padding does not count.
+            on_rows: Called with the number of rows just done.
+
+        Returns:
+            float32 [texts, hidden].
+        """
+        ids = tf.TensorSpec([None, None], tf.int32)
+
+        @tf.function(input_signature=[dict.fromkeys(encoded.columns, ids)])
+        def means(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+            states = self._teacher.model(
+                inputs, training=False, output_hidden_states=True
+            ).hidden_states[-1]
+            mask = tf.cast(inputs["attention_mask"], tf.float32)[..., None]
+            total = tf.reduce_sum(tf.cast(states, tf.float32) * mask, axis=1)
+            return total / tf.reduce_sum(mask, axis=1)
+
+        result = None
+        for rows in sorted_batches(encoded.lengths, self._tokens_per_batch):
+            part = means(encoded.batch(rows)).numpy()
+            if result is None:
+                shape = (len(encoded.lengths), part.shape[1])
+                result = np.zeros(shape, np.float32)
+            result[rows] = part
+            on_rows(len(rows))
+        return result
+
     def _graph(self, names: Iterable[str]) -> Callable:
         # One graph for all shapes: a graph made for a shape of its own may
         # round otherwise, and a shard that is labelled again must not

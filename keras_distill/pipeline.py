@@ -315,31 +315,7 @@ class Pipeline(RunFolder):
                 name is missing, or the word vectors do not fit.
         """
         self.config = config
-        # Some are not for every run; what is not there is not needed.
-        left_out = {
-            name
-            for name, wanted in (
-                ("vectors", _needs_vectors(config)),
-                ("baseline", config.baseline.enabled),
-            )
-            if not wanted
-        }
-        # Augmentation that needs no vectors waits for no teacher.
-        unneeded = {"augment": () if _swaps(config) else ("vectors",)}
-        stages = [
-            dataclasses.replace(
-                stage,
-                needs=tuple(
-                    name
-                    for name in stage.needs
-                    if name not in left_out
-                    and name not in unneeded.get(stage.name, ())
-                ),
-            )
-            for stage in _STAGES
-            if stage.name not in left_out
-        ]
-        super().__init__(run_dir, stages, _settings(config))
+        super().__init__(run_dir, _stages(config), _settings(config))
 
     def run(self, stages: Iterable[str] = STAGES, redo: bool = False) -> None:
         """Run stages in order; those that are complete are skipped.
@@ -352,12 +328,38 @@ class Pipeline(RunFolder):
             UserError: Bad input, or a run folder made with other settings.
         """
         wanted = set(stages) & set(self.stages)
+        if not self.config.baseline.enabled:
+            wanted.discard("baseline")
         self.check(wanted, redo)
         with self.lock():
             self.config.save(self.path / "config.yaml")
             for name in STAGES:
                 if name in wanted:
                     self.make(name)
+
+
+def _stages(config: Config) -> list[Stage]:
+    """Return the stages of a run, each with what it needs there."""
+    unread = set()
+    if not config.baseline.enabled:
+        unread.add(("report", "baseline"))
+    if not _swaps(config):
+        # Such an augmentation waits for no teacher.
+        unread.add(("augment", "vectors"))
+    if not _needs_vectors(config):
+        unread.add(("vocabulary", "vectors"))
+    stages = [
+        dataclasses.replace(
+            stage,
+            needs=tuple(
+                n for n in stage.needs if (stage.name, n) not in unread
+            ),
+        )
+        for stage in _STAGES
+    ]
+    if not _needs_vectors(config):
+        stages = [stage for stage in stages if stage.name != "vectors"]
+    return stages
 
 
 def _mines(config: Config) -> bool:

@@ -62,7 +62,7 @@ def test_an_unknown_key_lists_the_valid_ones():
 
 
 def test_an_unknown_section_lists_the_sections():
-    with pytest.raises(UserError, match="students; valid keys: task, seed,"):
+    with pytest.raises(UserError, match="students; valid keys: task, recipe,"):
         config_from_dict({"students": {}})
 
 
@@ -388,7 +388,7 @@ def test_help_says_every_default_and_the_tasks_that_have_another(monkeypatch):
         "mse or kl (default: mse)",
         "of the students (default: 30; quick: 5)",
         "of the students (default: 50; qqp, mnli: 256)",
-        "or none (default: none)",
+        "run's text); none (default: none)",
         "or random (default: multichannel)",
         "or float16 (default: auto)",
         "heldout or dev (default: auto)",

@@ -14,6 +14,8 @@ from keras_distill.pipeline import Pipeline
 from keras_distill.student import training
 from keras_distill.transfer_set.manifest import Manifest, ShardInfo
 
+# The stages of a run that needs no vectors before augmentation.
+PAPER = [name for name in STAGES if name != "vectors"]
 AFTER_LABEL = ["label", "vocabulary", "student", "baseline", "export", "report"]
 
 WITHOUT_BASELINE = ["student", "export", "report"]
@@ -22,8 +24,8 @@ WITHOUT_BASELINE = ["student", "export", "report"]
 @pytest.mark.parametrize(
     "section, key, value, made_anew",
     [
-        (None, "seed", 7, list(STAGES)),
-        ("data", "heldout_fraction", 0.2, list(STAGES)),
+        (None, "seed", 7, PAPER),
+        ("data", "heldout_fraction", 0.2, PAPER),
         ("teacher", "epochs", 5, ["teacher", *AFTER_LABEL]),
         ("teacher", "tokens_per_batch", 64, []),
         ("augmentation", "n_iter", 2, ["augment", *AFTER_LABEL]),
@@ -53,10 +55,41 @@ def test_a_setting_touches_the_stages_that_depend_on_it(
     )
     differ = [
         name
-        for name in STAGES
+        for name in PAPER
         if first.fingerprint(name) != second.fingerprint(name)
     ]
     assert differ == made_anew
+
+
+BEST = {
+    "student": {"embeddings": "teacher", "open_vocabulary": True},
+    "augmentation": {"neighbours": 2},
+}
+
+
+@pytest.mark.parametrize(
+    "values, needs",
+    [
+        ({}, {"augment": ("data",), "vocabulary": ("label",)}),
+        (BEST, {"augment": ("data", "vectors"), "vectors": ("teacher",)}),
+        (
+            {"student": {"embeddings": "teacher"}},
+            {"augment": ("data",), "vocabulary": ("label", "vectors")},
+        ),
+        ({"augmentation": {"mined": 3}}, {"augment": ("data",)}),
+        (
+            {"task": "qqp", "augmentation": {"mined": 3}},
+            {"augment": ("data", "vectors")},
+        ),
+    ],
+)
+def test_vectors_are_a_stage_where_something_reads_them(
+    tmp_path, values, needs
+):
+    stages = Pipeline(config_from_dict(values), tmp_path / "run").stages
+    assert {name: stages[name].needs for name in needs} == needs
+    read = any("vectors" in stage.needs for stage in stages.values())
+    assert ("vectors" in stages) == read
 
 
 def test_a_teacher_folder_is_told_by_its_content_not_its_place(tmp_path):
@@ -107,14 +140,14 @@ def test_the_baseline_is_made_anew_when_what_it_is_made_of_changes(
 ):
     run = tmp_path / "run"
     Pipeline(config_from_dict({}), run).run()
-    assert made == list(STAGES)
+    assert made == PAPER
     made.clear()
     Pipeline(config_from_dict({"student": change}), run).run(redo=True)
     assert made == expected
     assert read_json(run / "baseline" / "stage.json")["settings"].keys() == {
         *("lstm_units", "hidden_units", "dropout", "max_length", "optimizer"),
         *("learning_rate", "batch_size", "epochs", "evaluations_per_epoch"),
-        "patience",
+        *("piece_rate", "unknown_rate", "patience"),
     }
 
 
@@ -123,7 +156,7 @@ def test_without_a_baseline_none_is_made_and_the_report_needs_none(
 ):
     config = config_from_dict({"baseline": False})
     Pipeline(config, tmp_path / "run").run()
-    assert made == [name for name in STAGES if name != "baseline"]
+    assert made == [name for name in PAPER if name != "baseline"]
 
 
 def test_the_baseline_may_update_and_look_as_often_as_the_student(

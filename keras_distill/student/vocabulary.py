@@ -174,6 +174,9 @@ def learned_pieces(counts: Mapping[str, int]) -> list[str]:
     """
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+    characters = sorted({c for w in counts if w not in SPECIALS for c in w})
+    inside = [f"##{character}" for character in characters]
+
     def texts() -> Iterator[str]:
         for word, count in sorted(counts.items()):
             if word not in SPECIALS:
@@ -184,17 +187,13 @@ def learned_pieces(counts: Mapping[str, int]) -> list[str]:
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     trainer = trainers.WordPieceTrainer(
         vocab_size=_LEARNED_PIECES,
-        special_tokens=[UNK],
+        # Otherwise their ids, which settle equal counts, come from a hash.
+        special_tokens=[*characters, *inside],
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts(), trainer)
     vocabulary = tokenizer.get_vocab()
-    # Each character can begin a word, not only those that did.
-    characters = sorted({c for word in vocabulary for c in word if c != "#"})
-    learned = sorted(filter(is_piece, vocabulary), key=vocabulary.get)
-    return list(
-        dict.fromkeys([*learned, *characters, *(f"##{c}" for c in characters)])
-    )
+    return sorted(filter(is_piece, vocabulary), key=vocabulary.get)
 
 
 def split_word(word: str, known: Collection[str]) -> list[str]:

@@ -41,7 +41,9 @@ def _run(options: argparse.Namespace) -> None:
     if options.command == "label" and options.shards is not None:
         shards = parse_shards(options.shards)
     precision = prepare_environment(config.teacher.precision)
-    if options.command != "label":
+    if options.command == "finetune" or (
+        options.command == "embed" and options.sentences
+    ):
         prepare_hub(config.teacher.checkpoint or config.teacher.name)
     # From here on tf.keras is tf_keras, in this process.
     from keras_distill.teacher.runtime import set_precision

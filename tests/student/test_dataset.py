@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_distill.config import config_from_dict
 from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
 from keras_distill.student import dataset as module
-from keras_distill.student.dataset import evaluation_dataset, training_dataset
+from keras_distill.student.dataset import (
+    Reading,
+    evaluation_dataset,
+    training_dataset,
+)
 from keras_distill.student.text import SPECIALS, StudentTokenizer
 from keras_distill.transfer_set.record import (
     AUGMENTED,
@@ -239,3 +244,113 @@ def test_evaluation_sorts_by_length_inside_a_window(files):
     widths = [inputs["ids_a"].shape[1] for inputs, _ in evaluate(files[0])]
     assert widths[:5] == sorted(widths[:5])
     assert widths[5:] == sorted(widths[5:])
+
+
+# w10 is also w1 + ##0, and w1 is w + ##1: every word splits.
+SPLIT_WORDS = [*SPECIALS, *WORDS, "w", *(f"##{i}" for i in range(10))]
+SPLITTING = StudentTokenizer(SPLIT_WORDS)
+
+
+def reading(monkeypatch, piece_rate=0.5, unknown_rate=0.0, always_whole=0):
+    monkeypatch.setattr(module, "_ALWAYS_WHOLE", always_whole)
+    settings = config_from_dict(
+        {"student": {"piece_rate": piece_rate, "unknown_rate": unknown_rate}}
+    ).student
+    return Reading.of(settings, SPLIT_WORDS)
+
+
+def read(batches):
+    """The words of each row, by the number in its logits."""
+    return {
+        int(number): [SPLIT_WORDS[i] for i in ids if i]
+        for inputs, targets in batches
+        for ids, number in zip(
+            inputs["ids_a"], targets["teacher_logits"][:, 0], strict=True
+        )
+    }
+
+
+def anew(files, how, **options):
+    dataset = training_dataset(
+        files,
+        SPLITTING,
+        batch_size=8,
+        pair=False,
+        num_classes=2,
+        max_length=128,
+        seed=options.pop("seed", 1),
+        repeat=False,
+        reading=how,
+        **options,
+    )
+    return list(dataset.as_numpy_iterator())
+
+
+def test_a_word_in_pieces_still_spells_itself(files, monkeypatch):
+    whole = read(anew(files, None))
+    parts = read(anew(files, reading(monkeypatch)))
+    assert whole.keys() == parts.keys()
+    for number, words in parts.items():
+        spelled = " ".join(words).replace(" ##", "")
+        assert spelled.split() == whole[number]
+    split = sum(len(parts[n]) > len(whole[n]) for n in whole)
+    assert split > len(whole) / 2
+
+
+def test_as_many_words_are_split_and_unknown_as_the_rates_say(
+    files, monkeypatch
+):
+    words = sum(length(n) for n in range(7 * 37))
+    parts = read(anew(files, reading(monkeypatch, piece_rate=0.2)))
+    pieces = sum(w.startswith("##") for r in parts.values() for w in r)
+    assert 0.15 * words < pieces < 0.5 * words
+    dark = read(anew(files, reading(monkeypatch, 0.0, 0.3)))
+    unknown = sum(w == "[UNK]" for r in dark.values() for w in r)
+    # By word, and by text: 1 - 0.7 * 0.7.
+    assert 0.4 * words < unknown < 0.62 * words
+    assert any(set(row) == {"[UNK]"} for row in dark.values() if len(row) > 9)
+
+
+def test_the_most_frequent_words_are_always_read_whole(files, monkeypatch):
+    how = reading(monkeypatch, 1.0, always_whole=len(SPECIALS) + 100)
+    for words in read(anew(files, how)).values():
+        first = words[0].removeprefix("w")
+        if words[0] != "[UNK]" and len(words) == 1:
+            assert int(first) < 100
+
+
+def test_a_resumed_training_reads_as_it_would_have_read(files, monkeypatch):
+    how = reading(monkeypatch, 0.3, 0.1)
+    whole = anew(files, how)
+    rest = anew(files, how, skip_batches=9)
+    assert len(rest) == len(whole) - 9
+    for one, other in zip(whole[9:], rest, strict=True):
+        np.testing.assert_array_equal(one[0]["ids_a"], other[0]["ids_a"])
+    other_seed = anew(files, how, seed=2)
+    assert read(whole) != read(other_seed)
+
+
+def test_without_rates_there_is_nothing_to_read_anew(monkeypatch):
+    assert reading(monkeypatch, 0.0, 0.0) is None
+    settings = config_from_dict({"student": {"piece_rate": 0.5}}).student
+    assert Reading.of(settings, [*SPECIALS, *WORDS]) is None
+
+
+def test_both_texts_of_a_pair_are_read_anew(pair_files, monkeypatch):
+    dataset = training_dataset(
+        pair_files,
+        SPLITTING,
+        batch_size=8,
+        pair=True,
+        num_classes=2,
+        max_length=16,
+        seed=1,
+        repeat=False,
+        reading=reading(monkeypatch, 0.5),
+    )
+    pieces = {name: 0 for name in ("ids_a", "ids_b")}
+    for inputs, _ in dataset.as_numpy_iterator():
+        for name, ids in inputs.items():
+            assert ids.shape[1] <= 16
+            pieces[name] += (ids >= len(SPECIALS) + len(WORDS)).sum()
+    assert all(count > 100 for count in pieces.values())

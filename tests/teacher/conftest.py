@@ -10,6 +10,7 @@ from teacher_process import run_scenarios, start_scenarios
 SCENARIOS = {
     "test_finetune": ("scenario_training.training", "scenario_resume.resumed"),
     "test_label": ("scenario_label.labelling",),
+    "test_embed": ("scenario_embed.embedding",),
 }
 
 

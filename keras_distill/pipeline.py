@@ -1,6 +1,7 @@
 """The stages of a run in order: what each reads, makes, depends on."""
 
 import dataclasses
+import itertools
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -165,7 +166,7 @@ def _shards_intact(run: "Pipeline", folder: Path) -> bool:
 def _vocabulary(run: "Pipeline", place: Path) -> None:
     """Choose the student's words and read their vectors."""
     import_tensorflow()
-    from keras_distill.student.text import save_vocabulary
+    from keras_distill.student.text import SPECIALS, save_vocabulary
     from keras_distill.student.vocabulary import (
         count_words,
         learned_pieces,
@@ -191,6 +192,8 @@ def _vocabulary(run: "Pipeline", place: Path) -> None:
         counts, settings.vocabulary_size, settings.min_count, opened, pieces
     )
     save_vocabulary(place / "vocab.txt", words)
+    own = itertools.takewhile(counts.__contains__, words[len(SPECIALS) :])
+    write_json(place / "words.json", {"own": len(list(own))})
     coverage = {"tokens": None, "types": None}
     if settings.embeddings != "none" and "vectors" in run.stages:
         from keras_distill.student.embeddings import vocabulary_vectors

@@ -186,11 +186,13 @@ class Rows:
         columns: The texts: one list, for pairs two of the same length.
         labels: int32 [rows], -1 where unknown.
         teacher_logits: float32 [rows, classes].
+        sources: int32 [rows]; None where nobody asked for them.
     """
 
     columns: list[list[str]]
     labels: np.ndarray
     teacher_logits: np.ndarray
+    sources: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -218,6 +220,7 @@ def read_rows(
     columns: list[list[str]] = [[] for _ in names]
     labels = [np.zeros(0, np.int32)]
     logits = [np.zeros((0, classes), np.float32)]
+    sources = [np.zeros(0, np.int32)]
     room = limit
     for path in files:
         for batch in _batches(path, room):
@@ -233,9 +236,10 @@ def read_rows(
                 column += [text.decode("utf-8") for text in row[name].numpy()]
             labels.append(row["label"].numpy())
             logits.append(row["teacher_logits"].numpy())
+            sources.append(row["source"].numpy())
             if room is not None:
                 room -= len(batch)
-    return Rows(columns, np.concatenate(labels), np.concatenate(logits))
+    return Rows(columns, *map(np.concatenate, (labels, logits, sources)))
 
 
 def read_texts(files: Sequence[Path], pair: bool) -> Iterator[str]:

@@ -1,0 +1,125 @@
+"""What a student does not know: words, and what that costs it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_distill.files import read_json, read_lines
+from keras_distill.metrics import accuracy, agreement
+from keras_distill.student.predictor import StudentPredictor
+from keras_distill.student.text import SPECIALS, UNK_ID
+from keras_distill.transfer_set.manifest import Manifest
+from keras_distill.transfer_set.record import SOURCE_NAMES, Rows, read_rows
+
+# Of the transfer set, to compare its sources.
+_SAMPLED_ROWS = 20_000
+
+
+def unknown_words(
+    student: StudentPredictor,
+    vocabulary: Path,
+    splits: Mapping[str, Rows],
+    logits: Mapping[str, np.ndarray],
+) -> dict[str, Any]:
+    """Count what a student cannot read, and compare texts with and without.
+
+    Args:
+        student: The student.
+        vocabulary: The run's folder, whose `words.json` says how many words
+            training saw.
+        splits: Rows by split.
+        logits: The student's, float32 [rows, classes], by split.
+
+    Returns:
+        By split: `unk_tokens`, the share of tokens that is read as `[UNK]`;
+        `unseen_words`, the share of words that training never saw whole;
+        and for texts `with` and `without` such a word `rows`, `student`,
+        `teacher` (accuracies) and `agreement`, None where there is no row.
+    """
+    path = vocabulary / "words.json"
+    if not path.is_file():
+        return {}
+    words = read_lines(vocabulary / "vocab.txt")
+    seen = set(words[: len(SPECIALS) + read_json(path)["own"]])
+    return {
+        name: _of_split(student, seen, rows, logits[name])
+        for name, rows in splits.items()
+    }
+
+
+def _of_split(
+    student: StudentPredictor, seen: set[str], rows: Rows, logits: np.ndarray
+) -> dict[str, Any]:
+    new = np.zeros(len(rows), np.int64)
+    words = tokens = unknown = 0
+    for column in rows.columns:
+        ids = student.ids(column)
+        tokens += int(tf.size(ids.flat_values))
+        unknown += int(
+            tf.reduce_sum(tf.cast(ids.flat_values == UNK_ID, "int64"))
+        )
+        for number, text in enumerate(
+            student.tokenizer.split(tf.constant(column, tf.string)).to_list()
+        ):
+            words += len(text)
+            new[number] += sum(w.decode("utf-8") not in seen for w in text)
+    return {
+        "unk_tokens": unknown / max(tokens, 1),
+        "unseen_words": int(new.sum()) / max(words, 1),
+        "with": _compared(rows, logits, new > 0),
+        "without": _compared(rows, logits, new == 0),
+    }
+
+
+def _compared(
+    rows: Rows, logits: np.ndarray, chosen: np.ndarray
+) -> dict[str, Any]:
+    result: dict[str, Any] = {"rows": int(chosen.sum())}
+    labels = rows.labels[chosen]
+    teacher = rows.teacher_logits[chosen]
+    if not len(labels):
+        return result | dict.fromkeys(("student", "teacher", "agreement"))
+    return result | {
+        "student": accuracy(logits[chosen], labels),
+        "teacher": accuracy(teacher, labels),
+        "agreement": agreement(logits[chosen], teacher),
+    }
+
+
+def agreement_by_source(
+    student: StudentPredictor, folder: Path, manifest: Manifest
+) -> dict[str, Any]:
+    """Say how often a student agrees with its teacher, by kind of text.
+
+    Args:
+        student: The student.
+        folder: The transfer set, of which the first rows are asked.
+        manifest: Its manifest.
+
+    Returns:
+        By source `rows` (asked), `agreement` and `squared_distance` of the
+        logits, the mean over rows.
+    """
+    rows = read_rows(
+        manifest.files(folder, "train"),
+        manifest.pair,
+        len(manifest.labels),
+        limit=_SAMPLED_ROWS,
+    )
+    logits = student.logits(*rows.columns)
+    distances = np.square(logits - rows.teacher_logits).sum(axis=1)
+    result = {}
+    for source, name in SOURCE_NAMES.items():
+        chosen = rows.sources == source
+        if chosen.any():
+            result[name] = {
+                "rows": int(chosen.sum()),
+                "agreement": agreement(
+                    logits[chosen], rows.teacher_logits[chosen]
+                ),
+                "squared_distance": float(distances[chosen].mean()),
+            }
+    return result

@@ -111,9 +111,15 @@ def _own_texts(run: "Pipeline") -> Iterator[str]:
 def _augment(run: "Pipeline", place: Path) -> None:
     """Generate text from the training examples."""
     from keras_distill.augmentation.generate import augment_file
+    from keras_distill.augmentation.mining import mine_file
 
     settings = run.config.augmentation
     facts = read_json(run.path / "data" / "manifest.json")
+    vectors = run.path / "vectors"
+    words = {}
+    if settings.neighbours:
+        folded = lower_case(run.config, run.path)
+        words = {"vectors": vectors, "lower_case": folded}
     texts = {"train": place}
     if settings.unlabeled and facts["unlabeled"]:
         texts["unlabeled"] = place / "unlabeled"
@@ -124,6 +130,15 @@ def _augment(run: "Pipeline", place: Path) -> None:
             settings,
             run.config.seed,
             facts["pair"],
+            **words,
+        )
+    if settings.mined and facts["pair"]:
+        mine_file(
+            run.path / "data",
+            place / "mined",
+            settings,
+            run.config.seed,
+            vectors,
         )
 
 

@@ -8,6 +8,7 @@ import pytest
 from tiny_runs import ROOT
 
 from keras_distill import pipeline
+from keras_distill.augmentation import generate, mining
 from keras_distill.config import STAGES, config_from_dict
 from keras_distill.files import read_json, write_json, write_text
 from keras_distill.pipeline import Pipeline
@@ -259,3 +260,50 @@ def test_a_finished_run_is_skipped_without_importing_tensorflow(tmp_path):
         check=False,
     )
     assert result.returncode == 0, result.stderr
+
+
+def augmented(tmp_path, monkeypatch, pair, **knobs):
+    """What the augment stage calls for its work."""
+    calls = []
+    for module, name in ((generate, "augment_file"), (mining, "mine_file")):
+        monkeypatch.setattr(
+            module,
+            name,
+            lambda *args, name=name, **values: calls.append(
+                (name, *args[:2], values)
+            ),
+        )
+    facts = {"pair": pair, "unlabeled": 1}
+    write_json(tmp_path / "data" / "manifest.json", facts)
+    config = config_from_dict(
+        {"augmentation": {"unlabeled": True, **knobs}, "teacher": {}}
+    )
+    pipeline._augment(Pipeline(config, tmp_path), tmp_path / "place")
+    return calls
+
+
+def test_the_paper_s_operators_need_neither_vectors_nor_teacher(
+    tmp_path, monkeypatch
+):
+    data, place = tmp_path / "data", tmp_path / "place"
+    assert augmented(tmp_path, monkeypatch, False, joined=2, mined=3) == [
+        ("augment_file", data / "train.jsonl.gz", place, {}),
+        (
+            "augment_file",
+            data / "unlabeled.jsonl.gz",
+            place / "unlabeled",
+            {},
+        ),
+    ]
+
+
+def test_neighbours_and_mining_are_given_the_vectors(tmp_path, monkeypatch):
+    write_json(tmp_path / "teacher" / "teacher.json", {"lower_case": True})
+    calls = augmented(tmp_path, monkeypatch, True, neighbours=1, mined=1)
+    words = {"vectors": tmp_path / "vectors", "lower_case": True}
+    assert [call[-1] for call in calls] == [words, words, {}]
+    assert calls[2][:3] == (
+        "mine_file",
+        tmp_path / "data",
+        tmp_path / "place" / "mined",
+    )

@@ -2,6 +2,8 @@
 
 Two passes, each over parts of the input that any process can do alone: words
 are split and tagged, then, when all words' frequencies are known, drawn anew.
+The operators beyond the paper that go by one text share the first pass, and
+leave a folder each.
 """
 
 import functools
@@ -18,12 +20,19 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from keras_distill.augmentation.joining import Joiner
+from keras_distill.augmentation.neighbours import (
+    NeighbourAugmenter,
+    NeighbourTable,
+    find_neighbours,
+    read_table,
+)
 from keras_distill.augmentation.tagged import (
     FrequencyTable,
     TaggedPart,
@@ -49,11 +58,44 @@ MANIFEST = "manifest.json"
 EXAMPLES_PER_PART = 4096
 _SCHEMA_VERSION = 1
 _FREQUENCIES = "frequencies.tsv.gz"
+_NEIGHBOURS = "neighbours.npz"
 # A tenth larger than level 6, in a third of the time.
 _COMPRESSION = 2
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
+
+
+class Maker(Protocol):
+    """What makes the rows of a folder, part by part."""
+
+    def rows(
+        self, part: TaggedPart, rng: np.random.Generator
+    ) -> Iterator[tuple[str, str]]:
+        """Yield id and text, those of a pair with a tab between them."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A folder of augmented text.
+
+    Attributes:
+        source: The source's name in the manifest; empty for the paper's
+            operators, whose folder is the one that holds the others.
+        folder: Its name inside that one.
+        number: Of its chance: parts of two kinds draw apart.
+        verb: What the progress bar says.
+    """
+
+    source: str
+    folder: str
+    number: int
+    verb: str
+
+
+_PAPER = _Kind("", ".", 0, "augmenting")
+_SWAPPED = _Kind("neighbour", "neighbours", 1, "swapping words")
+_JOINED = _Kind("joined", "joined", 2, "joining texts")
 
 
 def augment_file(
@@ -62,6 +104,8 @@ def augment_file(
     settings: AugmentationConfig,
     seed: int,
     pair: bool,
+    vectors: Path | None = None,
+    lower_case: bool = False,
 ) -> dict[str, Any]:
     """Generate the augmented text of a file of examples.
 
@@ -74,44 +118,85 @@ def augment_file(
         inputs: Examples, as the data stage leaves them.
         output_dir: Where `part-00000.tsv.gz`... and `manifest.json` go. The
             columns are id, text_a and for pairs text_b, without a header.
+            `neighbours/` and `joined/` in it, where the settings ask for
+            them, are folders of the same form; their manifests name their
+            source too.
         settings: The operators' probabilities and the number of workers.
         seed: Seed of all draws.
         pair: Whether the examples are pairs.
+        vectors: The folder with `words.txt` and `vectors.npy`, which
+            `settings.neighbours` needs.
+        lower_case: Whether its words are lower-cased.
 
     Returns:
-        The manifest: schema_version, settings, seed, pair, examples, rows
-        and parts (name, rows, sha256).
+        The manifest of `output_dir`: schema_version, settings, seed, pair,
+        examples, rows and parts (name, rows, sha256).
 
     Raises:
-        UserError: The input is damaged, the tagger is missing, or the disk
-            is full.
+        UserError: The input is damaged, the tagger or the word vectors are
+            missing, or the disk is full.
     """
     inputs, output_dir = Path(inputs), Path(output_dir)
     work = output_dir / "work"
-    manifest = _finished(output_dir)
-    if manifest is None:
+    kinds = [_PAPER]
+    if settings.neighbours:
+        kinds.append(_SWAPPED)
+    if settings.joined and not pair:
+        kinds.append(_JOINED)
+    manifests = {kind: finished(output_dir / kind.folder) for kind in kinds}
+    todo = [kind for kind in kinds if manifests[kind] is None]
+    if todo:
         # Found, or missed, before any process is started.
         load_tagger(settings.pos_tagger)
+        if _SWAPPED in todo:
+            read_table(vectors)
         sizes = tag_parts(inputs, work, settings, pair)
-        parts = _draw_parts(output_dir, settings, seed, sizes, pair)
-        values = asdict(settings)
-        del values["workers"]
-        manifest = {
-            "schema_version": _SCHEMA_VERSION,
-            "settings": values,
-            "seed": seed,
-            "pair": pair,
-            "examples": sum(sizes),
-            "rows": sum(part.rows for part in parts),
-            "parts": [asdict(part) for part in parts],
-        }
-        write_json(output_dir / MANIFEST, manifest)
-        logger.info(
-            "%s rows generated from %s examples",
-            f"{manifest['rows']:,}",
-            f"{manifest['examples']:,}",
-        )
+        if _SWAPPED in todo and not is_whole(work / _NEIGHBOURS):
+            find_neighbours(
+                FrequencyTable.load(work / _FREQUENCIES),
+                vectors,
+                lower_case,
+                tagged=settings.pos_tagger != "none",
+            ).save(work / _NEIGHBOURS)
+        for kind in todo:
+            folder = output_dir / kind.folder
+            parts = _draw_parts(kind, work, folder, settings, seed, sizes, pair)
+            manifests[kind] = write_manifest(
+                folder, kind.source, settings, seed, pair, sum(sizes), parts
+            )
     shutil.rmtree(work, ignore_errors=True)
+    return manifests[_PAPER]
+
+
+def write_manifest(
+    folder: Path,
+    source: str,
+    settings: AugmentationConfig,
+    seed: int,
+    pair: bool,
+    examples: int,
+    parts: list[ShardInfo],
+) -> dict[str, Any]:
+    """Write what a complete folder holds; return it."""
+    values = asdict(settings)
+    del values["workers"]
+    manifest = {
+        "schema_version": _SCHEMA_VERSION,
+        **({"source": source} if source else {}),
+        "settings": values,
+        "seed": seed,
+        "pair": pair,
+        "examples": examples,
+        "rows": sum(part.rows for part in parts),
+        "parts": [asdict(part) for part in parts],
+    }
+    write_json(folder / MANIFEST, manifest)
+    logger.info(
+        "%s%s rows generated from %s examples",
+        f"{source}: " if source else "",
+        f"{manifest['rows']:,}",
+        f"{examples:,}",
+    )
     return manifest
 
 
@@ -136,8 +221,8 @@ def read_augmented(output_dir: Path) -> Iterator[Example]:
             yield Example(*texts, id=name)
 
 
-def _finished(output_dir: Path) -> dict[str, Any] | None:
-    """Return the manifest of an output that is complete and undamaged."""
+def finished(output_dir: Path) -> dict[str, Any] | None:
+    """Return a folder's manifest if it is complete and undamaged."""
     path = output_dir / MANIFEST
     if not path.exists():
         return None
@@ -198,7 +283,9 @@ def _tag_part(
 
 
 def _draw_parts(
-    output_dir: Path,
+    kind: _Kind,
+    work: Path,
+    folder: Path,
     settings: AugmentationConfig,
     seed: int,
     sizes: list[int],
@@ -206,20 +293,25 @@ def _draw_parts(
 ) -> list[ShardInfo]:
     """Generate the parts that are missing or damaged; return all."""
     parts = [
-        _known_part(_part_path(output_dir, number), pair)
+        known_part(part_path(folder, number), pair)
         for number in range(len(sizes))
     ]
     todo = [number for number, part in enumerate(parts) if part is None]
+    tables = [work / _FREQUENCIES]
+    if kind == _SWAPPED:
+        tables.append(work / _NEIGHBOURS)
     task = functools.partial(
         _draw_part,
-        output_dir=output_dir,
+        kind=kind,
+        work=work,
+        folder=folder,
         settings=settings,
         seed=seed,
-        table_sha256=sha256_file(output_dir / "work" / _FREQUENCIES),
+        tables_sha256="".join(map(sha256_file, tables)),
     )
     total = sum(sizes)
     done = total - sum(sizes[number] for number in todo)
-    with progress(total, "augmenting", "examples", initial=done) as bar:
+    with progress(total, kind.verb, "examples", initial=done) as bar:
         drawn = map_ordered(task, todo, settings.workers)
         for number, part in zip(todo, drawn, strict=True):
             parts[number] = part
@@ -229,34 +321,48 @@ def _draw_parts(
 
 def _draw_part(
     number: int,
-    output_dir: Path,
+    kind: _Kind,
+    work: Path,
+    folder: Path,
     settings: AugmentationConfig,
     seed: int,
-    table_sha256: str,
+    tables_sha256: str,
 ) -> ShardInfo:
-    work = output_dir / "work"
-    augmenter = _augmenter(work / _FREQUENCIES, table_sha256, settings)
+    maker = _maker(kind, work, tables_sha256, settings)
     part = TaggedPart.load(tagged_path(work, number))
-    # A stream of its own for each part, whichever process draws from it.
-    rng = np.random.default_rng([seed, number])
-    return _write_part(
-        _part_path(output_dir, number), augmenter.rows(part, rng)
+    return write_part(
+        part_path(folder, number),
+        maker.rows(part, chance(seed, number, kind.number)),
     )
 
 
+def chance(seed: int, part: int, kind: int) -> np.random.Generator:
+    """Return a part's own source of chance, whichever process draws."""
+    # The paper's operators have number 0. It comes last: numpy takes
+    # [seed, 5] and [seed, 5, 0] for the same, but not [seed, 5, 1].
+    return np.random.default_rng([seed, part, kind] if kind else [seed, part])
+
+
 @functools.lru_cache(maxsize=1)
-def _augmenter(
-    path: Path, sha256: str, settings: AugmentationConfig
-) -> Augmenter:
-    """Load the table once per process; `sha256` tells contents apart."""
-    return Augmenter(FrequencyTable.load(path), settings)
+def _maker(
+    kind: _Kind, work: Path, tables_sha256: str, settings: AugmentationConfig
+) -> Maker:
+    """Load the tables once per process; the hash tells contents apart."""
+    if kind == _JOINED:
+        return Joiner(settings)
+    table = FrequencyTable.load(work / _FREQUENCIES)
+    if kind == _SWAPPED:
+        neighbours = NeighbourTable.load(work / _NEIGHBOURS)
+        return NeighbourAugmenter(table, neighbours, settings)
+    return Augmenter(table, settings)
 
 
-def _part_path(output_dir: Path, number: int) -> Path:
+def part_path(output_dir: Path, number: int) -> Path:
+    """Return where a part of the output lies."""
     return output_dir / f"part-{number:05d}.tsv.gz"
 
 
-def _write_part(path: Path, rows: Iterable[tuple[str, str]]) -> ShardInfo:
+def write_part(path: Path, rows: Iterable[tuple[str, str]]) -> ShardInfo:
     """Write ids and texts, those of a pair joined by a tab."""
     count = 0
     with atomic_writer(path, _COMPRESSION) as stream:
@@ -266,7 +372,7 @@ def _write_part(path: Path, rows: Iterable[tuple[str, str]]) -> ShardInfo:
     return ShardInfo(path.name, count, sha256_file(path))
 
 
-def _known_part(path: Path, pair: bool) -> ShardInfo | None:
+def known_part(path: Path, pair: bool) -> ShardInfo | None:
     """Describe a part that is there and whole, else return None."""
     if not path.is_file():
         return None

@@ -34,7 +34,8 @@ _CONTRACTIONS = {
     "'m": (_ME, "am"),
     "'s": (_ANY, "'s"),
 }
-_BEFORE_NOT = {"ca": "can", "wo": "will", "sha": "shall"}
+# Halves of words that stand before "n't" only.
+BEFORE_NOT = {"ca": "can", "wo": "will", "sha": "shall"}
 
 # Pairs that the normaliser writes as one word.
 _FIRST_HALVES = {"can", "gon", "wan", "got", "lem", "gim"}
@@ -90,7 +91,7 @@ class Speller:
             members = set(hosts.split())
             self._hosts[[word in members for word in lowered]] |= bit
         self._not = _flags(word == "n't" for word in lowered)
-        self._before_not = _flags(word in _BEFORE_NOT for word in lowered)
+        self._before_not = _flags(word in BEFORE_NOT for word in lowered)
         self._first_half = _flags(w in _FIRST_HALVES for w in lowered)
         self._second_half = _flags(w in _SECOND_HALVES for w in lowered)
         # Three pieces per word: after a space, glued, at a text's start.
@@ -198,7 +199,7 @@ def _written_out(word: str) -> str:
     lowered = word.lower()
     if lowered in _CONTRACTIONS:
         return _CONTRACTIONS[lowered][1]
-    return _BEFORE_NOT.get(lowered, "")
+    return BEFORE_NOT.get(lowered, "")
 
 
 def _cased(word: str, like: str) -> str:

@@ -186,6 +186,10 @@ class FrequencyTable:
         self._total = np.array([totals[tag] for tag in self.tags], np.int64)
         self._start = np.cumsum(self._total) - self._total
 
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return each tag and word that occur together, sorted."""
+        return [pair for pair, _ in self._counts]
+
     def draw(self, tags: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draw a word for each tag (rows of both), as often as it occurs."""
         place = self._start[tags] + (

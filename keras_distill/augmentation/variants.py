@@ -102,12 +102,20 @@ _PAIR_CYCLE = ((True, False), (False, True), (True, True))
 
 
 class Augmenter:
-    """Draws the variants of examples (Tang et al. 2019, section 3.3)."""
+    """Draws the variants of examples (Tang et al. 2019, section 3.3).
+
+    Attributes:
+        letter: What the ids of the rows have before the copy's number.
+    """
+
+    letter = "a"
 
     def __init__(
         self, table: FrequencyTable, settings: AugmentationConfig
     ) -> None:
         """Prepare for a corpus, with the frequencies of all its words."""
+        self._copies = settings.n_iter
+        self._table = table
         self._speller = Speller(table.words)
         self._corpus = Corpus(settings, table, self._speller.mask)
 
@@ -121,20 +129,20 @@ class Augmenter:
             rng: Source of chance.
 
         Yields:
-            Id (`"{source id}-a{iteration}"`, from 0) and text, or the two
+            Id (`"{source id}-a{copy}"`, from 0) and text, or the two
             texts of a pair with a tab between them. No text of an example
             is yielded twice, nor is its original.
         """
-        n_iter = self._corpus.settings.n_iter
+        copies = self._copies
         sides = [self._with_table_rows(part, side) for side in part.sides]
-        for start, stop in _batches(sides, n_iter):
+        for start, stop in _batches(sides, copies):
             columns = []
             for number, side in enumerate(sides):
                 originals = part.texts[number][start:stop]
-                rounds = [originals] * n_iter
+                rounds = [originals] * copies
                 noised = [
                     k
-                    for k in range(n_iter)
+                    for k in range(copies)
                     if len(sides) == 1 or _PAIR_CYCLE[k % 3][number]
                 ]
                 texts = self._noise(side.slice(start, stop), len(noised), rng)
@@ -145,16 +153,17 @@ class Augmenter:
             for place in range(stop - start):
                 row = start + place
                 seen = {"\t".join(texts[row] for texts in part.texts)}
-                name = part.ids[row]
-                for k in range(n_iter):
+                name = f"{part.ids[row]}-{self.letter}"
+                for k in range(copies):
                     text = "\t".join([rounds[k][place] for rounds in columns])
                     if text not in seen:
                         seen.add(text)
-                        yield f"{name}-a{k}", text
+                        yield f"{name}{k}", text
 
     def _noise(
         self, sentences: Sentences, rows: int, rng: np.random.Generator
     ) -> list[str]:
+        """Return `rows` variants of each text, one round after the other."""
         settings = self._corpus.settings
         words = np.broadcast_to(sentences.words, (rows, len(sentences.words)))
         for operator in OPERATORS:
@@ -169,7 +178,7 @@ class Augmenter:
         return self._speller.spell(sentences, words, first, size)
 
     def _with_table_rows(self, part: TaggedPart, side: Sentences) -> Sentences:
-        table = self._corpus.table
+        table = self._table
         words = [table.word_rows[word] for word in part.vocabulary]
         tags = [table.tag_rows[tag] for tag in part.tags]
         return Sentences(
@@ -180,9 +189,9 @@ class Augmenter:
         )
 
 
-def _batches(sides: list[Sentences], n_iter: int) -> Iterator[tuple[int, int]]:
+def _batches(sides: list[Sentences], copies: int) -> Iterator[tuple[int, int]]:
     """Cut a part where its drawn words reach the batch size."""
-    words = sum(side.lengths for side in sides) * n_iter
+    words = sum(side.lengths for side in sides) * copies
     start = total = 0
     for row, count in enumerate(words.tolist()):
         if total and total + count > _WORDS_PER_BATCH:

@@ -13,12 +13,14 @@ import hashlib
 import json
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from keras_distill.augmentation.generate import read_augmented
 from keras_distill.data.examples import Example, read_examples
+from keras_distill.data.reported import Reported
 from keras_distill.errors import UserError
 from keras_distill.files import (
     ShardInfo,
@@ -31,10 +33,19 @@ from keras_distill.progress import progress
 from keras_distill.transfer_set.record import (
     AUGMENTED,
     ORIGINAL,
+    SOURCE_NAMES,
     UNLABELED,
 )
 
 logger = logging.getLogger(__name__)
+
+# Of augmented text, inside `augmented/`, in the order in which rows are dealt.
+_FOLDERS = (
+    "unlabeled",
+    *("neighbours", "joined", "mined"),
+    *("unlabeled/neighbours", "unlabeled/joined"),
+)
+_SOURCES = {name: source for source, name in SOURCE_NAMES.items()}
 
 _LEVEL = 6
 _ALL_BUFFERS = 64 * 2**20
@@ -45,6 +56,8 @@ def plan_run(
     run_dir: Path, output_dir: Path, rows_per_shard: int, seed: int
 ) -> None:
     """Deal all texts of a run to shards, as `plan_shards` does.
+
+    No row enters whose text (or both texts of a pair) a reported split has.
 
     Args:
         run_dir: The run folder, with `data/` and `augmented/` in it.
@@ -64,13 +77,43 @@ def plan_run(
         (AUGMENTED, read_augmented(augmented)),
         (UNLABELED, read_examples(data / "unlabeled.jsonl.gz")),
     ]
-    folders = [augmented]
-    if (augmented / "unlabeled").is_dir():
-        folders.append(augmented / "unlabeled")
-        sources.append((AUGMENTED, read_augmented(folders[1])))
-    for folder in folders:
-        total += read_json(folder / "manifest.json")["rows"]
-    plan_shards(sources, output_dir, rows_per_shard, total, seed)
+    total += read_json(augmented / "manifest.json")["rows"]
+    for folder in (augmented / name for name in _FOLDERS):
+        if folder.is_dir():
+            manifest = read_json(folder / "manifest.json")
+            name = manifest.get("source", SOURCE_NAMES[AUGMENTED])
+            sources.append((_SOURCES[name], read_augmented(folder)))
+            total += manifest["rows"]
+    plan_shards(
+        _not_reported(sources, Reported(data)),
+        output_dir,
+        rows_per_shard,
+        total,
+        seed,
+    )
+
+
+def _not_reported(
+    sources: Iterable[tuple[int, Iterator[Example]]], reported: Reported
+) -> Iterator[tuple[int, Iterator[Example]]]:
+    """Leave out rows that a reported split has: nobody learns from those."""
+    dropped = Counter()
+
+    def kept(source: int, examples: Iterator[Example]) -> Iterator[Example]:
+        for example in examples:
+            if reported.has_row(example):
+                dropped[SOURCE_NAMES[source]] += 1
+            else:
+                yield example
+
+    for source, examples in sources:
+        yield source, kept(source, examples)
+    if dropped:
+        logger.info(
+            "%s rows are left out, a reported split has them too: %s",
+            f"{dropped.total():,}",
+            ", ".join(f"{n:,} {name}" for name, n in dropped.items()),
+        )
 
 
 def plan_shards(

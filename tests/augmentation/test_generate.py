@@ -178,7 +178,7 @@ def test_a_run_that_fails_goes_on_where_it_stopped(
     inputs, tmp_path, monkeypatch
 ):
     run(inputs, tmp_path / "whole")
-    write = generate._write_part
+    write = generate.write_part
 
     def full_disk(path, rows):
         if path.name == "part-00003.tsv.gz":
@@ -186,7 +186,7 @@ def test_a_run_that_fails_goes_on_where_it_stopped(
         return write(path, rows)
 
     with monkeypatch.context() as patched:
-        patched.setattr(generate, "_write_part", full_disk)
+        patched.setattr(generate, "write_part", full_disk)
         with pytest.raises(UserError, match="No space"):
             run(inputs, tmp_path / "out")
     assert not (tmp_path / "out" / "manifest.json").exists()

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_distill.augmentation import generate
 from keras_distill.augmentation.generate import augment_file, read_augmented
 from keras_distill.config import AugmentationConfig
 from keras_distill.data.examples import Example, write_examples
@@ -17,7 +18,15 @@ from keras_distill.transfer_set.plan import (
     read_input,
     remove_plan,
 )
-from keras_distill.transfer_set.record import AUGMENTED, ORIGINAL, UNLABELED
+from keras_distill.transfer_set.record import (
+    AUGMENTED,
+    JOINED,
+    MINED,
+    NEIGHBOUR,
+    ORIGINAL,
+    SOURCE_NAMES,
+    UNLABELED,
+)
 
 
 def sources(originals=60, augmented=140):
@@ -200,3 +209,100 @@ def test_a_runs_texts_are_all_planned(tmp_path, unlabeled):
     plan = load_plan(tmp_path / "set")
     assert len(plan) == -(-len(expected) // 10)
     assert Counter(rows(plan)) == Counter(expected)
+
+
+def write_run(folder, train, splits, unlabeled=()):
+    """Write data/ of a run."""
+    data = folder / "data"
+    files = {"train": train, **splits}
+    for name, examples in {**files, "unlabeled": unlabeled}.items():
+        write_examples(data / f"{name}.jsonl.gz", examples)
+    counts = {name: len(examples) for name, examples in files.items()}
+    manifest = {"splits": counts, "unlabeled": len(unlabeled)}
+    write_json(data / "manifest.json", manifest)
+
+
+def write_augmented(folder, examples, source=None):
+    """Write a folder of augmented text by hand."""
+    texts = ((e.text_a, e.text_b) for e in examples)
+    columns = ("\t".join(filter(None, pair)) for pair in texts)
+    part = generate.write_part(
+        folder / "part-00000.tsv.gz",
+        ((e.id, text) for e, text in zip(examples, columns, strict=True)),
+    )
+    pair = any(e.text_b for e in examples)
+    chosen = AugmentationConfig(pos_tagger="none")
+    generate.write_manifest(
+        folder, source or "", chosen, 1, pair, len(examples), [part]
+    )
+
+
+def test_every_folder_is_dealt_with_its_source(tmp_path):
+    write_run(tmp_path, [Example("train", label=1, id="t")], {})
+    folders = {
+        ".": None,
+        "neighbours": NEIGHBOUR,
+        "joined": JOINED,
+        "mined": MINED,
+        "unlabeled": None,
+        "unlabeled/neighbours": NEIGHBOUR,
+        "unlabeled/joined": JOINED,
+    }
+    expected = [(ORIGINAL, Example("train", label=1, id="t"))]
+    for n, (name, source) in enumerate(folders.items()):
+        row = Example(f"text {n}", id=f"row {n}")
+        known = None if source is None else SOURCE_NAMES[source]
+        write_augmented(tmp_path / "augmented" / name, [row], known)
+        expected.append((source or AUGMENTED, row))
+
+    plan_run(tmp_path, tmp_path / "set", 3, seed=1)
+
+    plan = load_plan(tmp_path / "set")
+    assert len(plan) == 3
+    assert Counter(rows(plan)) == Counter(expected)
+
+
+def test_no_row_of_a_reported_split_enters(tmp_path, caplog):
+    caplog.set_level("INFO")
+    hidden = ["Seen in dev", "seen in test", "seen in dev 2"]
+    splits = {
+        "select": [Example("chosen on")],
+        "dev": [Example(hidden[0])],
+        "test": [Example(hidden[1])],
+        "dev_mismatched": [Example(hidden[2])],
+    }
+    kept = [Example(t, id=t) for t in ("one", "chosen on", "[MASK] in dev")]
+    gone = [Example(t.lower(), id=t) for t in hidden]
+    write_run(tmp_path, kept + gone, splits, kept + gone)
+    write_augmented(tmp_path / "augmented", kept + gone)
+    write_augmented(tmp_path / "augmented" / "joined", kept + gone, "joined")
+
+    plan_run(tmp_path, tmp_path / "set", 6, seed=1)
+
+    plan = load_plan(tmp_path / "set")
+    # Of what was there before, so that it is known beforehand.
+    assert len(plan) == 4
+    assert Counter(rows(plan)) == Counter(
+        (source, example)
+        for source in (ORIGINAL, AUGMENTED, UNLABELED, JOINED)
+        for example in kept
+    )
+    assert "12 rows are left out" in caplog.text
+    assert "3 joined" in caplog.text
+
+
+def test_a_pair_is_left_out_when_both_texts_are_a_reported_row_s(tmp_path):
+    splits = {"dev": [Example("first", "second")]}
+    pairs = [
+        Example("First", "second", id="gone"),
+        Example("first", "other", id="a"),
+        Example("second", "first", id="b"),
+    ]
+    write_run(tmp_path, pairs, splits)
+    write_augmented(tmp_path / "augmented", pairs)
+
+    plan_run(tmp_path, tmp_path / "set", 6, seed=1)
+
+    assert Counter(rows(load_plan(tmp_path / "set"))) == Counter(
+        (source, pair) for source in (ORIGINAL, AUGMENTED) for pair in pairs[1:]
+    )

@@ -433,3 +433,101 @@ def test_a_stage_that_does_not_exist_lists_those_that_do():
     options = parser("").parse_args(["--stages", "teacher,train"])
     with pytest.raises(UserError, match="no stage 'train'.*data,teacher,"):
         chosen_stages(options)
+
+
+# Tang et al. 2019, section 3 and 4, as DESIGN's table has them.
+PAPER = {
+    "augmentation": {
+        "p_mask": 0.1,
+        "p_pos": 0.1,
+        "p_ngram": 0.25,
+        "max_ngram": 5,
+        "neighbours": 0,
+        "joined": 0,
+        "mined": 0,
+        "pos_tagger": "nltk",
+        "unlabeled": False,
+    },
+    "student": {
+        "lstm_units": 150,
+        "hidden_units": 200,
+        "embeddings": "none",
+        "embedding_mode": "multichannel",
+        "embedding_dim": 300,
+        "open_vocabulary": False,
+        "word_pieces": False,
+        "unknown_rate": 0.0,
+        "alpha": 0.0,
+        "loss": "mse",
+        "optimizer": "adadelta",
+        "learning_rate": None,
+        "epochs": 30,
+        "dropout": 0.0,
+    },
+    "teacher": {
+        "name": "bert-large-uncased",
+        "learning_rates": [2e-5, 3e-5, 4e-5, 5e-5],
+        "epochs": 3,
+        "batch_size": 32,
+        "warmup_fraction": 0.1,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "task, n_iter, batch_size",
+    [("sst2", 20, 50), ("qqp", 10, 256), ("mnli", 10, 256)],
+)
+def test_the_paper_s_recipe_is_the_paper_s_and_its_tasks_default(
+    task, n_iter, batch_size
+):
+    config = resolve(parser("").parse_args(["--task", task]))
+    assert config.recipe == "paper"
+    values = config.to_dict()
+    assert config.augmentation.n_iter == n_iter
+    assert config.student.batch_size == batch_size
+    for section, expected in PAPER.items():
+        found = {key: values[section][key] for key in expected}
+        assert found == expected
+    assert config == resolve(
+        parser("").parse_args(["--task", task, "--recipe", "paper"])
+    )
+
+
+@pytest.mark.parametrize("task", ["quick", "custom"])
+def test_all_else_takes_what_measured_best(task):
+    config = resolve(parser("").parse_args(["--task", task]))
+    assert config.recipe == "best"
+    assert config.student.embeddings == "teacher"
+    assert config.student.word_pieces and config.student.open_vocabulary
+    assert config.augmentation.neighbours and config.augmentation.joined
+
+
+def test_flags_and_files_overrule_a_recipe(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("recipe: best\nstudent: {word_pieces: false}\n")
+    options = ["--config", str(path), "--neighbours", "1"]
+    config = resolve(parser("").parse_args(options))
+    assert config.recipe == "best"
+    assert config.augmentation.neighbours == 1
+    assert not config.student.word_pieces
+    assert config.student.open_vocabulary
+
+
+def test_a_file_without_a_recipe_is_of_the_time_before_there_were_any(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("task: quick\n")
+    config = resolve(parser("").parse_args(["--config", str(path)]))
+    assert config.recipe == "paper"
+    assert config.augmentation.neighbours == 0
+
+
+def test_an_unknown_recipe_lists_those_there_are(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("recipe: mine\n")
+    with pytest.raises(UserError, match="'mine', expected one of: paper, best"):
+        resolve(parser("").parse_args(["--config", str(path)]))
+    with pytest.raises(UserError, match="use --recipe best"):
+        resolve(
+            parser("").parse_args(["--task", "sst2", "--set", "recipe=best"])
+        )

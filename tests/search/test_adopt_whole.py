@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import tiny_runs
-from search_runs import trials, tune_here, write_space
+from search_runs import found_by, quick_cost, trials, write_space
 from tensorboard_events import scalars
 
 from keras_distill.config import config_from_dict, load_config
@@ -25,11 +25,6 @@ student.vocabulary_size: [12]
 TEXTS = ["a great film", "this soup was so bland"]
 
 
-def cheap_cost(student_dir, timed):
-    size = StudentPredictor.load(student_dir).model.count_params()
-    return {"parameters": size, "int8_bytes": size, "latency_ms": 0.1}
-
-
 @pytest.fixture(scope="module")
 def adopted(sst2_run, tmp_path_factory):
     """A run whose student was replaced; what was before, what was said."""
@@ -38,12 +33,11 @@ def adopted(sst2_run, tmp_path_factory):
     shutil.copytree(sst2_run.path, run)
     space = write_space(folder, SPACE)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trial, "measure_cost", cheap_cost)
-        result = tune_here(
+        patch.setattr(trial, "measure_cost", quick_cost)
+        result = found_by(
             *("--run", run, "--space", space, "--workers", "1"),
             *("--objective", "pareto", "--within", "100"),
         )
-    assert result.returncode == 0, result.stderr
     return run, result
 
 
@@ -161,11 +155,10 @@ def test_the_same_search_again_changes_nothing(adopted):
     before = (run / "student" / "model.keras").read_bytes()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trial.TrialWork, "_train", None)
-        result = tune_here(
+        result = found_by(
             *("--run", run, "--space", run.parent / "space.yaml"),
             *("--workers", "1", "--objective", "pareto", "--within", "100"),
         )
-    assert result.returncode == 0, result.stderr
     assert "the winner is the run's student already" in result.stderr
     assert (run / "student" / "model.keras").read_bytes() == before
 
@@ -173,15 +166,14 @@ def test_the_same_search_again_changes_nothing(adopted):
 def test_a_short_trial_s_winner_is_trained_with_all_epochs(
     sst2_run, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(trial, "measure_cost", cheap_cost)
+    monkeypatch.setattr(trial, "measure_cost", quick_cost)
     run = tmp_path / "run"
     shutil.copytree(sst2_run.path, run)
     space = write_space(tmp_path, "student.hidden_units: [5]")
-    result = tune_here(
+    result = found_by(
         *("--run", run, "--space", space, "--workers", "1"),
         *("--epochs", "1", "--no-baseline"),
     )
-    assert result.returncode == 0, result.stderr
     assert "trained anew, with all epochs" in result.stderr
     training = json.loads((run / "student" / "training.json").read_text())
     assert training["updates"] == 8 * training["updates_per_epoch"]
@@ -194,12 +186,11 @@ def test_a_short_trial_s_winner_is_trained_with_all_epochs(
 def test_a_run_that_has_the_winner_already_is_not_trained_again(
     sst2_run, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(trial, "measure_cost", cheap_cost)
+    monkeypatch.setattr(trial, "measure_cost", quick_cost)
     run = tmp_path / "run"
     shutil.copytree(sst2_run.path, run)
     space = write_space(tmp_path, "student.hidden_units: [16]")
-    result = tune_here("--run", run, "--space", space, "--workers", "1")
-    assert result.returncode == 0, result.stderr
+    result = found_by("--run", run, "--space", space, "--workers", "1")
     assert "on the selection split, loss" not in result.stderr
     assert trials(run)[0]["reused"]
     logs = run / "logs" / "tuning" / "0000" / "student-distilled"

@@ -10,7 +10,6 @@ import pytest
 import search_workers
 import tiny_runs
 
-from keras_distill import process
 from keras_distill.search.executor import InProcess, LocalPool
 
 # An end that is waited for comes at once; this is for a machine at rest.
@@ -147,9 +146,3 @@ if __name__ == "__main__":
     parent.kill()
     parent.wait()
     wait_until(lambda: not is_alive(int(note.read_text())))
-
-
-def test_the_cores_are_known_where_the_system_does_not_tell_them(monkeypatch):
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 3)
-    assert process.cores() == 3

@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 def test_the_teachers_world(names):
     files = [HERE / f"world_{name}.py" for name in names]
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:xdist", *files],
+        [sys.executable, "-m", "pytest", *files],
         capture_output=True,
         text=True,
     )

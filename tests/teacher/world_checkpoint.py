@@ -1,6 +1,11 @@
 """Finding, loading and refusing teachers; see test_worlds.py."""
 
+import hashlib
+import http.server
+import json
+import re
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -11,19 +16,66 @@ from keras_distill.errors import UserError
 from keras_distill.files import read_json, write_json
 
 REPOSITORY = "acme/tiny-bert"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LONG = [Example("a " * 40, "the " * 40)]
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """Serves `server.folder` as the Hugging Face hub serves a repository."""
+
+    def do_GET(self):
+        path = self.path.partition("?")[0].strip("/")
+        self.server.seen.append(f"{self.command} /{path}")
+        found = re.match(f"{REPOSITORY}/resolve/(main|{COMMIT})/(.*)", path)
+        if found:
+            file = self.server.folder / found[2]
+            if file.is_file():
+                return self._send(file.read_bytes())
+            return self._refuse("EntryNotFound")
+        if path.startswith(f"api/models/{REPOSITORY}/tree"):
+            return self._refuse("EntryNotFound")
+        if path.startswith(f"api/models/{REPOSITORY}"):
+            names = sorted(p.name for p in self.server.folder.iterdir())
+            facts = {
+                "id": REPOSITORY,
+                "sha": COMMIT,
+                "siblings": [{"rfilename": name} for name in names],
+            }
+            return self._send(json.dumps(facts).encode())
+        return self._refuse("RepoNotFound")
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_):
+        pass
+
+    def _refuse(self, code):
+        self.send_response(404)
+        self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _send(self, data):
+        self.send_response(200)
+        self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def hub(tmp_path_factory):
-    """A hub with one teacher; its folder, and what it is asked for."""
-    folder = tmp_path_factory.mktemp("hub")
+    """A hub with one teacher, which knows what it was asked for."""
     with (
-        tiny.hub({REPOSITORY: folder}) as (address, seen),
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server,
         pytest.MonkeyPatch.context() as patch,
     ):
+        server.folder, server.seen = tmp_path_factory.mktemp("hub"), []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         # All before transformers is imported.
-        patch.setenv("HF_ENDPOINT", address)
+        patch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         patch.setenv("HF_HUB_OFFLINE", "0")
         patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("NO_PROXY", "127.0.0.1")
@@ -32,7 +84,8 @@ def hub(tmp_path_factory):
 
         prepare_environment("float32")
         prepare_hub(REPOSITORY)
-        yield folder, seen
+        yield server
+        server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +147,12 @@ def test_lower_casing_tokenizers_are_told_from_cased_ones(teachers, tmp_path):
 
 
 def test_a_teacher_from_the_hub_is_the_one_that_lies_there(teachers, hub):
-    folder, seen = hub
-    tiny.checkpoint(folder, seed=3)
+    tiny.checkpoint(hub.folder, seed=3)
     teacher = teachers.load_teacher(REPOSITORY, tiny.LABELS)
     for file in ("config.json", "model.safetensors", "tokenizer.json"):
         for method in ("HEAD", "GET"):
-            assert f"{method} /{REPOSITORY}/resolve/main/{file}" in seen
-    origin = teachers.load_teacher(str(folder), tiny.LABELS)
+            assert f"{method} /{REPOSITORY}/resolve/main/{file}" in hub.seen
+    origin = teachers.load_teacher(str(hub.folder), tiny.LABELS)
     for ours, theirs in zip(*map(tiny.weights, (teacher, origin)), strict=True):
         assert np.array_equal(ours, theirs)
     words = teacher.tokenizer.tokenize("a superb film")

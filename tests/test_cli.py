@@ -154,9 +154,3 @@ def test_every_command_tells_a_wrong_flag_in_one_line(main, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert line.endswith("--help)")
-
-
-def test_predict_needs_a_run_and_no_text(capsys):
-    with pytest.raises(SystemExit):
-        predict.main([])
-    assert "are required: run (see" in capsys.readouterr().err

@@ -53,54 +53,31 @@ def glue(folder, rows):
         (folder / f"{name}.tsv").write_text("sentence\tlabel\n" + text)
 
 
-def test_with_dev_and_test_dev_chooses(files):
-    splits = files(dev=True, test=True)
-    assert splits.selected_on == "dev"
-    assert splits.select == splits.dev
-    assert (len(splits.train), len(splits.dev), len(splits.test)) == (
-        400,
-        60,
-        90,
-    )
-
-
-def test_with_dev_alone_a_part_of_train_chooses(files):
-    splits = files(dev=True)
-    assert splits.selected_on == "heldout"
-    assert (len(splits.train), len(splits.select)) == (380, 20)
-    assert len(splits.dev) == 60
-    assert splits.test is None
-    assert not set(splits.train) & set(splits.select)
-
-
-def test_with_test_alone_the_held_out_part_is_dev(files):
-    splits = files(test=True)
-    assert splits.selected_on == "dev"
-    assert splits.dev == splits.select
-    assert (len(splits.train), len(splits.dev)) == (380, 20)
-
-
-def test_with_neither_dev_is_held_out_too(files):
-    splits = files()
-    assert splits.selected_on == "heldout"
-    parts = [
-        {e.id for e in p} for p in (splits.train, splits.select, splits.dev)
-    ]
-    assert sum(map(len, parts)) == len(set.union(*parts)) == 400
-    assert len(parts[2]) == 20
-
-
-def test_select_on_dev_does_what_the_paper_did(files):
-    splits = files(dev=True, select_on="dev")
-    assert splits.selected_on == "dev"
-    assert len(splits.train) == 400
-    assert splits.select == splits.dev
-
-
-def test_select_on_heldout_leaves_dev_untouched(files):
-    splits = files(dev=True, test=True, select_on="heldout")
-    assert splits.selected_on == "heldout"
-    assert len(splits.select) == 20
+@pytest.mark.parametrize(
+    "given, selected_on, sizes",
+    [
+        ({"dev": True, "test": True}, "dev", (400, 60, 60, 90)),
+        ({"dev": True}, "heldout", (380, 20, 60, None)),
+        ({"test": True}, "dev", (380, 20, 20, 90)),
+        ({}, "heldout", (361, 19, 20, None)),
+        # As the paper did it.
+        ({"dev": True, "select_on": "dev"}, "dev", (400, 60, 60, None)),
+        (
+            {"dev": True, "test": True, "select_on": "heldout"},
+            *("heldout", (380, 20, 60, 90)),
+        ),
+    ],
+)
+def test_what_chooses_is_dev_or_a_part_of_train(
+    files, given, selected_on, sizes
+):
+    splits = files(**given)
+    assert splits.selected_on == selected_on
+    parts = (splits.train, splits.select, splits.dev, splits.test)
+    assert tuple(part and len(part) for part in parts) == sizes
+    assert (splits.dev == splits.select) == (selected_on == "dev")
+    assert not set(splits.train) & {*splits.select, *splits.dev}
+    assert not set(splits.select) & set(splits.dev) or selected_on == "dev"
 
 
 def test_select_on_dev_without_dev_is_an_error(files):

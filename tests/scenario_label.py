@@ -143,7 +143,7 @@ def _single_rows(folder):
 
 
 def _label_refused(folder, place):
-    from keras_distill.teacher.label import label_shards
+    from keras_distill.teacher.label import Labeller
     from keras_distill.teacher.predict import Tokens
 
     class Broken:
@@ -152,9 +152,9 @@ def _label_refused(folder, place):
 
     before = _files(place)
     refused = {
-        "no_shard": attempt(label_shards, None, place, "f", [99]),
-        "not_finite": attempt(label_shards, Broken(), place, "f", [0]),
-        "no_plan": attempt(label_shards, None, folder / "empty", "f"),
+        "no_shard": attempt(Labeller(None, place, "f").shards, [99]),
+        "not_finite": attempt(Labeller(Broken(), place, "f").shards, [0]),
+        "no_plan": attempt(Labeller(None, folder / "empty", "f").shards),
     }
     code = _label(folder, "--shards", "two")
     return {

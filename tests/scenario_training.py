@@ -90,7 +90,7 @@ def _updates(tf, folder):
 def _grid(folder):
     from keras_distill.metrics import classification_metrics
     from keras_distill.teacher.checkpoint import load_fine_tuned
-    from keras_distill.teacher.finetune import fine_tune
+    from keras_distill.teacher.finetune import Job, fine_tune
     from keras_distill.teacher.predict import Predictor
 
     settings = TeacherConfig(
@@ -112,9 +112,9 @@ def _grid(folder):
         "seed": 0,
         "precision": "float32",
     }
-    grid = fine_tune(settings, **arguments)
+    grid = fine_tune(Job(settings, **arguments))
     started = time.perf_counter()
-    again = fine_tune(settings, **arguments)
+    again = fine_tune(Job(settings, **arguments))
     seconds = time.perf_counter() - started
     best = load_fine_tuned(str(work / "best"), tiny.LABELS)
     logits, _ = Predictor(best, 32, 256).logits(select)
@@ -128,7 +128,7 @@ def _grid(folder):
         "again": {"equal": again == grid, "seconds": seconds},
         "work": sorted(path.name for path in work.iterdir()),
         "logs": sorted(path.name for path in (folder / "logs").iterdir()),
-        "hopeless": attempt(lambda: fine_tune(settings, **arguments)),
+        "hopeless": attempt(fine_tune, Job(settings, **arguments)),
     }
 
 
@@ -140,7 +140,7 @@ def _full_disk(folder):
     settings = TeacherConfig(name=str(folder / "pretrained"))
     teacher = load_teacher(settings.name, tiny.LABELS)
     work = folder / "full"
-    job = finetune._Job(
+    job = finetune.Job(
         *(settings, tiny.LABELS, tiny.examples(2), [], "accuracy"),
         *(work, work, 0, "float32"),
     )

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import yaml
 
-from keras_distill.cli import number, path, whole
+from keras_distill.cli import Parser, number, path, whole
 from keras_distill.errors import UserError
 from keras_distill.files import write_text
 from keras_distill.tasks import TASKS, get_task
@@ -446,16 +446,9 @@ def _check_range(value: Any, limits: typing.Mapping, name: str) -> None:
         raise UserError(f"{name} is {item}, expected {expected}")
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """Return the command line.
-
-    Args:
-        description: Shown by `--help`, line breaks kept.
-    """
-    result = argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def parser(description: str) -> Parser:
+    """Return the command line of train.py; `--help` shows the description."""
+    result = Parser(description=description)
     result.add_argument(
         "--task", choices=list(TASKS), help="default: quick (embedded corpus)"
     )

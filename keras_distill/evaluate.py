@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from keras_distill.cli import (
+    Parser,
     configure_logging,
     exit_code,
     import_tensorflow,
-    one_line_errors,
 )
 from keras_distill.config import Config
 from keras_distill.data.examples import Example
@@ -27,9 +27,9 @@ _GLUE = ("sst2", "qqp", "mnli")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, evaluate, return the exit code."""
-    options = one_line_errors(_parser()).parse_args(arguments)
+    options = _parser().parse_args(arguments)
     configure_logging()
-    return exit_code(lambda: run(options), resumes=False)
+    return exit_code(run, options, resumes=False)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -181,11 +181,9 @@ def _read(
     return examples
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m keras_distill.evaluate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m keras_distill.evaluate", description=__doc__
     )
     parser.add_argument("run", type=Path, help="a run folder")
     parser.add_argument(

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from keras_distill.cli import (
+    Parser,
     configure_logging,
     exit_code,
     import_tensorflow,
-    one_line_errors,
 )
 from keras_distill.data.examples import stream_lines
 from keras_distill.data.glue import find_glue_files, read_glue, write_submission
@@ -37,7 +37,7 @@ Texts = tuple[str, ...]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, predict, return the exit code."""
-    options = one_line_errors(_parser()).parse_args(arguments)
+    options = _parser().parse_args(arguments)
     configure_logging()
     try:
         return exit_code(_run, options, resumes=False)
@@ -244,12 +244,8 @@ def _check_flags(options: argparse.Namespace) -> None:
         raise UserError("--text-b: found no first text, expected as many")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m keras_distill.predict",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> Parser:
+    parser = Parser(prog="python -m keras_distill.predict", description=__doc__)
     parser.add_argument("run", type=Path, help="a run folder")
     # Without a default argparse calls it required where the run is missing.
     parser.add_argument(

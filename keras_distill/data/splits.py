@@ -5,8 +5,6 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from keras_distill.config import Config, DataConfig
@@ -15,7 +13,6 @@ from keras_distill.data.glue import (
     download_glue,
     find_glue_files,
     glue_cache_dir,
-    label_column,
     read_glue,
 )
 from keras_distill.data.tables import (
@@ -30,9 +27,9 @@ from keras_distill.tasks import Task, get_task
 
 logger = logging.getLogger(__name__)
 
-# Of the corpus that ships with the package.
-_LABELS = ("negative", "positive")
-_SPLITS = ("train", "dev", "test")
+# It ships with the package.
+CORPUS = Path(__file__).parent / "corpus"
+CORPUS_SPLITS = ("train", "dev", "test")
 
 # With four words common phrases chain thousands of sentences together; with
 # five the largest group of SST-2 has 114 rows of 67,348.
@@ -126,7 +123,7 @@ def load_splits(config: Config) -> Splits:
     check_settings(task, settings)
     unlabeled = [Path(name) for name in settings.unlabeled]
     if task.name == "quick":
-        unlabeled.append(unlabeled_corpus())
+        unlabeled.append(CORPUS / "unlabeled.txt")
     for path in unlabeled:
         if not path.is_file():
             raise UserError(f"cannot read {path}: no such file")
@@ -233,7 +230,7 @@ def _read_quick(task: Task, settings: DataConfig) -> Splits:
             f"data.labels is {settings.labels}, but --task quick has its "
             f"own, expected {list(task.labels)}"
         )
-    splits = {split: read_corpus(split) for split in _SPLITS}
+    splits = {split: read_corpus(split) for split in CORPUS_SPLITS}
     return Splits(list(task.labels), task.pair, **splits)
 
 
@@ -247,13 +244,9 @@ def _read_glue(task: Task, settings: DataConfig) -> Splits:
     splits = {}
     for split in ("train", "dev", "dev_mismatched"):
         if split in files:
-            splits[split] = read_glue(task.name, files[split], labels)
-            if any(example.label is None for example in splits[split]):
-                raise UserError(
-                    f"{files[split]}, line 1: no column "
-                    f"{label_column(task.name)!r} in the header, expected "
-                    f"labels in {split}"
-                )
+            splits[split] = read_glue(
+                task.name, files[split], labels, labelled=True
+            )
         elif split != "dev_mismatched":
             raise UserError(
                 f"{folder} holds no {split} file for {task.name}, found: "
@@ -353,29 +346,14 @@ def _sample(examples: list[Example], limit: int, seed: int) -> list[Example]:
 
 def read_corpus(split: str) -> list[Example]:
     """Read `train`, `dev` or `test` of the corpus; label 1 is positive."""
-    if split not in _SPLITS:
-        raise UserError(
-            f"corpus split {split!r} does not exist, expected one of: "
-            + ", ".join(_SPLITS)
-        )
-    with resources.as_file(_folder() / f"{split}.tsv") as path:
-        examples, _ = read_table(path, "text", None, "label", _LABELS)
-    return examples
-
-
-def unlabeled_corpus() -> Path:
-    """Return the corpus' texts without labels, one a line."""
-    return Path(str(_folder())) / "unlabeled.txt"
+    path, labels = CORPUS / f"{split}.tsv", get_task("quick").labels
+    return read_table(path, TEXT_COLUMN, None, LABEL_COLUMN, labels)[0]
 
 
 def corpus_files() -> list[Path]:
     """Return all files of the corpus."""
-    folder = Path(str(_folder()))
-    return [*(folder / f"{split}.tsv" for split in _SPLITS), unlabeled_corpus()]
-
-
-def _folder() -> Traversable:
-    return resources.files("keras_distill.data") / "corpus"
+    names = [*(f"{split}.tsv" for split in CORPUS_SPLITS), "unlabeled.txt"]
+    return [CORPUS / name for name in names]
 
 
 def group_phrases(

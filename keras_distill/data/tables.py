@@ -89,8 +89,8 @@ def read_table(
             path,
             _read_records(path, columns, optional),
             texts,
-            label_column,
             _ID_COLUMN,
+            label_column,
             normalize if normalized else str,
         )
     )
@@ -138,8 +138,8 @@ def rows_of(
     path: Path,
     records: Records,
     text_columns: Sequence[str],
-    label_column: str | None,
     id_column: str,
+    label_column: str | None,
     spelled: Callable[[str], str] = normalize,
 ) -> Iterator[Row]:
     """Yield a file's rows, each with an id of its own.

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -356,12 +356,10 @@ def corpus_files() -> list[Path]:
     return [CORPUS / name for name in names]
 
 
-def group_phrases(
-    examples: Sequence[Example], words: int = _SHARED_WORDS
-) -> list[Example]:
+def group_phrases(examples: Sequence[Example]) -> list[Example]:
     """Give phrases of one sentence the same group.
 
-    Rows that share a run of `words` words are of one sentence, and so are
+    Rows that share a run of five words are of one sentence, and so are
     rows linked by others. A shorter row joins the only group that holds it;
     where several do, it stands alone. The first text of a group is its name.
     """
@@ -376,16 +374,16 @@ def group_phrases(
 
     first: dict[tuple[str, ...], int] = {}
     for i, text in enumerate(texts):
-        for run in _runs(text, words):
+        for run in _runs(text, _SHARED_WORDS):
             a, b = root(first.setdefault(run, i)), root(i)
             parents[max(a, b)] = min(a, b)
 
     homes: dict[tuple[str, ...], set[int]] = {
-        tuple(text): set() for text in texts if len(text) < words
+        tuple(text): set() for text in texts if len(text) < _SHARED_WORDS
     }
     for i, text in enumerate(texts):
-        if len(text) >= words:
-            for length in range(1, words):
+        if len(text) >= _SHARED_WORDS:
+            for length in range(1, _SHARED_WORDS):
                 for run in _runs(text, length):
                     if run in homes:
                         homes[run].add(root(i))
@@ -397,10 +395,9 @@ def group_phrases(
     return grouped
 
 
-def _runs(words: list[str], length: int) -> list[tuple[str, ...]]:
-    return [
-        tuple(words[i : i + length]) for i in range(len(words) - length + 1)
-    ]
+def _runs(words: list[str], length: int) -> Iterator[tuple[str, ...]]:
+    """Yield each run of so many words."""
+    return zip(*(words[i:] for i in range(length)), strict=False)
 
 
 def hold_out(
@@ -411,16 +408,12 @@ def hold_out(
     Rows of one group (`Example.group`, or else an equal first text) go to
     the same side. The held-out part has the class shares of the whole as
     far as the groups allow, and takes no class away from the rest. Which
-    groups are chosen depends on the seed and their names alone.
-
-    Returns:
-        The rest and the held-out part, both in the order of `examples`.
+    groups are chosen depends on the seed and their names alone. Both parts
+    keep the order of `examples`.
     """
-    wanted = min(maximum, round(fraction * len(examples)))
-    if fraction > 0 and maximum > 0:
-        wanted = max(wanted, 1)
-    if wanted == 0:
+    if not fraction:
         return list(examples), []
+    wanted = max(1, min(maximum, round(fraction * len(examples))))
     groups = defaultdict(list)
     for i, example in enumerate(examples):
         groups[(example.group or example.text_a).casefold()].append(i)

@@ -305,20 +305,20 @@ def _by_header(
     if header is None:
         raise UserError(f"{path} is empty, expected a header line")
     header = [name.strip() for name in header]
-    for name in columns:
-        if name not in header:
+    places = {}
+    for name in (*columns, *optional):
+        times = header.count(name)
+        if not times and name in columns:
             raise UserError(
                 f"{path}, line {line}: no column {name!r} in the header, "
                 f"found: {_listed(header)}"
             )
-    places = {}
-    for name in (*columns, *optional):
-        if header.count(name) > 1:
+        if times > 1:
             raise UserError(
-                f"{path}, line {line}: column {name!r} occurs "
-                f"{header.count(name)} times, expected once"
+                f"{path}, line {line}: column {name!r} occurs {times} times, "
+                "expected once"
             )
-        if name in header:
+        if times:
             places[name] = header.index(name)
     for line, row in rows:
         if not row:

@@ -54,7 +54,6 @@ def _run(options: argparse.Namespace) -> None:
         make_teacher(
             config,
             data=options.data,
-            work=options.work,
             output=options.output,
             log_dir=options.log_dir,
             precision=precision,
@@ -89,9 +88,6 @@ def _parser() -> Parser:
         command.add_argument(
             "--output", type=Path, required=True, help="what is made"
         )
-    finetune.add_argument(
-        "--work", type=Path, required=True, help="folder to resume from"
-    )
     finetune.add_argument(
         "--log-dir", type=Path, required=True, help="TensorBoard folder"
     )

@@ -44,7 +44,6 @@ _SECONDS_BETWEEN_CHECKPOINTS = 300.0
 def make_teacher(
     config: Config,
     data: Path,
-    work: Path,
     output: Path,
     log_dir: Path,
     precision: str,
@@ -56,14 +55,15 @@ def make_teacher(
     Args:
         config: The run's configuration.
         data: The run's `data/`.
-        work: Folder to resume from; it is gone when this returns.
-        output: Gets the checkpoint, `teacher.json` and, last, `grid.json`.
+        output: Gets the checkpoint, `teacher.json` and, last, `grid.json`;
+            until then its `work/` holds what to go on from.
         log_dir: TensorBoard folder.
         precision: As `set_precision` returned it.
 
     Raises:
         UserError: The checkpoint cannot be used, or no learning rate works.
     """
+    work = output / "work"
     if (output / "grid.json").is_file():
         shutil.rmtree(work, ignore_errors=True)
         return

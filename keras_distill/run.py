@@ -41,7 +41,6 @@ class Stopwatch:
         self._path = Path(path)
         self._spent = self._noted() if spent is None else spent
         self._started: float | None = None
-        self._ended: float | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._take_notes, daemon=True)
 
@@ -50,8 +49,7 @@ class Stopwatch:
         """All sessions' seconds, until now or until the watch was stopped."""
         if self._started is None:
             return self._spent
-        end = self._ended or time.perf_counter()
-        return self._spent + end - self._started
+        return self._spent + time.perf_counter() - self._started
 
     def __enter__(self) -> "Stopwatch":
         """Start the watch."""
@@ -64,7 +62,7 @@ class Stopwatch:
         """Take the last note; nothing more is written afterwards."""
         self._stopped.set()
         self._thread.join()
-        self._ended = time.perf_counter()
+        self._spent, self._started = self.seconds, None
         self._note()
 
     def _take_notes(self) -> None:

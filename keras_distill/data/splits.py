@@ -31,6 +31,13 @@ logger = logging.getLogger(__name__)
 CORPUS = Path(__file__).parent / "corpus"
 CORPUS_SPLITS = ("train", "dev", "test")
 
+# What tasks with other data do not read.
+_GLUE_ONLY = ("data_dir",)
+_CUSTOM_ONLY = (
+    *("train_file", "dev_file", "test_file"),
+    *("text_pair_column", "label_column"),
+)
+
 # With four words common phrases chain thousands of sentences together; with
 # five the largest group of SST-2 has 114 rows of 67,348.
 _SHARED_WORDS = 5
@@ -164,27 +171,20 @@ def check_settings(task: Task, settings: DataConfig) -> None:
     Raises:
         UserError: The task needs another setting, or does not read one.
     """
-    glue = "--task sst2, qqp or mnli"
+    if task.name == "custom" and settings.train_file is None:
+        raise UserError(
+            "--task custom: data.train_file is missing, expected a CSV, TSV "
+            "or JSON-lines file (--train-file)"
+        )
+    glue = "GLUE's by --task sst2, qqp or mnli"
     if task.name == "custom":
-        unfit = ["data_dir"]
-        if settings.train_file is None:
-            raise UserError(
-                "--task custom: data.train_file is missing, expected a "
-                "CSV, TSV or JSON-lines file (--train-file)"
-            )
-        hint = f"your files come by --train-file, GLUE's by {glue}"
+        unfit, hint = _GLUE_ONLY, f"your files come by --train-file, {glue}"
+    elif task.name == "quick":
+        unfit = _CUSTOM_ONLY + _GLUE_ONLY
+        hint = f"your files come by --task custom, {glue}"
     else:
-        unfit = [
-            "train_file",
-            "dev_file",
-            "test_file",
-            "text_pair_column",
-            "label_column",
-        ]
+        unfit = _CUSTOM_ONLY
         hint = "GLUE's files come by --data-dir, yours by --task custom"
-        if task.name == "quick":
-            unfit.append("data_dir")
-            hint = f"your files come by --task custom, GLUE's by {glue}"
     for name in unfit:
         if getattr(settings, name) is not None:
             raise UserError(
@@ -197,7 +197,7 @@ def check_settings(task: Task, settings: DataConfig) -> None:
         raise UserError(
             f"data.labels is {settings.labels}, expected at least two classes"
         )
-    repeated = [n for n, k in Counter(settings.labels).items() if k > 1]
+    repeated = [n for n in settings.labels if settings.labels.count(n) > 1]
     if repeated:
         raise UserError(
             f"data.labels names {repeated[0]!r} twice, expected "

@@ -42,13 +42,13 @@ def _updates(tf, folder):
     rows = tiny.examples(7)
     labels = np.asarray([e.label for e in rows], np.int32)
 
-    def train(strategy=None, precision="float32", **settings):
+    def train(strategy=None, **settings):
         strategy = strategy or tf.distribute.get_strategy()
         settings = TeacherConfig(**{"clip_norm": 0.01, **settings})
         with strategy.scope():
             model = tiny.bert(seed=1, scale=0.1, layers=1)
         first = [w.numpy() for w in model.trainable_variables]
-        trainer = Trainer(model, settings, strategy, precision)
+        trainer = Trainer(model, settings, strategy)
         adam = getattr(trainer.optimizer, "inner_optimizer", trainer.optimizer)
         # Adam divides by a gradient's size; where the true gradient is 0
         # that would blow rounding up to a full step.
@@ -72,7 +72,7 @@ def _updates(tf, folder):
         "no_clipping": train(clip_norm=1e6),
     }
     tf_keras.mixed_precision.set_global_policy("mixed_float16")
-    ways["float16"] = train(precision="float16")
+    ways["float16"] = train()
     tf_keras.mixed_precision.set_global_policy("float32")
     size = np.linalg.norm(change)
     return {

@@ -169,9 +169,7 @@ class _Run:
         strategy = build_strategy()
         with strategy.scope():
             self._teacher = load_teacher(settings.name, job.labels)
-        self._trainer = Trainer(
-            self._teacher.model, settings, strategy, job.precision
-        )
+        self._trainer = Trainer(self._teacher.model, settings, strategy)
         self._predictor = Predictor(
             self._teacher, settings.max_length, settings.tokens_per_batch
         )
@@ -341,17 +339,14 @@ class Trainer:
         model: TFPreTrainedModel,
         settings: TeacherConfig,
         strategy: tf.distribute.Strategy,
-        precision: str,
     ) -> None:
         """Make the optimiser of a model built under the strategy's scope."""
         self.model = model
         self._settings = settings
         self._strategy = strategy
-        self._scales = (
-            precision == "float16"
-            and tf_keras.mixed_precision.global_policy().compute_dtype
-            == "float16"
-        )
+        policy = tf_keras.mixed_precision.global_policy()
+        # Small gradients would be lost.
+        self._scales = policy.compute_dtype == "float16"
         with strategy.scope():
             # A variable from the start: one that Adam makes in its first
             # update would be restored there, over the rate of that update.

@@ -160,17 +160,15 @@ class RunFolder:
             UserError: They have not, or a stage that is needed is neither
                 there nor wanted.
         """
-        there = {name: self._record(name) for name in self.stages}
-        changed = [
-            name
-            for name, record in there.items()
-            if record and record["fingerprint"] != self.fingerprint(name)
-        ]
+        changed = {
+            name: record
+            for name in self.stages
+            if (record := self._record(name))
+            and record["fingerprint"] != self.fingerprint(name)
+        }
         if changed and not redo:
-            first = changed[0]
-            difference = _difference(
-                there[first]["settings"], self.settings[first]
-            )
+            first, record = next(iter(changed.items()))
+            difference = _difference(record["settings"], self.settings[first])
             raise UserError(
                 f"{self.path} was made with other settings: {difference}. "
                 "Choose another --output-dir, or add --redo to make these "

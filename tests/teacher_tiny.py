@@ -161,7 +161,6 @@ def finetune_arguments(folder, name="teacher"):
         *("--config", str(folder / "config.yaml")),
         *("--data", str(folder / "data")),
         *("--output", str(folder / name)),
-        *("--work", str(folder / name / "work")),
         *("--log-dir", str(folder / "logs")),
     ]
 

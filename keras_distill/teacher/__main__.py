@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_distill.cli import (
+    Parser,
     configure_logging,
     exit_code,
-    one_line_errors,
     quiet_native,
 )
 from keras_distill.config import config_from_dict, load_config
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
-    options = one_line_errors(_parser()).parse_args(arguments)
+    options = _parser().parse_args(arguments)
     configure_logging()
     child = exit_with_parent()
     return exit_code(_run, options, child=child)
@@ -54,7 +54,6 @@ def _run(options: argparse.Namespace) -> None:
         make_teacher(
             config,
             data=options.data,
-            work=options.work,
             output=options.output,
             log_dir=options.log_dir,
             precision=precision,
@@ -71,15 +70,15 @@ def _run(options: argparse.Namespace) -> None:
         )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m keras_distill.teacher",
         description="Fine-tune the teacher, or label the transfer set.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     finetune = commands.add_parser("finetune", help="fine-tune the teacher")
     label = commands.add_parser("label", help="label planned shards")
-    for command in map(one_line_errors, (finetune, label)):
+    for command in (finetune, label):
         command.add_argument(
             "--config", type=Path, required=True, help="the run's config.yaml"
         )
@@ -89,9 +88,6 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--output", type=Path, required=True, help="what is made"
         )
-    finetune.add_argument(
-        "--work", type=Path, required=True, help="folder to resume from"
-    )
     finetune.add_argument(
         "--log-dir", type=Path, required=True, help="TensorBoard folder"
     )
@@ -106,11 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def parse_shards(text: str) -> list[int]:
-    """Read `0,3-5` as [0, 3, 4, 5].
-
-    Raises:
-        UserError: The text is no such list.
-    """
+    """Read `0,3-5` as [0, 3, 4, 5]."""
     indices: list[int] = []
     try:
         for part in text.split(","):

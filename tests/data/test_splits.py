@@ -14,7 +14,6 @@ from keras_distill.data.splits import (
     hold_out,
     load_splits,
     read_corpus,
-    unlabeled_corpus,
     write_data,
 )
 from keras_distill.errors import UserError
@@ -254,7 +253,7 @@ def small_corpus(tmp_path, monkeypatch):
         )
         (tmp_path / f"{split}.tsv").write_text("label\ttext\n" + rows)
     (tmp_path / "unlabeled.txt").write_text("more\n")
-    monkeypatch.setattr(splits, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(splits, "CORPUS", tmp_path)
     return tmp_path
 
 
@@ -286,11 +285,6 @@ def test_the_corpus_is_read_by_split(small_corpus):
     assert [e.label for e in examples] == [0, 1, 0, 1]
     assert examples[0].text_a == "dev 0 is it's"
     assert examples[0].id == "dev-0"
-
-
-def test_a_corpus_split_that_does_not_exist_lists_those_that_do(small_corpus):
-    with pytest.raises(UserError, match="expected one of: train, dev, test"):
-        read_corpus("all")
 
 
 def test_the_quick_task_chooses_on_dev_and_reports_test(small_corpus):
@@ -425,19 +419,20 @@ def test_held_out_phrases_share_no_run_of_words_with_the_rest():
 @pytest.fixture(scope="module")
 def corpus() -> list[str]:
     labelled = [
-        e.text_a for split in splits._SPLITS for e in read_corpus(split)
+        e.text_a for split in splits.CORPUS_SPLITS for e in read_corpus(split)
     ]
-    unlabeled = unlabeled_corpus().read_text(encoding="utf-8").splitlines()
+    unlabeled = (splits.CORPUS / "unlabeled.txt").read_text(encoding="utf-8")
+    unlabeled = unlabeled.splitlines()
     return labelled + unlabeled
 
 
 def test_it_has_1200_labelled_reviews_and_300_to_test_on():
-    sizes = {split: len(read_corpus(split)) for split in splits._SPLITS}
+    sizes = {split: len(read_corpus(split)) for split in splits.CORPUS_SPLITS}
     assert sum(sizes.values()) >= 1200
     assert sizes["test"] >= 300
 
 
-@pytest.mark.parametrize("split", splits._SPLITS)
+@pytest.mark.parametrize("split", splits.CORPUS_SPLITS)
 def test_both_classes_are_about_equally_frequent(split):
     counts = Counter(e.label for e in read_corpus(split))
     assert set(counts) == {0, 1}

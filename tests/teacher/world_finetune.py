@@ -23,7 +23,12 @@ from keras_distill.teacher.checkpoint import (
     load_teacher,
     save_teacher,
 )
-from keras_distill.teacher.finetune import Trainer, fine_tune, learning_rate
+from keras_distill.teacher.finetune import (
+    Job,
+    Trainer,
+    fine_tune,
+    learning_rate,
+)
 from keras_distill.teacher.predict import Predictor, encode
 
 # Before anything is computed in this process.
@@ -60,13 +65,13 @@ def train(tmp_path_factory):
     tokenizer = tiny.tokenizer(tmp_path_factory.mktemp("tokens"))
     batch = encode(tokenizer, rows, 32).batch(range(7))
 
-    def train(strategy=None, precision="float32", **settings):
+    def train(strategy=None, **settings):
         strategy = strategy or tf.distribute.get_strategy()
         settings = TeacherConfig(**{"clip_norm": 0.01, **settings})
         with strategy.scope():
             model = tiny.bert(seed=1, scale=0.1, layers=1)
         first = [w.numpy() for w in model.trainable_variables]
-        trainer = Trainer(model, settings, strategy, precision)
+        trainer = Trainer(model, settings, strategy)
         adam = getattr(trainer.optimizer, "inner_optimizer", trainer.optimizer)
         # Adam divides by a gradient's size; where the true gradient is 0
         # that would blow rounding up to a full step.
@@ -116,7 +121,7 @@ def test_two_devices_give_the_update_of_one(train, plain):
 def test_scaled_float16_gives_about_the_update_of_float32(train, plain):
     tf_keras.mixed_precision.set_global_policy("mixed_float16")
     try:
-        other = train(precision="float16")
+        other = train()
     finally:
         tf_keras.mixed_precision.set_global_policy("float32")
     loss, change = differences(plain, other)
@@ -156,7 +161,7 @@ def grid(pretrained, tmp_path_factory):
         "seed": 0,
         "precision": "float32",
     }
-    return arguments, fine_tune(**arguments)
+    return arguments, fine_tune(Job(**arguments))
 
 
 def test_every_rate_and_epoch_has_its_row(grid):
@@ -191,7 +196,7 @@ def test_the_grid_keeps_the_teacher_of_the_best_rate_and_epoch(grid):
 def test_a_finished_grid_is_not_trained_again(grid):
     arguments, result = grid
     started = time.perf_counter()
-    assert fine_tune(**arguments) == result
+    assert fine_tune(Job(**arguments)) == result
     assert time.perf_counter() - started < 0.5
 
 
@@ -206,7 +211,9 @@ def test_a_teacher_that_diverges_at_every_rate_is_an_error(grid, tmp_path):
     write_json(tmp_path / "grid.json", {"rows": rows, "best": None})
     settings = TeacherConfig(learning_rates=[1e30])
     with pytest.raises(UserError) as caught:
-        fine_tune(**arguments | {"settings": settings, "output_dir": tmp_path})
+        fine_tune(
+            Job(**arguments | {"settings": settings, "output_dir": tmp_path})
+        )
     assert str(caught.value) == (
         "the teacher diverged at every learning rate of [1e+30]: try lower "
         "ones with --teacher-lr"
@@ -229,7 +236,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_teacher(
 ):
     settings = TeacherConfig(name=pretrained)
     teacher = load_teacher(pretrained, tiny.LABELS)
-    job = finetune._Job(
+    job = Job(
         *(settings, tiny.LABELS, tiny.examples(2), [], "accuracy"),
         *(tmp_path, tmp_path, 0, "float32"),
     )

@@ -11,7 +11,7 @@ from keras_distill.errors import UserError
 from keras_distill.files import read_json, sha256_file
 from keras_distill.teacher.__main__ import main
 from keras_distill.teacher.checkpoint import load_fine_tuned
-from keras_distill.teacher.label import label_shards
+from keras_distill.teacher.label import Labeller
 from keras_distill.teacher.predict import Predictor, Tokens
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.plan import load_plan, plan_shards, read_input
@@ -195,7 +195,7 @@ def test_a_refused_labelling_writes_nothing(labelled, tmp_path):
         (None, tmp_path, None, "inputs/manifest.json"),
     ):
         with pytest.raises(UserError, match=reason):
-            label_shards(predictor, place, "f", shards)
+            Labeller(predictor, place, "f").shards(shards)
     assert label(labelled.folder, "--shards", "two") == 2
     assert state(labelled.place) == before
     assert list(labelled.place.rglob("*.tmp")) == []

@@ -27,18 +27,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_distill.cli import (
-    configure_logging,
-    exit_code,
-    import_tensorflow,
-    one_line_errors,
-)
+from keras_distill.cli import configure_logging, exit_code, import_tensorflow
 from keras_distill.config import chosen_stages, parser, resolve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, run, print; return the exit code."""
-    options = one_line_errors(parser(__doc__)).parse_args(arguments)
+    options = parser(__doc__).parse_args(arguments)
     configure_logging()
     return exit_code(run, options)
 

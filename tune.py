@@ -22,14 +22,14 @@ RUN/tuning has what was found: README.md, results.csv, pareto.png, trials.json.
 import sys
 from collections.abc import Sequence
 
-from keras_distill.cli import configure_logging, exit_code, one_line_errors
+from keras_distill.cli import configure_logging, exit_code
 from keras_distill.search.command import parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, search, print; return the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    options = one_line_errors(parser(__doc__)).parse_args(arguments)
+    options = parser(__doc__).parse_args(arguments)
     configure_logging()
 
     def run() -> None:

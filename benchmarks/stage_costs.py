@@ -149,7 +149,7 @@ def start_labelling(settings: dict[str, Any]) -> Prepare:
 
     set_precision(precision)
     from keras_distill.teacher.checkpoint import load_fine_tuned
-    from keras_distill.teacher.label import label_split
+    from keras_distill.teacher.label import Labeller
     from keras_distill.teacher.predict import Predictor
 
     with tempfile.TemporaryDirectory() as place:
@@ -159,9 +159,8 @@ def start_labelling(settings: dict[str, Any]) -> Prepare:
 
     def labelling(point: Point, folder: Path) -> Callable[[], object]:
         inputs = write_texts(point, folder, None)
-        return lambda: label_split(
-            predictor, inputs, folder, "rows", "synthetic"
-        )
+        labeller = Labeller(predictor, folder, "synthetic")
+        return lambda: labeller.split(inputs, "rows")
 
     return labelling
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_distill.cli import configure_logging, exit_code
+from keras_distill.cli import Parser, configure_logging, exit_code
 from keras_distill.errors import UserError
 from keras_distill.files import atomic_path, read_json, read_lines, write_json
 from keras_distill.run import find_config, find_student
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, build, return the exit code."""
     options = _parser().parse_args(arguments)
     configure_logging()
-    return exit_code(lambda: run(options), resumes=False)
+    return exit_code(run, options, resumes=False)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -72,15 +72,8 @@ def build(
 ) -> None:
     """Put page, MediaPipe and model into one folder.
 
-    Args:
-        run_dir: A finished and exported run.
-        output: The folder to make; one that this built before is replaced.
-        title: The page's headline; None takes the task's.
-        examples: A text file, one example a line; None takes the task's.
-
-    Raises:
-        UserError: The run has no bundle that MediaPipe reads, a file does
-            not fit, or MediaPipe cannot be had from npm.
+    A folder that this built before is replaced. Title and examples (a text
+    file, one a line) are the task's where None.
     """
     if output.exists() and not (output / "demo.json").is_file():
         raise UserError(
@@ -103,19 +96,7 @@ def build(
 def describe(
     run_dir: Path, title: str | None = None, examples: Path | None = None
 ) -> tuple[dict[str, Any], list[Path]]:
-    """Collect what the page tells about a run.
-
-    Args:
-        run_dir: A finished and exported run.
-        title: The page's headline; None takes the task's.
-        examples: A text file, one example a line; None takes the task's.
-
-    Returns:
-        The content of `demo.json`, and the bundles.
-
-    Raises:
-        UserError: There is no bundle, or a file does not fit.
-    """
+    """Return the content of `demo.json`, and the bundles."""
     student = find_student(run_dir)
     settings = read_json(student / "text.json")
     if settings.get("pair"):
@@ -160,7 +141,8 @@ def describe(
             f"python -m keras_distill.export {run_dir}"
         )
     config = find_config(student)
-    task = _tasks().get(config.task if config else "", {})
+    tasks = read_json(_HERE / "examples.json")
+    task = tasks.get(config.task if config else "", {})
     if examples:
         task["examples"] = [line for line in read_lines(examples) if line]
     elif "examples" not in task:
@@ -180,14 +162,7 @@ def describe(
 
 
 def install_mediapipe() -> Path:
-    """Install the pinned MediaPipe beside the page, unless it is there.
-
-    Returns:
-        The package's folder.
-
-    Raises:
-        UserError: npm is missing or fails.
-    """
+    """Return MediaPipe's folder beside the page, installed if it is not."""
     folder = _HERE / _MEDIAPIPE
     pinned = read_json(_HERE / "package.json")["dependencies"]
     package = _read_if_there(folder / "package.json")
@@ -238,16 +213,10 @@ def _check_bundle(path: Path, labels: list[str]) -> int:
     return words
 
 
-def _tasks() -> dict[str, dict[str, Any]]:
-    return json.loads((_HERE / "examples.json").read_text(encoding="utf-8"))
-
-
 def _sentences(results: dict[str, Any], rows: int | None) -> str | None:
     """Say what the model is, as far as the run knows.
 
-    Args:
-        results: The content of the run's `results.json`.
-        rows: What the bundles were measured on; None when they were not.
+    `rows` is what the bundles were measured on; None when they were not.
     """
     parameters = (results.get("student") or {}).get("parameters")
     teacher = (results.get("teacher") or {}).get("name")
@@ -273,8 +242,8 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m demo.build",
         description="Build a run's web demo into one folder.",
     )

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_distill.cli import exit_code
+from keras_distill.cli import Parser, exit_code
 from keras_distill.errors import UserError
 
 _DIST = Path(__file__).resolve().parent / "dist"
@@ -42,16 +42,7 @@ class DemoHandler(http.server.SimpleHTTPRequestHandler):
 def make_server(
     folder: Path, host: str, port: int
 ) -> http.server.ThreadingHTTPServer:
-    """Make a server that listens already.
-
-    Args:
-        folder: The built demo.
-        host: The address to listen on.
-        port: The port; 0 takes a free one.
-
-    Raises:
-        UserError: There is no demo, or the port cannot be had.
-    """
+    """Make a server that listens already; port 0 takes a free one."""
     if not (folder / "demo.json").is_file():
         raise UserError(
             f"{folder} holds no demo: build it by python -m demo.build RUN"
@@ -70,7 +61,7 @@ def make_server(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, serve until Ctrl-C, return the exit code."""
     options = _parser().parse_args(arguments)
-    return exit_code(lambda: run(options), resumes=False)
+    return exit_code(run, options, resumes=False)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -86,8 +77,8 @@ def run(options: argparse.Namespace) -> None:
             sys.stdout.write("\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m demo.serve", description="Serve the built demo."
     )
     parser.add_argument("folder", type=Path, nargs="?", default=_DIST)

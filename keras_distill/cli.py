@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import errno
-import functools
 import logging
 import math
 import os
@@ -117,34 +116,24 @@ def _bad_input(message: str) -> int:
     return BAD_INPUT
 
 
-def one_line_errors(
-    parser: argparse.ArgumentParser,
-) -> argparse.ArgumentParser:
-    """Make a parser tell an error in one line, without all of its flags.
+class Parser(argparse.ArgumentParser):
+    """A command line whose errors are one line, without all of its flags.
 
-    Args:
-        parser: The parser; it is changed.
-
-    Returns:
-        The same parser. It still ends the process with exit code 2.
+    Line breaks of the description are kept.
     """
-    parser.error = functools.partial(  # type: ignore[method-assign]
-        _refuse, parser
-    )
-    return parser
 
+    def __init__(self, **settings: Any) -> None:
+        style = argparse.RawDescriptionHelpFormatter
+        super().__init__(formatter_class=style, **settings)
 
-def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
-    line = " ".join(message.splitlines())
-    parser.exit(2, f"error: {line} (see {parser.prog} --help)\n")
+    def error(self, message: str) -> NoReturn:
+        """End the process with the line and exit code 2."""
+        line = " ".join(message.splitlines())
+        self.exit(BAD_INPUT, f"error: {line} (see {self.prog} --help)\n")
 
 
 def path(text: str) -> Path:
-    """Read a path that is not empty, as an unset variable's is.
-
-    Raises:
-        ArgumentTypeError: It is empty.
-    """
+    """Read a path that is not empty, as an unset variable's is."""
     if not text:
         raise argparse.ArgumentTypeError("found nothing, expected a path")
     return Path(text)

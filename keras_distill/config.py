@@ -5,6 +5,7 @@ the checks, YAML and `--set` follow from the fields.
 """
 
 import argparse
+import contextlib
 import copy
 import dataclasses
 import re
@@ -17,7 +18,7 @@ from typing import Any, Literal
 
 import yaml
 
-from keras_distill.cli import number, path, whole
+from keras_distill.cli import Parser, number, path, whole
 from keras_distill.errors import UserError
 from keras_distill.files import write_text
 from keras_distill.tasks import RECIPES, TASKS, get_task
@@ -363,9 +364,6 @@ def override(values: dict[str, Any], assignment: str) -> None:
     """Apply one `section.key=value` to nested dictionaries, in place.
 
     The value is read as YAML, so `0.3`, `true`, `null` and `[1, 2]` work.
-
-    Raises:
-        UserError: The assignment has no `=` or its value is not YAML.
     """
     key, equals, text = assignment.partition("=")
     if not equals or not key.strip():
@@ -445,25 +443,21 @@ _KINDS = {
 
 
 def _scalar(value: Any, kind: type, name: str) -> Any:
-    if kind is float:
-        # YAML 1.1 reads 2e-5 (no dot) as a string.
-        try:
-            if not isinstance(value, bool):
+    if kind is str and value == "":
+        # A shell's unset variable, and a path to the current folder.
+        raise UserError(
+            f"{name} is empty, expected text, or nothing for the default"
+        )
+    # To Python true and false are numbers.
+    if isinstance(value, bool) == (kind is bool):
+        if kind is float:
+            # YAML 1.1 reads 2e-5 (no dot) as a string.
+            with contextlib.suppress(TypeError, ValueError):
                 return float(value)
-        except (TypeError, ValueError):
-            pass
-    elif kind is str and isinstance(value, (str, int, float)):
-        if value == "":
-            # A shell's unset variable, and a path to the current folder.
-            raise UserError(
-                f"{name} is empty, expected text, or nothing for the default"
-            )
-        if not isinstance(value, bool):
+        elif kind is str and isinstance(value, (str, int, float)):
             return str(value)
-    elif isinstance(value, kind) and (
-        kind is bool or not isinstance(value, bool)
-    ):
-        return value
+        elif isinstance(value, kind):
+            return value
     raise UserError(f"{name} is {value!r}, expected {_KINDS[kind]}")
 
 
@@ -483,16 +477,9 @@ def _check_range(value: Any, limits: typing.Mapping, name: str) -> None:
         raise UserError(f"{name} is {item}, expected {expected}")
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """Return the command line.
-
-    Args:
-        description: Shown by `--help`, line breaks kept.
-    """
-    result = argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def parser(description: str) -> Parser:
+    """Return the command line of train.py; `--help` shows the description."""
+    result = Parser(description=description)
     result.add_argument(
         "--task", choices=list(TASKS), help="default: quick (embedded corpus)"
     )
@@ -633,11 +620,7 @@ def _recipe(name: Any) -> dict[str, Any]:
 
 
 def chosen_stages(options: argparse.Namespace) -> list[str]:
-    """Return the stages to run, in order.
-
-    Raises:
-        UserError: `--stages` names one that does not exist.
-    """
+    """Return the stages to run that `--stages` names."""
     if options.stages is None:
         return list(STAGES)
     names = [name.strip() for name in options.stages.split(",")]

@@ -11,32 +11,40 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_distill.cli import (
+    Parser,
     configure_logging,
     exit_code,
     import_tensorflow,
-    one_line_errors,
 )
 from keras_distill.config import Config
 from keras_distill.data.examples import Example
+from keras_distill.data.glue import TASKS, read_glue
+from keras_distill.data.tables import (
+    LABEL_COLUMN,
+    TEXT_COLUMN,
+    TEXT_PAIR_COLUMN,
+    read_table,
+)
 from keras_distill.display import aligned
 from keras_distill.errors import UserError
-
-_GLUE = ("sst2", "qqp", "mnli")
+from keras_distill.files import write_json
+from keras_distill.metrics import classification_metrics
+from keras_distill.progress import progress
+from keras_distill.run import find_config, find_student
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, evaluate, return the exit code."""
-    options = one_line_errors(_parser()).parse_args(arguments)
+    options = _parser().parse_args(arguments)
     configure_logging()
-    return exit_code(lambda: run(options), resumes=False)
+    return exit_code(run, options, resumes=False)
 
 
 def run(options: argparse.Namespace) -> None:
     """Evaluate and write the table, and the JSON file when asked for."""
-    from keras_distill.files import write_json
-    from keras_distill.run import find_student
-
     # Not only after minutes of work, or the long import.
     if options.json is not None and not options.json.parent.is_dir():
         raise UserError(
@@ -76,12 +84,7 @@ def evaluate(
         `max_abs_logit_difference` (to the Keras model; of a form that
         answers with probabilities alone up to a number for each row).
     """
-    import numpy as np
-
     from keras_distill.export.opened import ask_forms, exported_forms
-    from keras_distill.metrics import classification_metrics
-    from keras_distill.progress import progress
-    from keras_distill.run import find_config, find_student
     from keras_distill.student.predictor import StudentPredictor
 
     run_dir, data = Path(run_dir), Path(data)
@@ -148,26 +151,13 @@ def _read(
     Every form reads them in its own way, as it does in an app. The Penn
     Treebank's spelling is part of GLUE's format and undone with it.
     """
-    from keras_distill.data.splits import LABEL_COLUMN, TEXT_COLUMN
-    from keras_distill.data.tables import TEXT_PAIR_COLUMN
-
     text, text_pair, label = columns
     if text_pair is not None and not pair:
         raise UserError(
             f"--text-pair-column {text_pair}: the student takes one text"
         )
-    if config is not None and config.task in _GLUE and not any(columns):
-        from keras_distill.data.glue import label_column, read_glue
-
-        examples = read_glue(config.task, path, labels)
-        if any(example.label is None for example in examples):
-            raise UserError(
-                f"{path}, line 1: no column {label_column(config.task)!r} in "
-                "the header, expected labels"
-            )
-        return examples
-    from keras_distill.data.tables import read_table
-
+    if config is not None and config.task in TASKS and not any(columns):
+        return read_glue(config.task, path, labels, labelled=True)
     own = Config().data if config is None else config.data
     second = text_pair or own.text_pair_column or TEXT_PAIR_COLUMN
     examples, _ = read_table(
@@ -181,11 +171,9 @@ def _read(
     return examples
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m keras_distill.evaluate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m keras_distill.evaluate", description=__doc__
     )
     parser.add_argument("run", type=Path, help="a run folder")
     parser.add_argument(

@@ -1,7 +1,6 @@
 """Atomic file and folder writes, hashes, fingerprints, identities."""
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import json
@@ -54,35 +53,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except BaseException:
         _remove(temporary)
         raise
-
-
-@contextlib.contextmanager
-def locked(
-    path: Path, place: Path | None = None, wait: bool = True
-) -> Iterator[None]:
-    """Keep other processes out of a block; a killed one leaves no lock.
-
-    Args:
-        path: The lock's file.
-        place: What messages call the place; None for the file's folder.
-        wait: Whether to wait while another process is inside.
-
-    Raises:
-        UserError: Another process is inside and `wait` is off, or the file
-            cannot be written.
-    """
-    place = place or path.parent
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = open(path, "w")
-    except OSError as error:
-        raise UserError(f"cannot write {place}: {error.strerror}") from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError as error:
-            raise UserError(f"{place} is in use by another process") from error
-        yield
 
 
 def remove_hidden(folder: Path) -> None:
@@ -160,13 +130,7 @@ def sha256_file(path: Path) -> str:
 
 @dataclass(frozen=True)
 class ShardInfo:
-    """What a manifest says of a file of rows.
-
-    Attributes:
-        name: The file's name inside the manifest's folder.
-        rows: Number of rows.
-        sha256: Hexadecimal SHA-256 of the file's bytes.
-    """
+    """What a manifest says of a file of rows in its folder."""
 
     name: str
     rows: int
@@ -209,14 +173,9 @@ _HASH_WHOLE = 512 * 2**20
 
 
 def checkpoint_identity(name: str | None) -> Any:
-    """Return what tells a checkpoint folder's content, or the name itself.
+    """Return what tells a checkpoint folder's content.
 
-    Args:
-        name: A folder, or a name that only the hub or the installation can
-            resolve; None when there is none.
-
-    Raises:
-        UserError: A file of the folder cannot be read.
+    A name that only the hub or the installation can resolve stays as it is.
     """
     if name is None or not Path(name).is_dir():
         return name

@@ -1,20 +1,13 @@
-"""Scores of logits, their uncertainty and their calibration."""
+"""Scores of logits, their uncertainty and their calibration.
 
-import statistics
-import time
-from collections.abc import Callable, Iterable
-from typing import Any
+Logits are float `[rows, classes]`, labels int `[rows]`.
+"""
 
 import numpy as np
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the share of rows whose largest logit is the label's.
-
-    Args:
-        logits: float `[rows, classes]`.
-        labels: int `[rows]`.
-    """
+    """Return the share of rows whose largest logit is the label's."""
     return float(np.mean(np.argmax(logits, axis=-1) == labels))
 
 
@@ -22,10 +15,6 @@ def f1(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return F1: of class 1 for two classes, else the mean over classes.
 
     A class that neither occurs nor is predicted counts 0.
-
-    Args:
-        logits: float `[rows, classes]`.
-        labels: int `[rows]`.
     """
     confusion = _confusion(logits, labels)
     hits = np.diag(confusion)
@@ -41,10 +30,6 @@ def mcc(logits: np.ndarray, labels: np.ndarray) -> float:
 
     0 when all labels or all predictions are one class. Gorodkin 2004 gives
     the form for more than two classes.
-
-    Args:
-        logits: float `[rows, classes]`.
-        labels: int `[rows]`.
     """
     confusion = _confusion(logits, labels).astype(np.float64)
     rows = confusion.sum()
@@ -56,45 +41,25 @@ def mcc(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def agreement(logits: np.ndarray, teacher_logits: np.ndarray) -> float:
-    """Return the share of rows where student and teacher choose alike.
-
-    Args:
-        logits: float `[rows, classes]`, the student's.
-        teacher_logits: float `[rows, classes]`.
-    """
+    """Return the share of rows where student and teacher choose alike."""
     return accuracy(logits, np.argmax(teacher_logits, axis=-1))
 
 
 def kl(logits: np.ndarray, teacher_logits: np.ndarray) -> float:
-    """Return the mean KL(teacher || student) of the probabilities, in nats.
-
-    Args:
-        logits: float `[rows, classes]`, the student's.
-        teacher_logits: float `[rows, classes]`.
-    """
+    """Return the mean KL(teacher || student) of the probabilities, in nats."""
     teacher = _log_softmax(teacher_logits)
     difference = teacher - _log_softmax(logits)
     return float(np.mean(np.sum(np.exp(teacher) * difference, axis=-1)))
 
 
 def logit_mse(logits: np.ndarray, teacher_logits: np.ndarray) -> float:
-    """Return the squared difference of the logits, mean of rows and classes.
-
-    Args:
-        logits: float `[rows, classes]`, the student's.
-        teacher_logits: float `[rows, classes]`.
-    """
+    """Return the squared difference of the logits, mean of rows and classes."""
     difference = np.asarray(logits, np.float64) - teacher_logits
     return float(np.mean(np.square(difference)))
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean negative log-likelihood of the labels, in nats.
-
-    Args:
-        logits: float `[rows, classes]`.
-        labels: int `[rows]`.
-    """
+    """Return the mean negative log-likelihood of the labels, in nats."""
     log_likelihood = _log_softmax(logits)[np.arange(len(labels)), labels]
     return float(-np.mean(log_likelihood))
 
@@ -107,11 +72,10 @@ def classification_metrics(
     """Return every metric of one set of rows.
 
     Args:
-        logits: float `[rows, classes]`.
-        labels: int `[rows]`; rows labelled -1 (unknown) count only in the
-            comparison with the teacher.
-        teacher_logits: float `[rows, classes]`, or None when there is no
-            teacher to compare with.
+        logits: The rows' logits.
+        labels: Rows labelled -1 (unknown) count only in the comparison with
+            the teacher.
+        teacher_logits: None when there is no teacher to compare with.
 
     Returns:
         `accuracy`, `f1`, `mcc` and `cross_entropy`, None when no row has a
@@ -149,9 +113,9 @@ def classification_metrics(
 def _confusion(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Count rows by label (down) and prediction (across)."""
     classes = logits.shape[-1]
-    cells = np.asarray(labels) * classes + np.argmax(logits, axis=-1)
-    counts = np.bincount(cells, minlength=classes * classes)
-    return counts.reshape(classes, classes)
+    counts = np.zeros((classes, classes), int)
+    np.add.at(counts, (labels, np.argmax(logits, axis=-1)), 1)
+    return counts
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -183,8 +147,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     rows easily are, would ask for certainty.
 
     Args:
-        logits: float [rows, classes].
-        labels: int [rows]; rows labelled -1 (unknown) do not count.
+        logits: The rows' logits.
+        labels: Rows labelled -1 (unknown) do not count.
 
     Returns:
         A number between `MIN_TEMPERATURE` and `MAX_TEMPERATURE`; 1 when the
@@ -290,12 +254,8 @@ def paired_gain(
         ValueError: There are no rows or no seeds, or the rows differ.
     """
     a, b = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
-    if (
-        a.ndim != 2
-        or b.ndim != 2
-        or a.shape[1] != b.shape[1]
-        or not (a.size and b.size)
-    ):
+    fit = a.ndim == b.ndim == 2 and a.shape[1] == b.shape[1]
+    if not (fit and a.size and b.size):
         raise ValueError(
             "both must be [seeds, rows] with the same number of rows, none "
             f"empty. Received: {a.shape} and {b.shape}"
@@ -317,23 +277,3 @@ def paired_gain(
         "ci_low": float(low),
         "ci_high": float(high),
     }
-
-
-def median_seconds(
-    ask: Callable[[Any], object], questions: Iterable[Any], repeats: int = 1
-) -> float:
-    """Return the median seconds of a call; the first one is not counted.
-
-    Args:
-        ask: What is measured.
-        questions: Its arguments, one at a time.
-        repeats: How often each is asked.
-    """
-    questions = list(questions)
-    ask(questions[0])
-    times = []
-    for question in repeats * questions:
-        started = time.perf_counter()
-        ask(question)
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)

@@ -48,7 +48,6 @@ def _teacher(run: "Pipeline", place: Path) -> None:
         [
             "finetune",
             *_inputs(run),
-            *("--work", str(place / "work")),
             *("--output", str(place)),
             *("--log-dir", str(run.path / "logs" / "teacher")),
         ],

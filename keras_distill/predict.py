@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from keras_distill.cli import (
+    Parser,
     configure_logging,
     exit_code,
     import_tensorflow,
-    one_line_errors,
 )
 from keras_distill.data.examples import stream_lines
-from keras_distill.data.glue import find_glue_files, read_glue, write_submission
+from keras_distill.data.glue import (
+    TASKS,
+    find_glue_files,
+    read_glue,
+    write_submission,
+)
 from keras_distill.errors import UserError
 from keras_distill.progress import progress
 
@@ -37,7 +42,7 @@ Texts = tuple[str, ...]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, predict, return the exit code."""
-    options = one_line_errors(_parser()).parse_args(arguments)
+    options = _parser().parse_args(arguments)
     configure_logging()
     try:
         return exit_code(_run, options, resumes=False)
@@ -174,25 +179,16 @@ def _checked(place: str, text: str) -> str:
     return text
 
 
-# Task, test file, name in a submission.
-_PARTS = {
-    "sst2": {"test": "SST-2"},
-    "qqp": {"test": "QQP"},
-    "mnli": {"test": "MNLI-m", "test_mismatched": "MNLI-mm"},
-}
-
-
 def _submit(
     student: "StudentPredictor", task: str, source: Path, folder: Path
 ) -> None:
     """Predict GLUE's test files, write what its server takes, name it."""
-    if task not in _PARTS:
+    if task not in TASKS:
         raise UserError(
             f"--glue-test: the run's task is {task}, expected one of: "
-            + ", ".join(_PARTS)
+            + ", ".join(TASKS)
         )
-    for part, path in _test_files(task, source).items():
-        target = folder / f"{part}.tsv"
+    for split, path in _test_files(task, source).items():
         examples = read_glue(task, path)
         for example in examples:
             if not example.id.isdecimal():
@@ -203,27 +199,28 @@ def _submit(
         columns = [[e.text_a for e in examples]]
         if student.pair:
             columns.append([e.text_b for e in examples])
-        with progress(len(examples), part, "rows") as bar:
+        name, _ = TASKS[task].submissions[split]
+        with progress(len(examples), name, "rows") as bar:
             logits = student.logits(*columns, on_rows=bar.update)
-        write_submission(
-            part,
+        target = write_submission(
+            task,
+            split,
             [e.id for e in examples],
             [student.labels[place] for place in logits.argmax(axis=-1)],
-            target,
+            folder,
         )
         logger.info("%s: %d rows", target, len(examples))
         sys.stdout.write(f"{target}\n")
 
 
 def _test_files(task: str, source: Path) -> dict[str, Path]:
-    parts = _PARTS[task]
+    """Return the test files by split: those of a folder, or the one named."""
+    splits = TASKS[task].submissions
     if not source.is_dir():
-        mismatched = "mismatched" in source.name and "test_mismatched" in parts
-        return {parts["test_mismatched" if mismatched else "test"]: source}
+        mismatched = "mismatched" in source.name and "test_mismatched" in splits
+        return {"test_mismatched" if mismatched else "test": source}
     found = find_glue_files(task, source)
-    files = {
-        part: found[split] for split, part in parts.items() if split in found
-    }
+    files = {split: found[split] for split in splits if split in found}
     if not files:
         raise UserError(
             f"{source} holds no test file for {task}, found: "
@@ -244,12 +241,8 @@ def _check_flags(options: argparse.Namespace) -> None:
         raise UserError("--text-b: found no first text, expected as many")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m keras_distill.predict",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> Parser:
+    parser = Parser(prog="python -m keras_distill.predict", description=__doc__)
     parser.add_argument("run", type=Path, help="a run folder")
     # Without a default argparse calls it required where the run is missing.
     parser.add_argument(

@@ -1,6 +1,7 @@
 """The run folder: stages, fingerprints, seconds, finding things in it."""
 
 import contextlib
+import fcntl
 import logging
 import os
 import shutil
@@ -15,7 +16,6 @@ from keras_distill.config import Config, config_from_dict, load_config
 from keras_distill.errors import UserError
 from keras_distill.files import (
     fingerprint,
-    locked,
     read_json,
     remove_hidden,
     write_json,
@@ -37,16 +37,10 @@ class Stopwatch:
     """
 
     def __init__(self, path: Path, spent: float | None = None) -> None:
-        """Read what earlier sessions noted; the watch does not run yet.
-
-        Args:
-            path: The file with the sum, of this watch alone.
-            spent: The sum to go on from, in place of the file's.
-        """
+        """Go on from `spent`, or else from the sum that the file holds."""
         self._path = Path(path)
         self._spent = self._noted() if spent is None else spent
         self._started: float | None = None
-        self._ended: float | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._take_notes, daemon=True)
 
@@ -55,8 +49,7 @@ class Stopwatch:
         """All sessions' seconds, until now or until the watch was stopped."""
         if self._started is None:
             return self._spent
-        end = self._ended or time.perf_counter()
-        return self._spent + end - self._started
+        return self._spent + time.perf_counter() - self._started
 
     def __enter__(self) -> "Stopwatch":
         """Start the watch."""
@@ -69,7 +62,7 @@ class Stopwatch:
         """Take the last note; nothing more is written afterwards."""
         self._stopped.set()
         self._thread.join()
-        self._ended = time.perf_counter()
+        self._spent, self._started = self.seconds, None
         self._note()
 
     def _take_notes(self) -> None:
@@ -134,21 +127,19 @@ class RunFolder:
         Args:
             path: The run folder.
             stages: All stages, in order.
-            settings: The configuration and data facts that the result of
-                each stage depends on, by its name.
+            settings: What the result of each stage depends on, by its name.
         """
         self.path = Path(path)
         self.stages = {stage.name: stage for stage in stages}
         self.settings = settings or {}
         self._fingerprints: dict[str, str] = {}
         for stage in stages:
-            self._fingerprints[stage.name] = fingerprint(
-                {
-                    "schema": CODE_SCHEMA,
-                    "settings": self.settings[stage.name],
-                    "needs": [self._fingerprints[n] for n in stage.needs],
-                }
-            )
+            facts = {
+                "schema": CODE_SCHEMA,
+                "settings": self.settings[stage.name],
+                "needs": [self._fingerprints[n] for n in stage.needs],
+            }
+            self._fingerprints[stage.name] = fingerprint(facts)
 
     def fingerprint(self, name: str) -> str:
         """Return a stage's fingerprint: equal inputs, equal fingerprint."""
@@ -166,24 +157,22 @@ class RunFolder:
             redo: Whether stages with other settings are to be made anew.
 
         Raises:
-            UserError: A finished stage has other settings and `redo` is
-                off, or a stage that is needed is neither there nor wanted.
+            UserError: They have not, or a stage that is needed is neither
+                there nor wanted.
         """
-        changed = {}
-        for name in self.stages:
-            record = self._record(name)
-            if record and record["fingerprint"] != self.fingerprint(name):
-                changed[name] = record
+        changed = {
+            name: record
+            for name in self.stages
+            if (record := self._record(name))
+            and record["fingerprint"] != self.fingerprint(name)
+        }
         if changed and not redo:
-            name = next(iter(changed))
-            difference = _difference(
-                changed[name]["settings"], self.settings[name]
-            )
+            first, record = next(iter(changed.items()))
+            difference = _difference(record["settings"], self.settings[first])
             raise UserError(
-                f"{self.path} was made with other settings: "
-                f"{difference}. Choose another "
-                f"--output-dir, or add --redo to make these stages anew: "
-                f"{', '.join(changed)}"
+                f"{self.path} was made with other settings: {difference}. "
+                "Choose another --output-dir, or add --redo to make these "
+                f"stages anew: {', '.join(changed)}"
             )
         for stage in self.stages.values():
             if stage.name not in wanted:
@@ -262,9 +251,23 @@ class RunFolder:
         Raises:
             UserError: Another process works there, or it cannot be written.
         """
-        with locked(self.path / ".work" / "lock", self.path, wait=False):
+        work = self.path / ".work"
+        try:
+            work.mkdir(parents=True, exist_ok=True)
+            stream = open(work / "lock", "w")
+        except OSError as error:
+            reason = error.strerror
+            raise UserError(f"cannot write {self.path}: {reason}") from error
+        with stream:
+            # It goes with the process, also with one that is killed.
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UserError(
+                    f"{self.path} is in use by another process"
+                ) from error
             # A killed process may have left them beside results.json.
-            for folder in (self.path, self.path / ".work"):
+            for folder in (self.path, work):
                 for stale in folder.glob(".*.tmp"):
                     stale.unlink()
             yield
@@ -373,8 +376,7 @@ def find_config(student_dir: Path | str) -> Config | None:
         student_dir: As `find_student` gives it.
 
     Returns:
-        The configuration, or None when the student was moved out of its
-        run.
+        None when the student was moved out of its run.
 
     Raises:
         UserError: The run's `config.yaml` is damaged.
@@ -389,12 +391,7 @@ def find_config(student_dir: Path | str) -> Config | None:
 
 
 def lower_case(config: Config, run_dir: Path) -> bool:
-    """Say whether the text of a run's students is lower-cased.
-
-    Args:
-        config: The run's configuration.
-        run_dir: The run folder, with the teacher that decides.
-    """
+    """Say whether a run's students, as its teacher, lower-case their text."""
     if config.teacher.cased is not None:
         return not config.teacher.cased
     return read_json(run_dir / "teacher" / "teacher.json")["lower_case"]

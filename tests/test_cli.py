@@ -8,12 +8,12 @@ import tiny_runs
 from keras_distill import evaluate, predict
 from keras_distill.benchmark import __main__ as benchmark
 from keras_distill.cli import (
+    Parser,
     configure_logging,
     count,
     exit_code,
     not_negative,
     number,
-    one_line_errors,
     path,
     positive,
     whole,
@@ -124,7 +124,7 @@ def test_an_empty_path_is_not_the_current_folder():
 
 
 def test_an_error_is_one_line_and_exit_code_2(capsys):
-    parser = one_line_errors(argparse.ArgumentParser(prog="tool"))
+    parser = Parser(prog="tool")
     parser.add_argument("--epochs", type=whole)
     with pytest.raises(SystemExit) as caught:
         parser.parse_args(["--epochs", "x"])
@@ -154,9 +154,3 @@ def test_every_command_tells_a_wrong_flag_in_one_line(main, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert line.endswith("--help)")
-
-
-def test_predict_needs_a_run_and_no_text(capsys):
-    with pytest.raises(SystemExit):
-        predict.main([])
-    assert "are required: run (see" in capsys.readouterr().err

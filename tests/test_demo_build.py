@@ -11,8 +11,6 @@ from keras_distill.errors import UserError
 from keras_distill.files import write_json
 
 FLOAT = "student_mediapipe.tflite"
-# Of a slow form half the rows are enough.
-MEASURED = {"accuracy": 0.7375, "rows": 700}
 
 
 def pack_bundle(path, labels, start=b"\x1c\0\0\0TFL3"):
@@ -28,19 +26,30 @@ def size(run):
     return (run / "export" / FLOAT).stat().st_size
 
 
+def write_results(run, bytes_of_bundle):
+    write_json(
+        run / "results.json",
+        {
+            "student": {"parameters": 2_420_000},
+            "teacher": {"name": "models/bert-large-uncased"},
+            "splits": {"train": {"rows": 880}, "test": {"rows": 1400}},
+            # Of a slow form half the rows are enough.
+            "exports": {
+                FLOAT: {
+                    "accuracy": 0.7375,
+                    "rows": 700,
+                    "bytes": bytes_of_bundle,
+                }
+            },
+        },
+    )
+
+
 class TestBuild:
     def test_the_page_is_told_what_the_run_knows(self, tmp_path):
         run = make_run(tmp_path / "run", "quick")
         pack_bundle(run / "export" / FLOAT, ["negative", "positive"])
-        write_json(
-            run / "results.json",
-            {
-                "student": {"parameters": 2_420_000},
-                "teacher": {"name": "models/bert-large-uncased"},
-                "splits": {"train": {"rows": 880}, "test": {"rows": 1400}},
-                "exports": {FLOAT: {**MEASURED, "bytes": size(run)}},
-            },
-        )
+        write_results(run, size(run))
         facts, bundles = build.describe(run)
         assert bundles == [run / "export" / FLOAT]
         assert facts["title"] == "Review sentiment"
@@ -64,15 +73,7 @@ class TestBuild:
     def test_an_accuracy_of_another_file_is_not_told(self, tmp_path):
         run = make_run(tmp_path / "run", "quick")
         pack_bundle(run / "export" / FLOAT, ["negative", "positive"])
-        write_json(
-            run / "results.json",
-            {
-                "student": {"parameters": 2_420_000},
-                "teacher": {"name": "bert-large-uncased"},
-                "splits": {"test": {"rows": 1400}},
-                "exports": {FLOAT: {**MEASURED, "bytes": size(run) + 1}},
-            },
-        )
+        write_results(run, size(run) + 1)
         facts, _ = build.describe(run)
         assert facts["models"][0]["accuracy"] is None
         assert "Accuracy" not in facts["facts"]

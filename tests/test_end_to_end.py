@@ -14,7 +14,7 @@ import yaml
 from conftest import Run
 from tensorboard_events import scalars
 
-from keras_distill import evaluate, predict
+from keras_distill import evaluate
 from keras_distill.config import STAGES, Config, config_from_dict, load_config
 from keras_distill.files import read_json
 from keras_distill.run import duration, stage_seconds
@@ -226,32 +226,14 @@ MAY_BE_NULL = [
 ]
 
 
-@pytest.mark.parametrize("path", NUMBERS)
-def test_a_number_that_tools_rely_on_is_there(run, path):
-    number = value(results(run), path)
-    assert isinstance(number, (int, float)) and math.isfinite(number)
-
-
-@pytest.mark.parametrize("path", MAY_BE_NULL)
-def test_what_is_not_known_is_null(run, path):
-    number = value(results(run), path)
-    assert number is None or math.isfinite(number)
-
-
-def test_metrics_lie_in_their_range(run):
+def test_the_numbers_that_tools_rely_on_are_there(run):
     report = results(run)
-    for model in ("teacher", "baseline", "student"):
-        for split in ("dev", "select"):
-            scores = report[model].get(split)
-            if scores is None:
-                continue
-            assert 0 <= scores["accuracy"] <= 1
-            assert 0 <= scores["f1"] <= 1
-            assert -1 <= scores["mcc"] <= 1
-            if model != "teacher":
-                assert 0 <= scores["agreement"] <= 1
-                assert scores["kl"] >= 0
-                assert scores["logit_mse"] >= 0
+    for path in NUMBERS:
+        number = value(report, path)
+        assert isinstance(number, (int, float)) and math.isfinite(number), path
+    for path in MAY_BE_NULL:
+        number = value(report, path)
+        assert number is None or math.isfinite(number), path
 
 
 def test_the_gain_is_the_difference_within_its_interval(run):
@@ -389,11 +371,6 @@ def test_a_second_call_prints_the_table_again(second_call, sst2_run):
 # What comes out
 
 
-def asked(capsys, command, *arguments):
-    assert command.main([str(argument) for argument in arguments]) == 0
-    return capsys.readouterr().out
-
-
 def test_predict_answers_on_the_command_line(sst2_run):
     result = tiny_runs.run(
         *("-m", "keras_distill.predict", sst2_run.path),
@@ -412,31 +389,6 @@ def test_predict_answers_on_the_command_line(sst2_run):
         assert answer["label"] == best
 
 
-@pytest.mark.xdist_group("qqp_run")
-def test_predict_takes_pairs(qqp_run, capsys):
-    output = asked(
-        *(capsys, predict, qqp_run.path, "is the film great ?"),
-        *("--text-b", "was this film lovely ?"),
-    )
-    answer = json.loads(output)
-    assert answer["label"] in CLASSES["qqp_run"]
-    assert answer["text_b"] == "was this film lovely ?"
-
-
-def test_predict_writes_a_glue_submission(sst2_run, tmp_path, capsys):
-    data = sst2_run.path.parent / "glue-sst2"
-    asked(
-        *(capsys, predict, sst2_run.path, "--glue-test", data),
-        *("--submission", tmp_path),
-    )
-    lines = (tmp_path / "SST-2.tsv").read_text().splitlines()
-    assert lines[0] == "index\tprediction"
-    assert [line.split("\t")[0] for line in lines[1:]] == [
-        str(i) for i in range(10)
-    ]
-    assert {line.split("\t")[1] for line in lines[1:]} <= {"0", "1"}
-
-
 @pytest.mark.parametrize(
     "name, file",
     [
@@ -448,12 +400,13 @@ def test_predict_writes_a_glue_submission(sst2_run, tmp_path, capsys):
     ],
 )
 def test_evaluate_finds_the_reported_accuracy_in_every_form(
-    request, tmp_path, capsys, name, file
+    request, tmp_path, name, file
 ):
     run = request.getfixturevalue(name)
     path = tmp_path / "numbers.json"
     data = run.path.parent / file
-    asked(capsys, evaluate, run.path, "--data", data, "--json", path)
+    command = [run.path, "--data", data, "--json", path]
+    assert evaluate.main([str(word) for word in command]) == 0
     forms = read_json(path)["forms"]
     lite = {"student.tflite", "student_text.tflite"}
     smaller = {"student_fp16.tflite", "student_int8.tflite"}
@@ -465,16 +418,6 @@ def test_evaluate_finds_the_reported_accuracy_in_every_form(
     for form in smaller:
         assert forms[form]["accuracy"] == pytest.approx(expected, abs=0.05)
         assert 0 < forms[form]["max_abs_logit_difference"] < 0.5
-
-
-@pytest.mark.xdist_group("stars_run")
-def test_evaluate_knows_the_columns_of_a_users_table(
-    stars_run, tmp_path, capsys
-):
-    data = stars_run.path.parent / "stars-data" / "reviews.csv"
-    path = tmp_path / "numbers.json"
-    asked(capsys, evaluate, stars_run.path, "--data", data, "--json", path)
-    assert read_json(path)["rows"] == 160
 
 
 def test_the_saved_model_takes_raw_text(classes):
@@ -509,17 +452,3 @@ def test_a_teacher_with_other_classes_is_refused_with_both_lists(
     assert "the 2 classes ['negative', 'positive']" in line
     assert "the 5 classes ['1', '2', '3', '4', '5']" in line
     assert not (tmp_path / "run" / "teacher").exists()
-
-
-def test_a_fine_tuned_teacher_is_taken_as_it_is(sst2_run, tmp_path):
-    command = sst2_run.again(
-        *("--teacher-checkpoint", sst2_run.path / "teacher"),
-        *("--stages", "data,teacher"),
-        path=tmp_path / "run",
-    )
-    result = tiny_runs.run_here(*command)
-    assert result.returncode == 0, result.stderr
-    grid = read_json(tmp_path / "run" / "teacher" / "grid.json")
-    expected = results(sst2_run)["teacher"]["select"]["accuracy"]
-    assert grid["best"]["accuracy"] == pytest.approx(expected)
-    assert grid["rows"] == []

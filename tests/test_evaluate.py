@@ -3,26 +3,14 @@ import shutil
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from tiny_students import make_run, make_student, random_texts
+from tiny_students import make_run, make_student, random_texts, save_model
 
 from keras_distill import evaluate, metrics
-from keras_distill.export.saved_model import SavedStudent
-from keras_distill.export.student import exported_from
 from keras_distill.student.predictor import StudentPredictor
 
 TEXTS = random_texts(30)
 PLACES = [i % 3 % 2 for i in range(30)]
 NAMES = ("negative", "positive")
-
-
-def save_model(run, student_dir=None):
-    """Export without the proof, which takes a process of its own."""
-    student = StudentPredictor.load(student_dir or run / "student")
-    module = SavedStudent(exported_from(student))
-    folder = run / "export" / "saved_model"
-    tf.saved_model.save(module, str(folder), module.signatures())
-    return folder
 
 
 def write_table(path, header, *columns):
@@ -34,9 +22,7 @@ def write_table(path, header, *columns):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = make_run(tmp_path_factory.mktemp("run"))
-    save_model(folder)
-    return folder
+    return save_model(make_run(tmp_path_factory.mktemp("run")))
 
 
 @pytest.fixture(scope="module")
@@ -249,8 +235,8 @@ def test_an_export_that_does_not_fit_the_student_is_refused(
         ({"labels": ("a", "b", "c")}, "saved_model has 3 classes"),
         ({"pair": True}, "takes text, text_b, expected text"),
     ):
-        folder = save_model(run, make_student(tmp_path / "other", **changes))
+        save_model(run, make_student(tmp_path / "other", **changes))
         code, _, errors = measure(run, data)
         assert code == 2
         assert message in errors
-        shutil.rmtree(folder)
+        shutil.rmtree(run / "export" / "saved_model")

@@ -17,7 +17,6 @@ from keras_distill.files import (
     checkpoint_identity,
     file_identity,
     fingerprint,
-    locked,
     read_json,
     remove_hidden,
     sha256_file,
@@ -274,23 +273,3 @@ def test_a_checkpoint_is_told_by_its_files_and_a_hubs_name_stays(tmp_path):
     assert checkpoint_identity(str(tmp_path)) != first
     assert checkpoint_identity("bert-large-uncased") == "bert-large-uncased"
     assert checkpoint_identity(None) is None
-
-
-def test_a_lock_keeps_others_out_until_the_block_ends(tmp_path):
-    path = tmp_path / "new" / "lock"
-    with locked(path):
-        with pytest.raises(UserError, match=f"^{tmp_path}/new is in use by"):
-            with locked(path, wait=False):
-                pass
-        with pytest.raises(UserError, match="^the run is in use"):
-            with locked(path, "the run", wait=False):
-                pass
-    with locked(path, wait=False):
-        pass
-
-
-def test_a_lock_that_cannot_be_written_names_its_place(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match=f"^cannot write {tmp_path}/file: "):
-        with locked(tmp_path / "file" / "lock"):
-            pass

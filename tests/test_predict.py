@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from tiny_students import make_run, random_texts
 
@@ -307,9 +306,3 @@ def test_a_folder_without_a_student_is_refused(ask, tmp_path):
     code, _, errors = ask(tmp_path, "good")
     assert code == 2
     assert f"{tmp_path} holds no student" in errors
-
-
-def test_probabilities_sum_to_one(pairs, ask):
-    _, lines, _ = ask(pairs, "good", "--text-b", "bad")
-    values = json.loads(lines[0])["probabilities"].values()
-    assert np.isclose(sum(values), 1, atol=1e-5)

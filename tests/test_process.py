@@ -2,15 +2,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
+from tiny_runs import ROOT, lives, until
 
 from keras_distill.errors import ReportedError, UserError
 from keras_distill.process import cores, run_child
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -122,28 +119,6 @@ def family(module, tmp_path):
         for pid in (parent.pid, child):
             if lives(pid):
                 os.kill(pid, signal.SIGKILL)
-
-
-def until(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def lives(pid):
-    """Say whether a process runs; a zombie that waits for its end does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
-        return state.split()[0] != "Z"
-    except FileNotFoundError:
-        if Path("/proc/self").exists():
-            return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

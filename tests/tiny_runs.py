@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest.mock
 import warnings
 from pathlib import Path
@@ -160,11 +161,6 @@ def script(name):
     return module
 
 
-def train_script():
-    """Load train.py as a module."""
-    return script("train.py")
-
-
 def run_here(*command):
     """Run a command of `run` in this process.
 
@@ -265,6 +261,22 @@ def interrupted(pattern, count, *arguments):
         PYTHONPATH=str(ROOT / "tests" / "stop_at"),
     )
     return result.returncode, result.stderr
+
+
+def until(condition):
+    """Wait for what comes at once; the limit is for a busy machine."""
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def lives(pid):
+    """Say whether a process runs; one that only waits to be told does not."""
+    result = subprocess.run(
+        ["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True
+    )
+    return result.stdout.strip()[:1] not in ("Z", "")
 
 
 def write_bert(folder):

@@ -73,15 +73,19 @@ def make_run(folder, task="custom", data=None, **student):
     return folder
 
 
-def save_model(run):
-    """Export a SavedModel without its proof, which takes a process."""
+def save_model(run, student=None):
+    """Export a SavedModel, perhaps of another student; return the run.
+
+    Without its proof, which takes a process.
+    """
     import tensorflow as tf
 
     from keras_distill.export.saved_model import SavedStudent
     from keras_distill.export.student import exported_from
     from keras_distill.student.predictor import StudentPredictor
 
-    module = SavedStudent(exported_from(StudentPredictor.load(run / "student")))
+    predictor = StudentPredictor.load(student or run / "student")
+    module = SavedStudent(exported_from(predictor))
     folder = run / "export" / "saved_model"
     tf.saved_model.save(module, str(folder), module.signatures())
     return run

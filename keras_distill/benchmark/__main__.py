@@ -20,10 +20,10 @@ from keras_distill.benchmark.measure import (
 )
 from keras_distill.benchmark.table import markdown, plain
 from keras_distill.cli import (
+    Parser,
     configure_logging,
     count,
     exit_code,
-    one_line_errors,
     positive,
     whole,
 )
@@ -35,7 +35,7 @@ _DEFAULTS = Settings()
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, measure, return the exit code."""
-    options = one_line_errors(_parser()).parse_args(arguments)
+    options = _parser().parse_args(arguments)
     configure_logging()
     given = sys.argv[1:] if arguments is None else arguments
     # Benchmarks are made to be passed on; where a user's files lie is private.
@@ -88,11 +88,9 @@ def note_latencies(path: Path, result: dict[str, Any]) -> None:
     write_json(path, results)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m keras_distill.benchmark",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m keras_distill.benchmark", description=__doc__
     )
     parser.add_argument("run", type=Path, help="a run folder with exports")
     parser.add_argument(

@@ -32,29 +32,23 @@ _NO_GOLD_LABEL = "-"
 
 @dataclass(frozen=True)
 class GlueTask:
-    """How GLUE packs and writes a task's files.
+    """How GLUE packs and writes a task's files."""
 
-    Attributes:
-        archive: The zip file's name under the base URL.
-        size: Its bytes.
-        sha256: Its hexadecimal SHA-256.
-        folder: The folder inside.
-        id_column: May be missing in a file, as the label's may.
-        text_columns: One, or two of a pair.
-        label_column: The gold label's.
-        numbered: Whether labels are written as their places.
-        files: The splits' files.
-    """
-
+    # The zip file under the base URL, and the folder inside.
     archive: str
     size: int
     sha256: str
     folder: str
+    # May be missing in a file, as the label's may.
     id_column: str
     text_columns: tuple[str, ...]
     label_column: str
+    # Whether labels are written as their places.
     numbered: bool
+    # By split.
     files: dict[str, str]
+    # By split: the file in a submission, and the rows of GLUE's test set.
+    submissions: dict[str, tuple[str, int]]
 
 
 _FILES = {"train": "train.tsv", "dev": "dev.tsv", "test": "test.tsv"}
@@ -70,6 +64,7 @@ TASKS = {
         "label",
         True,
         _FILES,
+        {"test": ("SST-2", 1_821)},
     ),
     "qqp": GlueTask(
         "QQP-clean.zip",
@@ -81,6 +76,7 @@ TASKS = {
         "is_duplicate",
         True,
         _FILES,
+        {"test": ("QQP", 390_965)},
     ),
     "mnli": GlueTask(
         "MNLI.zip",
@@ -98,14 +94,8 @@ TASKS = {
             "test": "test_matched.tsv",
             "test_mismatched": "test_mismatched.tsv",
         },
+        {"test": ("MNLI-m", 9_796), "test_mismatched": ("MNLI-mm", 9_847)},
     ),
-}
-# Submission file: its task and the rows of GLUE's test set.
-_SUBMISSIONS = {
-    "SST-2": ("sst2", 1_821),
-    "QQP": ("qqp", 390_965),
-    "MNLI-m": ("mnli", 9_796),
-    "MNLI-mm": ("mnli", 9_847),
 }
 
 
@@ -194,11 +184,7 @@ def _unpack_tsv(archive: Path, folder: Path) -> None:
 
 
 def glue_cache_dir() -> Path:
-    """Return where downloaded GLUE folders are kept.
-
-    `KERAS_DISTILL_CACHE` names the cache; without it, it lies in
-    `XDG_CACHE_HOME` or `~/.cache`.
-    """
+    """Return where downloaded GLUE folders are kept."""
     if cache := os.environ.get("KERAS_DISTILL_CACHE"):
         return Path(cache) / "glue"
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -239,7 +225,10 @@ def find_glue_files(task: str, data_dir: Path) -> dict[str, Path]:
 
 
 def read_glue(
-    task: str, path: Path, labels: Sequence[str] | None = None
+    task: str,
+    path: Path,
+    labels: Sequence[str] | None = None,
+    labelled: bool = False,
 ) -> list[Example]:
     """Read a GLUE file.
 
@@ -252,6 +241,7 @@ def read_glue(
         path: A TSV file in GLUE's layout.
         labels: The class names in logit order; None for the task's own
             order.
+        labelled: Whether a file without labels is refused.
 
     Returns:
         The examples in file order, labelled unless it is a test file.
@@ -268,82 +258,56 @@ def read_glue(
         lines = _joined(path, lines)
     own = (glue.id_column, glue.label_column)
     records = tsv_records(path, lines, glue.text_columns, own)
-    rows = list(
-        rows_of(
-            path,
-            records,
-            glue.text_columns,
-            glue.label_column,
-            glue.id_column,
-        )
-    )
+    found = list(rows_of(path, records, glue.text_columns, *own))
+    rows = found
     if task == "mnli":
-        every = len(rows)
-        rows = [row for row in rows if row.label != _NO_GOLD_LABEL]
-        if skipped := every - len(rows):
-            logger.info(
-                "%s: skipped %d rows without a gold label", path, skipped
-            )
+        rows = [row for row in found if row.label != _NO_GOLD_LABEL]
+    if skipped := len(found) - len(rows):
+        logger.info("%s: skipped %d rows without a gold label", path, skipped)
+    if labelled and any(row.label is None for row in rows):
+        raise UserError(
+            f"{path}, line 1: no column {glue.label_column!r} in the header, "
+            "expected labels"
+        )
     return examples_of(path, rows, glue.label_column, index, grouped=True)
 
 
-def label_column(task: str) -> str:
-    """Return the name of the label column in a GLUE task's files."""
-    return _glue(task).label_column
-
-
 def write_submission(
-    task_split: str,
+    task: str,
+    split: str,
     ids: Sequence[str],
     predictions: Sequence[str],
-    path: Path,
-) -> None:
+    folder: Path,
+) -> Path:
     """Write predictions as the GLUE server takes them, atomically.
 
     Args:
-        task_split: `SST-2`, `QQP`, `MNLI-m` or `MNLI-mm`.
+        task: `sst2`, `qqp` or `mnli`.
+        split: `test`, or MNLI's `test_mismatched`.
         ids: The rows' indices, as `read_glue` gives them for a test file.
         predictions: The predicted class names, one for each id.
-        path: The file, which GLUE wants to be named `{task_split}.tsv`.
+        folder: Gets the file, by the name that GLUE wants.
 
-    Raises:
-        UserError: There is no such file in a submission, a class name is
-            unknown, ids occur twice, or the counts differ.
+    Returns:
+        The file.
     """
-    if task_split not in _SUBMISSIONS:
-        raise UserError(
-            f"{task_split!r} is no part of a submission, expected one of: "
-            + ", ".join(_SUBMISSIONS)
-        )
-    task, expected_rows = _SUBMISSIONS[task_split]
-    if len(ids) != len(predictions):
-        raise UserError(
-            f"{path}: found {len(predictions)} predictions for "
-            f"{len(ids)} rows, expected as many"
-        )
-    if len(set(ids)) != len(ids):
-        raise UserError(f"{path}: ids occur twice, expected GLUE's own")
-    index = _label_index(task, None)
-    names = get_task(task).labels
-    numbered = TASKS[task].numbered
+    name, expected_rows = TASKS[task].submissions[split]
+    path = folder / f"{name}.tsv"
+    labels = get_task(task).labels
     rows = ["index\tprediction"]
-    for name, prediction in zip(ids, predictions, strict=True):
-        if prediction not in index:
-            raise UserError(
-                f"{path}, row {name}: prediction {prediction!r}, expected "
-                "one of: " + ", ".join(index)
-            )
-        place = index[prediction]
-        rows.append(f"{name}\t{place if numbered else names[place]}")
+    for identity, label in zip(ids, predictions, strict=True):
+        written = labels.index(label) if TASKS[task].numbered else label
+        rows.append(f"{identity}\t{written}")
     if len(ids) != expected_rows:
         logger.warning(
             "%s has %d rows, GLUE's %s test set has %d",
             path,
             len(ids),
-            task_split,
+            name,
             expected_rows,
         )
     write_text(path, "\n".join(rows) + "\n")
+    return path
 
 
 def _glue(task: str) -> GlueTask:
@@ -378,26 +342,21 @@ def _joined(
     GLUE's older QQP.zip has a few. The second half is known by not starting
     with a row's number; a row that is short for another reason stays short.
     """
+    rows = iter(lines)
     joined = 0
-    width = None
-    held: tuple[int, str] | None = None
-    for line, text in lines:
-        if width is None:
-            width = text.count("\t")
-            yield line, text
-            continue
-        if held is not None:
-            if (
-                held[1].count("\t") < width
-                and text
-                and not text.split("\t", 1)[0].strip().isdigit()
-            ):
-                held = held[0], f"{held[1]} {text}"
-                joined += 1
-                continue
+    held = next(rows, None)
+    if held is None:
+        return
+    # Of the header, so that nothing is joined to it.
+    width = held[1].count("\t")
+    for line, text in rows:
+        numbered = text.split("\t", 1)[0].strip().isdigit()
+        if text and not numbered and held[1].count("\t") < width:
+            held = held[0], f"{held[1]} {text}"
+            joined += 1
+        else:
             yield held
-        held = line, text
-    if held is not None:
-        yield held
+            held = line, text
+    yield held
     if joined:
         logger.info("%s: joined %d rows cut by a line break", path, joined)

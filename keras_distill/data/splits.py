@@ -3,10 +3,8 @@
 import hashlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from keras_distill.config import Config, DataConfig
@@ -15,7 +13,6 @@ from keras_distill.data.glue import (
     download_glue,
     find_glue_files,
     glue_cache_dir,
-    label_column,
     read_glue,
 )
 from keras_distill.data.tables import (
@@ -30,9 +27,16 @@ from keras_distill.tasks import Task, get_task
 
 logger = logging.getLogger(__name__)
 
-# Of the corpus that ships with the package.
-_LABELS = ("negative", "positive")
-_SPLITS = ("train", "dev", "test")
+# It ships with the package.
+CORPUS = Path(__file__).parent / "corpus"
+CORPUS_SPLITS = ("train", "dev", "test")
+
+# What tasks with other data do not read.
+_GLUE_ONLY = ("data_dir",)
+_CUSTOM_ONLY = (
+    *("train_file", "dev_file", "test_file"),
+    *("text_pair_column", "label_column"),
+)
 
 # With four words common phrases chain thousands of sentences together; with
 # five the largest group of SST-2 has 114 rows of 67,348.
@@ -126,7 +130,7 @@ def load_splits(config: Config) -> Splits:
     check_settings(task, settings)
     unlabeled = [Path(name) for name in settings.unlabeled]
     if task.name == "quick":
-        unlabeled.append(unlabeled_corpus())
+        unlabeled.append(CORPUS / "unlabeled.txt")
     for path in unlabeled:
         if not path.is_file():
             raise UserError(f"cannot read {path}: no such file")
@@ -167,27 +171,20 @@ def check_settings(task: Task, settings: DataConfig) -> None:
     Raises:
         UserError: The task needs another setting, or does not read one.
     """
-    glue = "--task sst2, qqp or mnli"
+    if task.name == "custom" and settings.train_file is None:
+        raise UserError(
+            "--task custom: data.train_file is missing, expected a CSV, TSV "
+            "or JSON-lines file (--train-file)"
+        )
+    glue = "GLUE's by --task sst2, qqp or mnli"
     if task.name == "custom":
-        unfit = ["data_dir"]
-        if settings.train_file is None:
-            raise UserError(
-                "--task custom: data.train_file is missing, expected a "
-                "CSV, TSV or JSON-lines file (--train-file)"
-            )
-        hint = f"your files come by --train-file, GLUE's by {glue}"
+        unfit, hint = _GLUE_ONLY, f"your files come by --train-file, {glue}"
+    elif task.name == "quick":
+        unfit = _CUSTOM_ONLY + _GLUE_ONLY
+        hint = f"your files come by --task custom, {glue}"
     else:
-        unfit = [
-            "train_file",
-            "dev_file",
-            "test_file",
-            "text_pair_column",
-            "label_column",
-        ]
+        unfit = _CUSTOM_ONLY
         hint = "GLUE's files come by --data-dir, yours by --task custom"
-        if task.name == "quick":
-            unfit.append("data_dir")
-            hint = f"your files come by --task custom, GLUE's by {glue}"
     for name in unfit:
         if getattr(settings, name) is not None:
             raise UserError(
@@ -200,7 +197,7 @@ def check_settings(task: Task, settings: DataConfig) -> None:
         raise UserError(
             f"data.labels is {settings.labels}, expected at least two classes"
         )
-    repeated = [n for n, k in Counter(settings.labels).items() if k > 1]
+    repeated = [n for n in settings.labels if settings.labels.count(n) > 1]
     if repeated:
         raise UserError(
             f"data.labels names {repeated[0]!r} twice, expected "
@@ -233,7 +230,7 @@ def _read_quick(task: Task, settings: DataConfig) -> Splits:
             f"data.labels is {settings.labels}, but --task quick has its "
             f"own, expected {list(task.labels)}"
         )
-    splits = {split: read_corpus(split) for split in _SPLITS}
+    splits = {split: read_corpus(split) for split in CORPUS_SPLITS}
     return Splits(list(task.labels), task.pair, **splits)
 
 
@@ -247,13 +244,9 @@ def _read_glue(task: Task, settings: DataConfig) -> Splits:
     splits = {}
     for split in ("train", "dev", "dev_mismatched"):
         if split in files:
-            splits[split] = read_glue(task.name, files[split], labels)
-            if any(example.label is None for example in splits[split]):
-                raise UserError(
-                    f"{files[split]}, line 1: no column "
-                    f"{label_column(task.name)!r} in the header, expected "
-                    f"labels in {split}"
-                )
+            splits[split] = read_glue(
+                task.name, files[split], labels, labelled=True
+            )
         elif split != "dev_mismatched":
             raise UserError(
                 f"{folder} holds no {split} file for {task.name}, found: "
@@ -353,37 +346,20 @@ def _sample(examples: list[Example], limit: int, seed: int) -> list[Example]:
 
 def read_corpus(split: str) -> list[Example]:
     """Read `train`, `dev` or `test` of the corpus; label 1 is positive."""
-    if split not in _SPLITS:
-        raise UserError(
-            f"corpus split {split!r} does not exist, expected one of: "
-            + ", ".join(_SPLITS)
-        )
-    with resources.as_file(_folder() / f"{split}.tsv") as path:
-        examples, _ = read_table(path, "text", None, "label", _LABELS)
-    return examples
-
-
-def unlabeled_corpus() -> Path:
-    """Return the corpus' texts without labels, one a line."""
-    return Path(str(_folder())) / "unlabeled.txt"
+    path, labels = CORPUS / f"{split}.tsv", get_task("quick").labels
+    return read_table(path, TEXT_COLUMN, None, LABEL_COLUMN, labels)[0]
 
 
 def corpus_files() -> list[Path]:
     """Return all files of the corpus."""
-    folder = Path(str(_folder()))
-    return [*(folder / f"{split}.tsv" for split in _SPLITS), unlabeled_corpus()]
+    names = [*(f"{split}.tsv" for split in CORPUS_SPLITS), "unlabeled.txt"]
+    return [CORPUS / name for name in names]
 
 
-def _folder() -> Traversable:
-    return resources.files("keras_distill.data") / "corpus"
-
-
-def group_phrases(
-    examples: Sequence[Example], words: int = _SHARED_WORDS
-) -> list[Example]:
+def group_phrases(examples: Sequence[Example]) -> list[Example]:
     """Give phrases of one sentence the same group.
 
-    Rows that share a run of `words` words are of one sentence, and so are
+    Rows that share a run of five words are of one sentence, and so are
     rows linked by others. A shorter row joins the only group that holds it;
     where several do, it stands alone. The first text of a group is its name.
     """
@@ -398,16 +374,16 @@ def group_phrases(
 
     first: dict[tuple[str, ...], int] = {}
     for i, text in enumerate(texts):
-        for run in _runs(text, words):
+        for run in _runs(text, _SHARED_WORDS):
             a, b = root(first.setdefault(run, i)), root(i)
             parents[max(a, b)] = min(a, b)
 
     homes: dict[tuple[str, ...], set[int]] = {
-        tuple(text): set() for text in texts if len(text) < words
+        tuple(text): set() for text in texts if len(text) < _SHARED_WORDS
     }
     for i, text in enumerate(texts):
-        if len(text) >= words:
-            for length in range(1, words):
+        if len(text) >= _SHARED_WORDS:
+            for length in range(1, _SHARED_WORDS):
                 for run in _runs(text, length):
                     if run in homes:
                         homes[run].add(root(i))
@@ -419,10 +395,9 @@ def group_phrases(
     return grouped
 
 
-def _runs(words: list[str], length: int) -> list[tuple[str, ...]]:
-    return [
-        tuple(words[i : i + length]) for i in range(len(words) - length + 1)
-    ]
+def _runs(words: list[str], length: int) -> Iterator[tuple[str, ...]]:
+    """Yield each run of so many words."""
+    return zip(*(words[i:] for i in range(length)), strict=False)
 
 
 def hold_out(
@@ -433,16 +408,12 @@ def hold_out(
     Rows of one group (`Example.group`, or else an equal first text) go to
     the same side. The held-out part has the class shares of the whole as
     far as the groups allow, and takes no class away from the rest. Which
-    groups are chosen depends on the seed and their names alone.
-
-    Returns:
-        The rest and the held-out part, both in the order of `examples`.
+    groups are chosen depends on the seed and their names alone. Both parts
+    keep the order of `examples`.
     """
-    wanted = min(maximum, round(fraction * len(examples)))
-    if fraction > 0 and maximum > 0:
-        wanted = max(wanted, 1)
-    if wanted == 0:
+    if not fraction:
         return list(examples), []
+    wanted = max(1, min(maximum, round(fraction * len(examples))))
     groups = defaultdict(list)
     for i, example in enumerate(examples):
         groups[(example.group or example.text_a).casefold()].append(i)

@@ -89,8 +89,8 @@ def read_table(
             path,
             _read_records(path, columns, optional),
             texts,
-            label_column,
             _ID_COLUMN,
+            label_column,
             normalize if normalized else str,
         )
     )
@@ -138,8 +138,8 @@ def rows_of(
     path: Path,
     records: Records,
     text_columns: Sequence[str],
-    label_column: str | None,
     id_column: str,
+    label_column: str | None,
     spelled: Callable[[str], str] = normalize,
 ) -> Iterator[Row]:
     """Yield a file's rows, each with an id of its own.
@@ -305,20 +305,20 @@ def _by_header(
     if header is None:
         raise UserError(f"{path} is empty, expected a header line")
     header = [name.strip() for name in header]
-    for name in columns:
-        if name not in header:
+    places = {}
+    for name in (*columns, *optional):
+        times = header.count(name)
+        if not times and name in columns:
             raise UserError(
                 f"{path}, line {line}: no column {name!r} in the header, "
                 f"found: {_listed(header)}"
             )
-    places = {}
-    for name in (*columns, *optional):
-        if header.count(name) > 1:
+        if times > 1:
             raise UserError(
-                f"{path}, line {line}: column {name!r} occurs "
-                f"{header.count(name)} times, expected once"
+                f"{path}, line {line}: column {name!r} occurs {times} times, "
+                "expected once"
             )
-        if name in header:
+        if times:
             places[name] = header.index(name)
     for line, row in rows:
         if not row:

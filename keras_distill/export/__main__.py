@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_distill.cli import (
+    Parser,
     configure_logging,
     count,
     exit_code,
     import_tensorflow,
-    one_line_errors,
     positive,
 )
 from keras_distill.errors import UserError
@@ -27,9 +27,9 @@ logger = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, export, return the exit code."""
-    options = one_line_errors(_parser()).parse_args(arguments)
+    options = _parser().parse_args(arguments)
     configure_logging()
-    return exit_code(lambda: run(options), resumes=False)
+    return exit_code(run, options, resumes=False)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -79,8 +79,8 @@ def _report(run_dir: Path) -> None:
         )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m keras_distill.export",
         description="Export a run's student for servers, phones, browsers.",
     )

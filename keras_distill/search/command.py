@@ -8,7 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_distill.cli import count, import_tensorflow, not_negative, positive
+from keras_distill.cli import (
+    Parser,
+    count,
+    import_tensorflow,
+    not_negative,
+    positive,
+)
 from keras_distill.errors import UserError
 from keras_distill.files import write_text
 
@@ -24,17 +30,9 @@ _MOST_TRIALS = 20
 _CHIEF = "KERASTUNER_ORACLE_IP"
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return the parser of tune.py.
-
-    Args:
-        description: Its first line and examples.
-    """
-    result = argparse.ArgumentParser(
-        prog="tune.py",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def parser(description: str | None) -> Parser:
+    """Return the command line of tune.py; `--help` shows the description."""
+    result = Parser(prog="tune.py", description=description)
     result.add_argument(
         "--run", type=Path, required=True, metavar="DIR", help="a run folder"
     )

@@ -35,13 +35,6 @@ def write_hparams(run_dir: Path) -> None:
     `RUN/logs/tuning` gets what the hyper-parameters and metrics are,
     `RUN/logs/tuning/ID` each trial's values. Written again, they replace
     what was there; the trials' training curves stay.
-
-    Args:
-        run_dir: The run folder.
-
-    Raises:
-        UserError: The file is missing or damaged, or the logs cannot be
-            written.
     """
     run_dir = Path(run_dir)
     path = run_dir / "tuning" / "trials.json"

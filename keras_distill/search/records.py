@@ -94,9 +94,6 @@ def described(values: Mapping[str, Any]) -> str:
 def tuning_facts(run_dir: Path) -> dict[str, Any]:
     """Return `tuning` of results.json: None where nothing was searched.
 
-    Args:
-        run_dir: The run folder.
-
     Returns:
         `trials`, their number, and `best`, the trial that became the run's
         student.

@@ -69,19 +69,16 @@ def check_run(run_dir: Path) -> Config:
     if not (run_dir / "config.yaml").is_file():
         raise UserError(f"{run_dir} holds no config.yaml, {expected}")
     config = config_from_dict(load_config(run_dir / "config.yaml"))
-    transfer_set = run_dir / "transfer_set"
-    if not (transfer_set / "manifest.json").is_file():
-        raise UserError(
-            f"{run_dir} holds no transfer set (transfer_set/manifest.json), "
-            f"{expected}, at least up to the stage vocabulary"
-        )
-    if not (transfer_set / "select.tfrecord").is_file():
-        raise UserError(f"{transfer_set} holds no select.tfrecord, {expected}")
-    if not (run_dir / "vocabulary" / "vocab.txt").is_file():
-        raise UserError(
-            f"{run_dir} holds no vocabulary (vocabulary/vocab.txt), "
-            f"{expected}, at least up to the stage vocabulary"
-        )
+    for what, name in (
+        ("transfer set", "transfer_set/manifest.json"),
+        ("rows to choose on", "transfer_set/select.tfrecord"),
+        ("vocabulary", "vocabulary/vocab.txt"),
+    ):
+        if not (run_dir / name).is_file():
+            raise UserError(
+                f"{run_dir} holds no {what} ({name}), {expected}, at least "
+                "up to the stage vocabulary"
+            )
     return config
 
 

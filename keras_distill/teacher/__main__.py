@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_distill.cli import (
+    Parser,
     configure_logging,
     exit_code,
-    one_line_errors,
     quiet_native,
 )
 from keras_distill.config import config_from_dict, load_config
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
-    options = one_line_errors(_parser()).parse_args(arguments)
+    options = _parser().parse_args(arguments)
     configure_logging()
     child = exit_with_parent()
     return exit_code(_run, options, child=child)
@@ -57,7 +57,6 @@ def _run(options: argparse.Namespace) -> None:
         make_teacher(
             config,
             data=options.data,
-            work=options.work,
             output=options.output,
             log_dir=options.log_dir,
             precision=precision,
@@ -85,8 +84,8 @@ def _run(options: argparse.Namespace) -> None:
         )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m keras_distill.teacher",
         description="Fine-tune the teacher, ask it for vectors, or label the "
         "transfer set.",
@@ -95,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     finetune = commands.add_parser("finetune", help="fine-tune the teacher")
     embed = commands.add_parser("embed", help="vectors of words, sentences")
     label = commands.add_parser("label", help="label planned shards")
-    for command in map(one_line_errors, (finetune, embed, label)):
+    for command in (finetune, embed, label):
         command.add_argument(
             "--config", type=Path, required=True, help="the run's config.yaml"
         )
@@ -105,9 +104,6 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--output", type=Path, required=True, help="what is made"
         )
-    finetune.add_argument(
-        "--work", type=Path, required=True, help="folder to resume from"
-    )
     finetune.add_argument(
         "--log-dir", type=Path, required=True, help="TensorBoard folder"
     )
@@ -129,11 +125,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def parse_shards(text: str) -> list[int]:
-    """Read `0,3-5` as [0, 3, 4, 5].
-
-    Raises:
-        UserError: The text is no such list.
-    """
+    """Read `0,3-5` as [0, 3, 4, 5]."""
     indices: list[int] = []
     try:
         for part in text.split(","):

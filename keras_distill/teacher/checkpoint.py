@@ -86,16 +86,13 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 def lower_cases(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Say whether the teacher's tokenizer lower-cases its text."""
-    normalizer = json.loads(tokenizer.backend_tokenizer.to_str())["normalizer"]
-    return _lower_cases(normalizer)
+    return _lower_cases(
+        json.loads(tokenizer.backend_tokenizer.to_str())["normalizer"]
+    )
 
 
 def load_teacher(name: str, labels: list[str]) -> Teacher:
-    """Load a checkpoint with a new, random head for `labels`.
-
-    Raises:
-        UserError: There is no such checkpoint, or no TF class for it.
-    """
+    """Load a checkpoint with a new, random head for `labels`."""
     name = find_checkpoint(name)
     tokenizer = load_tokenizer(name)
     model, random = _load_model(
@@ -146,9 +143,6 @@ def save_teacher(teacher: Teacher, folder: Path) -> None:
 
     `teacher.json` holds `lower_case` (whether the tokenizer lower-cases,
     which the student's text follows) and `parameters`.
-
-    Raises:
-        UserError: The disk is full or the place cannot be written.
     """
     with atomic_path(folder) as temporary:
         temporary.mkdir()
@@ -165,27 +159,18 @@ def save_teacher(teacher: Teacher, folder: Path) -> None:
 
 
 def match_labels(name: str, config: Any, labels: list[str]) -> list[int]:
-    """Return, for each class of the task, its column in the logits.
-
-    Raises:
-        UserError: The number or the names of the classes differ.
-    """
+    """Return, for each class of the task, its column in the logits."""
     found = [str(config.id2label[i]) for i in sorted(config.id2label)]
-    if sorted(found) == sorted(labels):
-        return [found.index(label) for label in labels]
-    plain = [label.casefold() for label in found]
-    wanted = [label.casefold() for label in labels]
-    if len(found) == len(labels):
-        generic = [f"label_{i}" for i in range(len(found))]
-        if plain in (generic, [str(i) for i in range(len(found))]):
-            logger.info(
-                "teacher %s has classes without names; taken to be %s",
-                name,
-                labels,
-            )
-            return list(range(len(labels)))
-        if sorted(plain) == sorted(wanted) and len(set(plain)) == len(plain):
-            return [plain.index(label) for label in wanted]
+    for spelled in (str, str.casefold):
+        known, wanted = list(map(spelled, found)), list(map(spelled, labels))
+        if sorted(known) == sorted(wanted) and len({*known}) == len(known):
+            return [known.index(label) for label in wanted]
+    places = range(len(labels))
+    if known in ([f"label_{i}" for i in places], [str(i) for i in places]):
+        logger.info(
+            "teacher %s has classes without names; taken to be %s", name, labels
+        )
+        return list(places)
     raise UserError(
         f"teacher {name} has the {len(found)} classes {found}, "
         f"the task has the {len(labels)} classes {labels}"

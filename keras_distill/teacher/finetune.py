@@ -44,7 +44,6 @@ _SECONDS_BETWEEN_CHECKPOINTS = 300.0
 def make_teacher(
     config: Config,
     data: Path,
-    work: Path,
     output: Path,
     log_dir: Path,
     precision: str,
@@ -56,14 +55,15 @@ def make_teacher(
     Args:
         config: The run's configuration.
         data: The run's `data/`.
-        work: Folder to resume from; it is gone when this returns.
-        output: Gets the checkpoint, `teacher.json` and, last, `grid.json`.
+        output: Gets the checkpoint, `teacher.json` and, last, `grid.json`;
+            until then its `work/` holds what to go on from.
         log_dir: TensorBoard folder.
         precision: As `set_precision` returned it.
 
     Raises:
         UserError: The checkpoint cannot be used, or no learning rate works.
     """
+    work = output / "work"
     if (output / "grid.json").is_file():
         shutil.rmtree(work, ignore_errors=True)
         return
@@ -84,15 +84,17 @@ def make_teacher(
         )
     else:
         fine_tune(
-            config.teacher,
-            labels=labels,
-            train=list(read_examples(data / "train.jsonl.gz")),
-            select=select,
-            metric=get_task(config.task).metric,
-            output_dir=work,
-            log_dir=log_dir,
-            seed=config.seed,
-            precision=precision,
+            Job(
+                config.teacher,
+                labels=labels,
+                train=list(read_examples(data / "train.jsonl.gz")),
+                select=select,
+                metric=get_task(config.task).metric,
+                output_dir=work,
+                log_dir=log_dir,
+                seed=config.seed,
+                precision=precision,
+            )
         )
     # Killed in between, this goes on with the files that are left.
     for path in (work / "best").iterdir():
@@ -101,18 +103,22 @@ def make_teacher(
     shutil.rmtree(work)
 
 
-def fine_tune(
-    settings: TeacherConfig,
-    *,
-    labels: list[str],
-    train: Sequence[Example],
-    select: Sequence[Example],
-    metric: str,
-    output_dir: Path,
-    log_dir: Path,
-    seed: int,
-    precision: str,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Job:
+    """What is to be fine-tuned, on what, and where it is kept."""
+
+    settings: TeacherConfig
+    labels: list[str]
+    train: Sequence[Example]
+    select: Sequence[Example]
+    metric: str
+    output_dir: Path
+    log_dir: Path
+    seed: int
+    precision: str
+
+
+def fine_tune(job: Job) -> dict[str, Any]:
     """Try every learning rate, keep the epoch that is best on `select`.
 
     Tang et al. 2019, section 4.2: Adam, learning rates {2, 3, 4, 5}e-5.
@@ -121,17 +127,14 @@ def fine_tune(
     (the checkpoint) and `grid.json`, whose content is returned: a row for
     each rate and epoch, and the best of them.
     """
-    job = _Job(
-        *(settings, labels, train, select, metric),
-        *(Path(output_dir), Path(log_dir), seed, precision),
-    )
+    settings = job.settings
     job.output_dir.mkdir(parents=True, exist_ok=True)
     grid_file = job.output_dir / "grid.json"
-    grid = {"rows": [], "best": None, "precision": precision}
+    grid = {"rows": [], "best": None, "precision": job.precision}
     if grid_file.is_file():
         grid = read_json(grid_file)
     names = {f"lr-{rate:g}" for rate in settings.learning_rates}
-    forget_runs(log_dir, "lr-*", names)
+    forget_runs(job.log_dir, "lr-*", names)
     for index, rate in enumerate(settings.learning_rates):
         rows = [r for r in grid["rows"] if r["index"] == index]
         if len(rows) >= settings.epochs or any(r["diverged"] for r in rows):
@@ -148,26 +151,11 @@ def fine_tune(
     return grid
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What `fine_tune` was asked."""
-
-    settings: TeacherConfig
-    class_names: list[str]
-    train: Sequence[Example]
-    select: Sequence[Example]
-    metric: str
-    output_dir: Path
-    log_dir: Path
-    seed: int
-    precision: str
-
-
 class _Run:
     """One learning rate: its model, and what it leaves on disk."""
 
     def __init__(
-        self, job: _Job, index: int, rate: float, grid: dict[str, Any]
+        self, job: Job, index: int, rate: float, grid: dict[str, Any]
     ) -> None:
         self._job = job
         self._index = index
@@ -180,21 +168,18 @@ class _Run:
         tf_keras.utils.set_random_seed(job.seed)
         strategy = build_strategy()
         with strategy.scope():
-            self._teacher = load_teacher(settings.name, job.class_names)
-        self._trainer = Trainer(
-            self._teacher.model, settings, strategy, job.precision
-        )
+            self._teacher = load_teacher(settings.name, job.labels)
+        self._trainer = Trainer(self._teacher.model, settings, strategy)
         self._predictor = Predictor(
             self._teacher, settings.max_length, settings.tokens_per_batch
         )
         self._writer = tf.summary.create_noop_writer()
         self._step = tf.Variable(0, dtype=tf.int64)
-        self._index_kept = tf.Variable(index, dtype=tf.int64)
         self._manager = tf.train.CheckpointManager(
             tf.train.Checkpoint(
                 model=self._teacher.model,
                 optimizer=self._trainer.optimizer,
-                index=self._index_kept,
+                index=tf.Variable(index, dtype=tf.int64),
                 step=self._step,
             ),
             str(job.output_dir / "resume"),
@@ -283,27 +268,24 @@ class _Run:
         logits, _ = self._predictor.logits(self._job.select)
         gold = np.asarray([e.label for e in self._job.select])
         scores = classification_metrics(logits, gold)
-        names = ("accuracy", "f1", "mcc", "cross_entropy")
-        values = {name: scores[name] for name in names}
+        rates = {}
         if seconds:
-            values |= {
+            rates = {
                 "examples_per_s": self._job.settings.batch_size / seconds,
                 "seconds_per_epoch": self._steps * seconds,
             }
-        self._log(values)
+        self._log({**scores, **rates})
         return scores
 
     def _restore(self) -> None:
         latest = self._manager.latest_checkpoint
-        if latest:
+        key = "index/.ATTRIBUTES/VARIABLE_VALUE"
+        # It may be of the rate before this one.
+        if latest and tf.train.load_variable(latest, key) == self._index:
             # The slots of the optimiser are made by the first update, so
             # they are restored when they appear.
-            reader = tf.train.load_checkpoint(latest)
-            names = reader.get_variable_to_shape_map()
-            key = "index/.ATTRIBUTES/VARIABLE_VALUE"
-            if key in names and int(reader.get_tensor(key)) == self._index:
-                self._manager.checkpoint.restore(latest)
-                logger.info("resumed at step %d", self._done)
+            self._manager.checkpoint.restore(latest)
+            logger.info("resumed at step %d", self._done)
 
     def _save(self) -> None:
         with disk_errors(self._log_dir):
@@ -357,17 +339,14 @@ class Trainer:
         model: TFPreTrainedModel,
         settings: TeacherConfig,
         strategy: tf.distribute.Strategy,
-        precision: str,
     ) -> None:
         """Make the optimiser of a model built under the strategy's scope."""
         self.model = model
         self._settings = settings
         self._strategy = strategy
-        self._scales = (
-            precision == "float16"
-            and tf_keras.mixed_precision.global_policy().compute_dtype
-            == "float16"
-        )
+        policy = tf_keras.mixed_precision.global_policy()
+        # Small gradients would be lost.
+        self._scales = policy.compute_dtype == "float16"
         with strategy.scope():
             # A variable from the start: one that Adam makes in its first
             # update would be restored there, over the rate of that update.
@@ -412,9 +391,9 @@ class Trainer:
         )
 
     def _replicated_step(self, batch, labels, weights):
-        if self._strategy.num_replicas_in_sync == 1:
-            return self._update(batch, labels, weights)
         replicas = self._strategy.num_replicas_in_sync
+        if replicas == 1:
+            return self._update(batch, labels, weights)
 
         def share(value):
             def of_replica(context):

@@ -155,33 +155,21 @@ class Predictor:
     def __init__(
         self, teacher: Teacher, max_length: int, tokens_per_batch: int
     ) -> None:
-        """Trace nothing yet; the first call does.
-
-        Args:
-            teacher: The loaded teacher.
-            max_length: Longest input in tokens.
-            tokens_per_batch: Most padded tokens in a batch.
-        """
+        """Trace nothing yet; the first call does."""
         self._teacher = teacher
         self._max_length = teacher.cut(max_length)
         self._tokens_per_batch = tokens_per_batch
-        self._forward: Callable[[dict[str, np.ndarray]], tf.Tensor] | None
-        self._forward = None
+        self._forward: Callable | None = None
 
     def logits(
         self,
         examples: Sequence[Example],
         on_rows: Callable[[int], object] = lambda rows: None,
     ) -> tuple[np.ndarray, Tokens]:
-        """Return logits in the order of the examples.
+        """Return logits in the order of the examples, and the tokens spent.
 
-        Args:
-            examples: All in memory at once.
-            on_rows: Called with the number of rows just done.
-
-        Returns:
-            float32 [examples, classes] in the task's class order, and the
-            tokens spent.
+        The logits are float32 [examples, classes] in the task's class order.
+        `on_rows` is called with the number of rows just done.
         """
         result = np.zeros(
             (len(examples), len(self._teacher.columns)), np.float32

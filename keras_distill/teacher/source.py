@@ -24,17 +24,10 @@ _HUB_SECONDS = 5
 
 
 def find_checkpoint(name: str) -> str:
-    """Turn `--teacher` into what transformers can load.
+    """Return the folder of a teacher, or `name` itself for the hub.
 
-    Args:
-        name: A folder, the name of an installed package that carries a
-            model folder, or a name on the Hugging Face hub.
-
-    Returns:
-        A folder's path, or `name` itself for the hub.
-
-    Raises:
-        UserError: The folder holds no model.
+    `name` is a folder, an installed package that carries a model folder, or
+    a name on the Hugging Face hub.
     """
     if Path(name).is_dir():
         _require_weights(Path(name))
@@ -73,12 +66,6 @@ def prepare_hub(name: str) -> None:
     Where it does not, transformers may only look into its cache: it would
     try again for half a minute for each file, also for those in the cache.
     To be called before transformers is imported.
-
-    Args:
-        name: As `find_checkpoint` takes it.
-
-    Raises:
-        UserError: The hub does not answer and the cache has no such teacher.
     """
     # The user has said so already.
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
@@ -100,12 +87,7 @@ def prepare_hub(name: str) -> None:
 
 
 def not_on_hub(name: str, reason: str) -> UserError:
-    """Return the error for a teacher that is nowhere, with two ways to one.
-
-    Args:
-        name: The teacher's name.
-        reason: Why the hub did not give it.
-    """
+    """Return the error for a teacher that is nowhere, with two ways to one."""
     return UserError(
         f"teacher {name} cannot be loaded: it is no folder and no installed "
         f"package, and the Hugging Face hub did not give it ({reason}). Two "

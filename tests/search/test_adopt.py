@@ -9,7 +9,7 @@ import tensorboard_runs
 from search_runs import make_run
 from tensorboard_events import scalars
 
-from keras_distill.files import write_json, write_text
+from keras_distill.files import read_json, write_json, write_text
 from keras_distill.pipeline import Pipeline
 from keras_distill.search.adopt import adopt
 from keras_distill.search.records import Records
@@ -76,6 +76,8 @@ def adopted(run, values, tuner="grid", epochs=None, updates=None, **options):
 def test_the_curve_is_that_of_the_student_that_was_handed_over(run, trained):
     adopted(run, SHAPE)
     assert (trained[0] / "training.json").is_file()
+    # The report was complete before.
+    assert read_json(run / "results.json")["tuning"]["trials"] == 1
     curves = scalars(run / "logs" / "student-distilled")
     history = tensorboard_runs.history(0.1)
     for tag, column in (
@@ -92,10 +94,12 @@ def test_the_curve_is_that_of_the_student_that_was_handed_over(run, trained):
     assert curves["speed/seconds_per_epoch"][0][1] == pytest.approx(24 / 500)
 
 
-def test_without_a_baseline_it_has_no_curves(run):
+def test_without_a_baseline_nothing_of_it_stays(run):
     seed = run / "logs" / "student-labels-alone-seed-8"
     ScalarLog(seed, tensorboard_runs.history(0.5), 1.0, rows=24).on_train_end()
+    (run / "baseline").mkdir()
     adopted(run, SHAPE, baseline=False)
+    assert not (run / "baseline").exists()
     left = sorted(path.name for path in (run / "logs").iterdir())
     assert left == ["student-distilled"]
 

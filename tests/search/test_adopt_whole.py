@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import tiny_runs
-from search_runs import trials, tune_here, write_space
+from search_runs import found_by, quick_cost, trials, write_space
 from tensorboard_events import scalars
 
 from keras_distill.config import config_from_dict, load_config
@@ -16,18 +16,12 @@ from keras_distill.student.predictor import StudentPredictor
 
 pytestmark = pytest.mark.whole
 
-# The run's own shape and a smaller one, with fewer words; the smaller one
-# wins.
+# The run's own student and a smaller one, with fewer words, which wins.
 SPACE = """
 student.hidden_units: [16, 6]
-student.vocabulary_size: [12]
+student.vocabulary_size: {values: [12], when: {student.hidden_units: 6}}
 """
 TEXTS = ["a great film", "this soup was so bland"]
-
-
-def cheap_cost(student_dir, timed):
-    size = StudentPredictor.load(student_dir).model.count_params()
-    return {"parameters": size, "int8_bytes": size, "latency_ms": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +32,11 @@ def adopted(sst2_run, tmp_path_factory):
     shutil.copytree(sst2_run.path, run)
     space = write_space(folder, SPACE)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trial, "measure_cost", cheap_cost)
-        result = tune_here(
+        patch.setattr(trial, "measure_cost", quick_cost)
+        result = found_by(
             *("--run", run, "--space", space, "--workers", "1"),
             *("--objective", "pareto", "--within", "100"),
         )
-    assert result.returncode == 0, result.stderr
     return run, result
 
 
@@ -98,12 +91,19 @@ def test_tensorboard_has_the_curves_of_the_winner_and_its_baseline(adopted):
             assert_same_curve(logs, run / stage / seed)
 
 
+def test_the_run_s_own_student_is_one_of_the_trials(adopted, sst2_run):
+    run, _ = adopted
+    assert [one["reused"] for one in trials(run)] == [True, False]
+    logs = run / "logs" / "tuning" / "0000" / "student-distilled"
+    assert_same_curve(logs, sst2_run.path / "student")
+
+
 def test_the_student_was_not_trained_twice(adopted):
     _, result = adopted
-    # Two trials, one further seed of the winner, two of the baseline.
+    # One trial, one further seed of the winner, two of the baseline.
     best = result.stderr.count("on the selection split, loss")
     epochs = 8
-    assert best <= (2 + 1) * epochs + 2 * epochs * 2
+    assert best <= (1 + 1) * epochs + 2 * epochs * 2
     stages = result.stderr.split("student: started")
     assert len(stages) <= 2
 
@@ -161,47 +161,9 @@ def test_the_same_search_again_changes_nothing(adopted):
     before = (run / "student" / "model.keras").read_bytes()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trial.TrialWork, "_train", None)
-        result = tune_here(
+        result = found_by(
             *("--run", run, "--space", run.parent / "space.yaml"),
             *("--workers", "1", "--objective", "pareto", "--within", "100"),
         )
-    assert result.returncode == 0, result.stderr
     assert "the winner is the run's student already" in result.stderr
     assert (run / "student" / "model.keras").read_bytes() == before
-
-
-def test_a_short_trial_s_winner_is_trained_with_all_epochs(
-    sst2_run, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(trial, "measure_cost", cheap_cost)
-    run = tmp_path / "run"
-    shutil.copytree(sst2_run.path, run)
-    space = write_space(tmp_path, "student.hidden_units: [5]")
-    result = tune_here(
-        *("--run", run, "--space", space, "--workers", "1"),
-        *("--epochs", "1", "--no-baseline"),
-    )
-    assert result.returncode == 0, result.stderr
-    assert "trained anew, with all epochs" in result.stderr
-    training = json.loads((run / "student" / "training.json").read_text())
-    assert training["updates"] == 8 * training["updates_per_epoch"]
-    assert results(run)["baseline"] is None
-    assert not (run / "baseline").exists()
-    assert_same_curve(run / "logs" / "student-distilled", run / "student")
-    assert not list((run / "logs").glob("student-labels-alone*"))
-
-
-def test_a_run_that_has_the_winner_already_is_not_trained_again(
-    sst2_run, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(trial, "measure_cost", cheap_cost)
-    run = tmp_path / "run"
-    shutil.copytree(sst2_run.path, run)
-    space = write_space(tmp_path, "student.hidden_units: [16]")
-    result = tune_here("--run", run, "--space", space, "--workers", "1")
-    assert result.returncode == 0, result.stderr
-    assert "on the selection split, loss" not in result.stderr
-    assert trials(run)[0]["reused"]
-    logs = run / "logs" / "tuning" / "0000" / "student-distilled"
-    assert_same_curve(logs, run / "student")
-    assert results(run)["tuning"]["trials"] == 1

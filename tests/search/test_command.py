@@ -3,12 +3,14 @@
 import csv
 import errno
 import re
-import signal
+import shutil
+from pathlib import Path
 
 import pytest
 import search_runs
 import tiny_runs
 from search_runs import (
+    found_by,
     make_run,
     trials,
     tune_here,
@@ -17,24 +19,20 @@ from search_runs import (
 )
 
 from keras_distill.search import command, trial
-from keras_distill.student.predictor import StudentPredictor
 
 SHAPES = "{student.lstm_units: [2, 3], student.hidden_units: [4]}"
 ALONE = ("--search-only", "--workers", "1")
 
 
-def cheap_cost(student_dir, timed):
-    """What a conversion in a process of its own would tell, in no time."""
-    model = StudentPredictor.load(student_dir).model
-    size = model.count_params()
-    return {"parameters": size, "int8_bytes": 9 * size, "latency_ms": 0.1}
+def make_cheap(patch):
+    patch.setattr(trial.TrialWork, "_train", search_runs.train)
+    patch.setattr(trial, "measure_cost", search_runs.cost)
 
 
 @pytest.fixture
 def cheap(monkeypatch):
     """Trials that train nothing."""
-    monkeypatch.setattr(trial.TrialWork, "_train", search_runs.train)
-    monkeypatch.setattr(trial, "measure_cost", search_runs.cost)
+    make_cheap(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +42,10 @@ def found(tmp_path_factory):
     run = make_run(folder / "run")
     space = write_space(folder, SHAPES)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trial.TrialWork, "_train", search_runs.train)
-        patch.setattr(trial, "measure_cost", search_runs.cost)
-        result = tune_here(
+        make_cheap(patch)
+        result = found_by(
             *("--run", run, "--space", space, "--executions", "2", *ALONE)
         )
-    assert result.returncode == 0, result.stderr
     return run, result
 
 
@@ -141,18 +137,14 @@ class TestWhatASearchLeaves:
         for path in made:
             path.unlink()
         space = run.parent / "space.yaml"
-        result = tune_here(
-            *("--run", run, "--space", space, "--executions", "2", *ALONE)
-        )
-        assert result.returncode == 0, result.stderr
+        found_by(*("--run", run, "--space", space, "--executions", "2", *ALONE))
         assert (run / "tuning" / "trials.json").read_bytes() == before
         assert all(path.is_file() for path in made)
 
 
 def test_the_default_is_the_paper_s_grid(tmp_path, cheap):
     run = make_run(tmp_path / "run")
-    result = tune_here("--run", run, *ALONE)
-    assert result.returncode == 0, result.stderr
+    found_by("--run", run, *ALONE)
     assert [one["hyperparameters"] for one in trials(run)] == [
         {"student.lstm_units": lstm, "student.hidden_units": hidden}
         for lstm in (150, 300)
@@ -165,11 +157,10 @@ def test_a_search_is_repeatable_by_its_seed(tmp_path, cheap):
     for name in "ab":
         run = make_run(tmp_path / name)
         space = write_space(tmp_path, "student.alpha: {min: 0.0, max: 1.0}")
-        result = tune_here(
+        found_by(
             *("--run", run, "--space", space, "--tuner", "random"),
             *("--max-trials", "2", *ALONE),
         )
-        assert result.returncode == 0, result.stderr
         found.append(without_times(trials(run)))
     assert len(found[0]) == 2
     assert found[0] == found[1]
@@ -185,8 +176,7 @@ def test_a_failed_trial_is_reported_and_skipped(tmp_path, monkeypatch, cheap):
         search_runs.train(work, config, *arguments)
 
     monkeypatch.setattr(trial.TrialWork, "_train", broken)
-    result = tune_here("--run", run, "--space", space, *ALONE)
-    assert result.returncode == 0, result.stderr
+    result = found_by("--run", run, "--space", space, *ALONE)
     states = [one["status"] for one in trials(run)]
     assert states == ["failed"] * 4 + ["completed"]
     assert trials(run)[0]["error"] == "out of memory"
@@ -208,19 +198,16 @@ def test_a_search_of_failures_alone_is_one_line(tmp_path, monkeypatch):
 
 @pytest.mark.whole
 def test_a_search_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr(trial, "measure_cost", cheap_cost)
+    monkeypatch.setattr(trial, "measure_cost", search_runs.quick_cost)
     run = make_run(tmp_path / "run")
     space = write_space(tmp_path, SHAPES)
     # In the second trial, when its first look has been saved.
-    killed = tiny_runs.run(
+    tiny_runs.killed(
+        *("*/work/0001/student/checkpoint/state.npz", 1, "after"),
         *("tune.py", "--run", run, "--space", space, *ALONE),
-        STOP_AT="*/work/0001/student/checkpoint/state.npz 1 after",
-        PYTHONPATH=str(tiny_runs.ROOT / "tests" / "stop_at"),
     )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert len(trials(run)) == 1
-    result = tune_here("--run", run, "--space", space, *ALONE)
-    assert result.returncode == 0, result.stderr
+    result = found_by("--run", run, "--space", space, *ALONE)
     assert "training goes on after update 3" in result.stderr
     assert "trial 0000:" not in result.stderr
     units = [
@@ -233,46 +220,40 @@ def test_a_search_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch):
 def test_max_trials_ends_a_search_that_can_go_on(tmp_path, cheap):
     run, space = make_run(tmp_path / "run"), write_space(tmp_path)
     for number in (1, 2):
-        result = tune_here(
+        found_by(
             *("--run", run, "--space", space, *ALONE),
             *("--max-trials", str(number)),
         )
-        assert result.returncode == 0, result.stderr
         assert len(trials(run)) == number
 
 
 def test_no_trial_begins_that_would_end_too_late(tmp_path, monkeypatch, cheap):
     run, space = make_run(tmp_path / "run"), write_space(tmp_path)
-    result = tune_here(
+    found_by(
         *("--run", run, "--space", space, *ALONE, "--max-minutes", "0.0001")
     )
-    assert result.returncode == 0, result.stderr
     assert len(trials(run)) == 1
 
 
 def test_the_minutes_of_all_sessions_count(tmp_path, cheap):
     run, space = make_run(tmp_path / "run"), write_space(tmp_path, SHAPES)
     command = ("--run", run, "--space", space, *ALONE)
-    result = tune_here(*command, "--max-trials", "1")
-    assert result.returncode == 0, result.stderr
+    found_by(*command, "--max-trials", "1")
     spent = run / "tuning" / "seconds"
     assert 0 < float(spent.read_text()) < 600
     spent.write_text("600\n")
-    result = tune_here(*command, "--max-minutes", "10")
-    assert result.returncode == 0, result.stderr
+    found_by(*command, "--max-minutes", "10")
     assert len(trials(run)) == 1
-    result = tune_here(*command, "--max-minutes", "60")
-    assert result.returncode == 0, result.stderr
+    found_by(*command, "--max-minutes", "60")
     assert len(trials(run)) == 2
 
 
 def test_another_search_begins_with_no_minutes_spent(tmp_path, cheap):
     run, space = make_run(tmp_path / "run"), write_space(tmp_path, SHAPES)
     command = ("--run", run, "--space", space, *ALONE)
-    tune_here(*command, "--max-trials", "1")
+    found_by(*command, "--max-trials", "1")
     (run / "tuning" / "seconds").write_text("600\n")
-    result = tune_here(*command, "--redo", "--max-minutes", "10")
-    assert result.returncode == 0, result.stderr
+    found_by(*command, "--redo", "--max-minutes", "10")
     assert len(trials(run)) == 2
 
 
@@ -293,10 +274,7 @@ def test_hyperband_tries_short_trials_and_longer_ones_of_the_best(
 ):
     run = make_run(tmp_path / "run", epochs=3)
     space = write_space(tmp_path, "student.lstm_units: [2, 3, 4, 5]")
-    result = tune_here(
-        *("--run", run, "--space", space, "--tuner", "hyperband", *ALONE)
-    )
-    assert result.returncode == 0, result.stderr
+    found_by(*("--run", run, "--space", space, "--tuner", "hyperband", *ALONE))
     epochs = {one["hyperparameters"]["student.epochs"] for one in trials(run)}
     assert epochs == {1, 3}
 
@@ -305,11 +283,10 @@ def test_bayesian_search_goes_beyond_its_random_points(tmp_path, cheap):
     run = make_run(tmp_path / "run")
     # After three points drawn at random comes the first that was chosen.
     space = write_space(tmp_path, "student.alpha: {min: 0.0, max: 1.0}")
-    result = tune_here(
+    found_by(
         *("--run", run, "--space", space, "--tuner", "bayesian", *ALONE),
         *("--max-trials", "4"),
     )
-    assert result.returncode == 0, result.stderr
     assert len(trials(run)) == 4
 
 
@@ -318,8 +295,9 @@ def test_processes_share_a_search_though_one_is_killed(tmp_path, monkeypatch):
     run = make_run(tmp_path / "run")
     space = write_space(tmp_path, "student.lstm_units: [2, 3]")
     # Whoever trains 0001, when its first look has been saved.
-    result = search_runs.tune(
-        *("--run", run, "--space", space, "--search-only", "--workers", "2"),
+    result = tiny_runs.run(
+        *("tune.py", "--run", run, "--space", space),
+        *("--search-only", "--workers", "2"),
         STOP_AT="*/work/0001/student/checkpoint/state.npz 1 after",
         STOP_ALONE=str(tmp_path / "killed"),
         PYTHONPATH=str(tiny_runs.ROOT / "tests" / "stop_at"),
@@ -332,9 +310,8 @@ def test_processes_share_a_search_though_one_is_killed(tmp_path, monkeypatch):
     assert sum("training goes on after update" in log for log in logs) == 1
     # The seed repeats the trials, with any number of processes.
     alone = make_run(tmp_path / "alone")
-    monkeypatch.setattr(trial, "measure_cost", cheap_cost)
-    result = tune_here("--run", alone, "--space", space, *ALONE)
-    assert result.returncode == 0, result.stderr
+    monkeypatch.setattr(trial, "measure_cost", search_runs.quick_cost)
+    result = found_by("--run", alone, "--space", space, *ALONE)
     for ours, theirs in zip(trials(run), trials(alone), strict=True):
         assert ours["status"] == "completed"
         assert ours["metrics"]["int8_bytes"] > 1000
@@ -342,16 +319,6 @@ def test_processes_share_a_search_though_one_is_killed(tmp_path, monkeypatch):
         for name in ("accuracy", "cross_entropy", "kl"):
             expected = pytest.approx(theirs["metrics"][name], abs=1e-3)
             assert ours["metrics"][name] == expected
-
-
-def test_help_is_there_in_less_than_two_seconds():
-    result = search_runs.tune("--help")
-    assert result.returncode == 0
-    assert "--objective" in result.stdout
-    modules = tiny_runs.run(
-        *("-c", "import sys, tune; print('tensorflow' in sys.modules)")
-    )
-    assert modules.stdout.strip() == "False"
 
 
 def refused(*arguments):
@@ -363,27 +330,36 @@ def refused(*arguments):
     return lines[-1]
 
 
-def test_no_run(tmp_path):
-    line = refused("--run", tmp_path / "nowhere")
-    assert "nowhere holds no config.yaml" in line
+def without(name):
+    return lambda run: (run / name).unlink()
 
 
-def test_a_run_without_a_transfer_set(tmp_path):
+def in_the_way(name):
+    # Modes do not bind root; a file in the way does.
+    return lambda run: (run / name).write_text("in the way")
+
+
+@pytest.mark.parametrize(
+    "spoil, arguments, message",
+    [
+        (shutil.rmtree, ALONE, "{run} holds no config.yaml"),
+        (without("transfer_set/manifest.json"), ALONE, "holds no transfer set"),
+        (without("vocabulary/vocab.txt"), ALONE, "holds no vocabulary"),
+        # It is no whole run: its student cannot be replaced.
+        (Path.exists, (), "--search-only searches all the same"),
+        (Path.exists, ("--space", "my.yaml"), "cannot read my.yaml"),
+        (in_the_way("tuning"), ALONE, "cannot write {run}/tuning"),
+        (in_the_way("logs"), ALONE, "cannot write {run}/logs/tuning"),
+    ],
+)
+def test_what_cannot_be_searched_is_one_line(
+    tmp_path, spoil, arguments, message
+):
     run = make_run(tmp_path / "run")
-    (run / "transfer_set" / "manifest.json").unlink()
-    assert "holds no transfer set" in refused("--run", run)
-
-
-def test_a_run_without_a_vocabulary(tmp_path):
-    run = make_run(tmp_path / "run")
-    (run / "vocabulary" / "vocab.txt").unlink()
-    assert "holds no vocabulary" in refused("--run", run)
-
-
-def test_a_run_whose_student_cannot_be_replaced(tmp_path):
-    run = make_run(tmp_path / "run")
-    line = refused("--run", run)
-    assert "--search-only searches all the same" in line
+    spoil(run)
+    line = refused("--run", run, *arguments)
+    assert message.format(run=run) in line
+    assert not (run / "tuning").is_dir()
 
 
 def test_a_space_with_a_wrong_key(tmp_path):
@@ -393,36 +369,13 @@ def test_a_space_with_a_wrong_key(tmp_path):
     assert "unknown key student.units; valid keys: student." in line
 
 
-def test_a_space_that_is_not_there(tmp_path):
-    run = make_run(tmp_path / "run")
-    line = refused("--run", run, "--space", "my.yaml")
-    assert "cannot read my.yaml" in line
-
-
-def test_a_folder_that_cannot_be_written(tmp_path):
-    run = make_run(tmp_path / "run")
-    (run / "tuning").write_text("in the way")
-    line = refused("--run", run, *ALONE)
-    assert f"cannot write {run / 'tuning'}" in line
-
-
 def test_a_search_with_other_settings(tmp_path, cheap):
     run = make_run(tmp_path / "run")
     space = write_space(tmp_path, "student.lstm_units: [2]")
     call = ("--run", run, "--space", space, *ALONE)
-    assert tune_here(*call).returncode == 0
+    found_by(*call)
     line = refused(*call, "--executions", "2")
     assert "--executions was 1, now 2" in line and "--redo" in line
-
-
-def test_logs_that_cannot_be_written(tmp_path):
-    run = make_run(tmp_path / "run")
-    space = write_space(tmp_path, "student.lstm_units: [2]")
-    # Modes do not bind root; a file in the way does.
-    (run / "logs").write_text("in the way")
-    line = refused("--run", run, "--space", space, *ALONE)
-    assert f"cannot write {run / 'logs' / 'tuning'}" in line
-    assert not (run / "tuning").exists()
 
 
 def test_logs_that_cannot_be_written_any_more(tmp_path, monkeypatch):
@@ -448,5 +401,5 @@ def test_a_search_as_a_worker_of_kerastuner_s_chief(tmp_path, monkeypatch):
 @pytest.mark.parametrize("flag", ["--max-trials", "--max-minutes"])
 def test_a_budget_of_nothing(flag, capsys):
     with pytest.raises(SystemExit) as caught:
-        search_runs.tune_here("--run", "run", flag, "0")
+        tune_here("--run", "run", flag, "0")
     assert caught.value.code == 2

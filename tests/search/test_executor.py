@@ -4,13 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import search_workers
 import tiny_runs
+from tiny_runs import lives, until
 
-from keras_distill import process
 from keras_distill.search.executor import InProcess, LocalPool
 
 # An end that is waited for comes at once; this is for a machine at rest.
@@ -36,25 +35,6 @@ def ended(executor):
     while not (found := executor.wait(PATIENCE)):
         pass
     return found
-
-
-def wait_until(condition):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.01)
-
-
-def is_alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # What nobody has waited for yet is dead all the same.
-    state = subprocess.run(
-        ["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True
-    )
-    return state.stdout.strip()[:1] not in ("Z", "")
 
 
 def test_here_a_trial_runs_when_it_is_waited_for():
@@ -117,10 +97,10 @@ def test_closing_ends_a_trial_that_is_under_way(pool, tmp_path):
     note = tmp_path / "pid"
     executor = pool(search_workers.stay)
     executor.submit("0000", {"note": str(note)})
-    wait_until(note.is_file)
+    until(note.is_file)
     assert executor.wait(0.01) == {}
     executor.close()
-    wait_until(lambda: not is_alive(int(note.read_text())))
+    until(lambda: not lives(int(note.read_text())))
 
 
 def test_the_processes_end_with_a_parent_that_is_killed(tmp_path):
@@ -143,13 +123,7 @@ if __name__ == "__main__":
         executor.wait(60)
 """)
     parent = subprocess.Popen([sys.executable, script])
-    wait_until(lambda: note.is_file() or parent.poll() is not None)
+    until(lambda: note.is_file() or parent.poll() is not None)
     parent.kill()
     parent.wait()
-    wait_until(lambda: not is_alive(int(note.read_text())))
-
-
-def test_the_cores_are_known_where_the_system_does_not_tell_them(monkeypatch):
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 3)
-    assert process.cores() == 3
+    until(lambda: not lives(int(note.read_text())))

@@ -3,13 +3,11 @@
 import os
 import socket
 import socketserver
-import subprocess
-import sys
 import threading
 
 import pytest
 import teacher_tiny as tiny
-from teacher_process import ROOT, assert_two_ways_to_a_teacher, start
+import tiny_runs
 
 from keras_distill.errors import UserError
 from keras_distill.teacher.__main__ import parse_shards
@@ -57,6 +55,17 @@ def test_the_teachers_process_gets_the_old_keras(monkeypatch):
     assert os.environ["TF_USE_LEGACY_KERAS"] == "1"
 
 
+def asking(address, cache, *arguments):
+    """Run Python with another hub and an empty cache."""
+    return tiny_runs.run(
+        *arguments,
+        HF_HOME=str(cache),
+        HF_HUB_OFFLINE="0",
+        HF_ENDPOINT=address,
+        NO_PROXY="127.0.0.1",
+    )
+
+
 class HangUp(socketserver.BaseRequestHandler):
     """Ends every connection at once, and counts them."""
 
@@ -70,19 +79,13 @@ def test_a_hub_that_does_not_answer_is_asked_once(tmp_path):
         server.count = 0
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_address[1]}"
-        process = start(
-            ["keras_distill.teacher", *tiny.finetune_arguments(tmp_path)],
-            HF_HOME=str(tmp_path / "cache"),
-            HF_HUB_OFFLINE="0",
-            HF_ENDPOINT=address,
-            NO_PROXY="127.0.0.1",
-        )
-        _, stderr = process.communicate(timeout=240)
+        command = ["keras_distill.teacher", *tiny.finetune_arguments(tmp_path)]
+        result = asking(address, tmp_path, "-m", *command)
         server.shutdown()
-    assert process.returncode == 2
+    assert result.returncode == 2
     assert server.count == 1
-    (line,) = stderr.splitlines()
-    assert_two_ways_to_a_teacher(line)
+    (line,) = result.stderr.splitlines()
+    tiny.assert_two_ways_to_a_teacher(line)
     assert f"({address} does not answer)" in line
 
 
@@ -91,22 +94,10 @@ def prepared(folder, code):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    return subprocess.run(
-        [
-            *(sys.executable, "-c"),
-            "import os; from keras_distill.teacher.source import prepare_hub; "
-            f"prepare_hub('acme/tiny-bert'); {code}",
-        ],
-        cwd=ROOT,
-        env=os.environ
-        | {
-            "HF_HOME": str(folder),
-            "HF_HUB_OFFLINE": "0",
-            "HF_ENDPOINT": address,
-            "NO_PROXY": "127.0.0.1",
-        },
-        capture_output=True,
-        text=True,
+    return asking(
+        *(address, folder, "-c"),
+        "import os; from keras_distill.teacher.source import prepare_hub; "
+        f"prepare_hub('acme/tiny-bert'); {code}",
     )
 
 

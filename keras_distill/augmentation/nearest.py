@@ -13,7 +13,7 @@ EXACT_UP_TO = 100_000
 _PROBES = 4
 # Numbers in a block of similarities, and queries that are asked at once.
 _BLOCK = 1 << 24
-_QUERIES = 1 << 15
+_QUERIES = 1 << 17
 # Products of matrices differ in their last digits from shape to shape:
 # similarities that differ by less are equal, and the index decides.
 _DIGITS = 5
@@ -56,9 +56,8 @@ def unit_rows(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
     chosen = np.asarray(vectors[rows]).astype(np.float32, copy=False)
     norms = np.linalg.norm(chosen, axis=1, keepdims=True)
     # What is not finite is near to nothing.
-    chosen[~np.isfinite(norms[:, 0])] = 0
-    chosen /= np.maximum(norms, np.finfo(np.float32).tiny)
-    return chosen
+    known = np.isfinite(norms) & (norms > 0)
+    return np.where(known, chosen, 0) / np.where(known, norms, 1)
 
 
 def nearest(

@@ -89,7 +89,7 @@ def test_a_logit_that_is_not_finite_is_an_error_naming_the_row(bad):
 
 def test_an_unknown_source_is_refused():
     with pytest.raises(ValueError, match="source"):
-        encode(Example("a"), [0.0], 3)
+        encode(Example("a"), [0.0], 99)
 
 
 def test_no_logits_are_refused():

@@ -45,8 +45,7 @@ def main() -> int:
     options.add_argument("--rows", type=int, default=8192)
     options.add_argument("--batch-size", type=int, default=512)
     options.add_argument("--singles", type=int, default=300)
-    options.add_argument("--words", type=int, default=workload.WORDS)
-    options.add_argument("--units", type=int, default=workload.UNITS)
+    workload.add_student(options)
     options.add_argument("--skip-bert-large", action="store_true")
     options.add_argument(
         "--only", help="names that contain one of these, comma-separated"
@@ -117,27 +116,9 @@ def prepare(folder: Path, options: Any) -> list[np.ndarray]:
     ]
     rng = np.random.default_rng(1)
     singles = rng.integers(0, len(texts), options.singles).tolist()
-    workload.write_work(
-        folder,
-        workload.random_weights(options.words, units=options.units),
-        {
-            "texts": texts,
-            "vocabulary": vocabulary,
-            "batches": batches,
-            "singles": singles,
-        },
-        **workload.flat(ids, "ids"),
-        **workload.flat([pieces(row) for row in ids], "pieces"),
+    return workload.write_work(
+        folder, options, vocabulary, ids, batches, texts, singles
     )
-    return [workload.padded([ids[row] for row in rows]) for rows in batches]
-
-
-def pieces(ids: np.ndarray) -> np.ndarray:
-    """Return ids of as many word pieces as BERT would see, about.
-
-    SST-2's words are 1.1 pieces each; [CLS] and [SEP] come to them.
-    """
-    return np.resize(ids, round(1.1 * len(ids)) + 2)
 
 
 def report(

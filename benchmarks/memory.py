@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from measuring import machine, page, parser, run_sampled, table, write
-from synthetic import write_pairs
+from synthetic import train_command, write_pairs
 
 from keras_distill.files import read_json
 from keras_distill.progress import progress
@@ -101,25 +101,21 @@ def measure_set(
     """Take one set through the stages and return what each took."""
     pairs, run = place / "pairs.tsv", place / "run"
     write_pairs(pairs, size, options.vocabulary, MEAN_WORDS)
-    command = [
-        *("train.py", "--task", "custom", "--train-file", str(pairs)),
-        *("--text-column", "text_a", "--text-pair-column", "text_b"),
-        *("--teacher-checkpoint", str(teacher), "--precision", "float32"),
-        *("--n-iter", str(options.n_iter), "--output-dir", str(run)),
-        *("--pos-tagger", options.pos_tagger),
-        *("--embedding-mode", "random", "--batch-size", "256"),
+    command = train_command(
+        *(pairs, teacher, run),
+        *("--n-iter", str(options.n_iter), "--pos-tagger", options.pos_tagger),
+        *("--batch-size", "256"),
         *("--set", f"student.lstm_units={options.lstm_units}"),
-    ]
+    )
+    commands = {name: [*command, "--stages", name] for name in STAGES}
+    trained = [str(run), str(place / "student"), str(options.updates)]
+    commands["training"] = ["-c", TRAIN, *trained]
     stages = {}
-    for name in STAGES:
-        stages[name] = run_sampled([*command, "--stages", name])
+    for name, arguments in commands.items():
+        stages[name] = run_sampled(arguments)
         bar.update(1)
         # A line each: a run of hours that is stopped has told something.
         print(size, name, json.dumps(stages[name]), flush=True)
-    trained = [str(run), str(place / "student"), str(options.updates)]
-    stages["training"] = run_sampled(["-c", TRAIN, *trained])
-    bar.update(1)
-    print(size, "training", json.dumps(stages["training"]), flush=True)
     counts = read_json(run / "transfer_set" / "manifest.json")["counts"]
     return {
         "labelled_pairs": size,

@@ -100,19 +100,14 @@ def start(stage: str, teacher: dict[str, int]) -> Prepare:
     from keras_distill.cli import import_tensorflow
 
     import_tensorflow()
-    stages = {
-        "vocabulary": vocabulary,
-        "training": training,
-        "inference": inference,
-        "export": export,
-    }
-    return stages[stage]
+    stages = (vocabulary, training, inference, export)
+    return {function.__name__: function for function in stages}[stage]
 
 
-def texts_of(point: Point, seed: int = 0) -> list[str]:
+def texts_of(point: Point) -> list[str]:
     """Return the point's sentences."""
     words = word_list(point["vocabulary"])
-    return sentences(words, point["rows"], point["words"], seed)
+    return sentences(words, point["rows"], point["words"])
 
 
 def write_texts(point: Point, folder: Path, label: int | None) -> Path:
@@ -178,17 +173,12 @@ def training(point: Point, folder: Path) -> Callable[[], object]:
 
     folder.mkdir()
     paths = [folder / "train.tfrecord", folder / "select.tfrecord"]
-    texts = texts_of(point)
-    for path, some in zip(paths, (texts, texts[:50]), strict=True):
-        write_shard(
-            path,
-            (
-                encode(
-                    Example(t, None, i % 2, id=str(i)), [0.5, -0.5], ORIGINAL
-                )
-                for i, t in enumerate(some)
-            ),
-        )
+    rows = [
+        encode(Example(text, None, i % 2, str(i)), [0.5, -0.5], ORIGINAL)
+        for i, text in enumerate(texts_of(point))
+    ]
+    write_shard(paths[0], rows)
+    write_shard(paths[1], rows[:50])
     lessons = Lessons(
         vocabulary=student_words(point),
         vectors=None,

@@ -46,8 +46,7 @@ def main() -> int:
     options.add_argument(
         "--updates", type=int, default=20, help="in a round, at batch 50"
     )
-    options.add_argument("--words", type=int, default=workload.WORDS)
-    options.add_argument("--units", type=int, default=workload.UNITS)
+    workload.add_student(options)
     options = options.parse_args()
     result = machine() | {"rounds": options.rounds}
     result["threads"] = options.threads
@@ -65,21 +64,20 @@ def measure(folder: Path, size: int, options: Any) -> dict[str, Any]:
     """Prepare the work, hold the contest, compare the losses."""
     updates = max(2, round(options.updates * min(1, 100 / size)))
     batches, texts = prepare(folder, size, updates, options)
+    here, torch = "keras_training.py", "torch_student.py"
     python = peers_python(options.peers)
-    here = "keras_training.py"
+    round_ = {"per_round": updates}
+    filled = round_ | {"length": PADDED}
     rows = contest(
         [
-            Contender(OURS, here, "ours"),
-            Contender("stock Keras, bucketed", here, "stock"),
+            Contender(OURS, here, "ours", options=round_),
+            Contender("stock Keras, bucketed", here, "stock", options=round_),
             Contender(
                 f"stock Keras, padded to {PADDED}",
-                here,
-                "stock",
-                options={"length": PADDED},
+                *(here, "stock"),
+                options=filled,
             ),
-            Contender(
-                "PyTorch, packed", "torch_student.py", "training", python
-            ),
+            Contender("PyTorch, packed", torch, "training", python, round_),
         ],
         folder,
         options.rounds,
@@ -110,19 +108,7 @@ def prepare(
         folder / "targets.npy",
         rng.normal(size=(len(texts), workload.CLASSES)).astype(np.float32),
     )
-    workload.write_work(
-        folder,
-        workload.random_weights(options.words, units=options.units),
-        {
-            "texts": [],
-            "vocabulary": vocabulary,
-            "batches": batches,
-            "singles": [],
-            "per_round": updates,
-        },
-        **workload.flat(ids, "ids"),
-    )
-    padded = [workload.padded([ids[row] for row in rows]) for rows in batches]
+    padded = workload.write_work(folder, options, vocabulary, ids, batches)
     return padded, texts
 
 

@@ -78,7 +78,8 @@ def evaluate(
     """
     import numpy as np
 
-    from keras_distill.export.opened import ask_forms, exported_forms
+    from keras_distill.export.forms import exported_forms
+    from keras_distill.export.opened import ask_forms
     from keras_distill.metrics import classification_metrics
     from keras_distill.progress import progress
     from keras_distill.run import find_config, find_student

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tiny_students import make_run
 
 from keras_distill.data.examples import Example, write_examples
-from keras_distill.errors import UserError
+from keras_distill.errors import ReportedError
 from keras_distill.export import convert, exporter, forms, saved_model
 from keras_distill.student.predictor import StudentPredictor
 
@@ -33,7 +33,7 @@ def convert_here(patch, function=None):
         try:
             convert._convert(names.split(","), Path(work))
         except SystemExit as error:
-            raise UserError("exit code 1") from error
+            raise ReportedError from error
 
     patch.setattr(convert, "run_child", run_child)
     if function is not None:

@@ -155,7 +155,8 @@ def served(
     import tensorflow as tf
     import tensorflow_text  # noqa: F401 (its ops are in the graph)
 
-    from keras_distill.export.saved_model import TEXTS, folder_bytes
+    from keras_distill.export.opened import folder_bytes
+    from keras_distill.export.student import TEXTS
 
     loaded = tf.saved_model.load(str(folder))
     serving = loaded.signatures[signature]

@@ -8,7 +8,7 @@ fits, and what the finished files cost.
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,21 +17,17 @@ import tensorflow as tf
 
 from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
-from keras_distill.export.forms import LITE_FORMS
+from keras_distill.export.forms import LITE_FORMS, open_form
 from keras_distill.export.mediapipe_text import bundle_vocabulary
-from keras_distill.export.opened import ask_forms, open_form
+from keras_distill.export.opened import ask_forms
 from keras_distill.export.saved_model import GraphStudent
 from keras_distill.export.selection import selection_rows, word_counts
-from keras_distill.export.student import Exported, load_exported
+from keras_distill.export.student import Exported, lines_file, load_exported
 from keras_distill.export.tflite import quantized_rows
 from keras_distill.metrics import accuracy, agreement
 from keras_distill.progress import progress
 from keras_distill.student.predictor import StudentPredictor
-from keras_distill.student.text import (
-    SPECIALS,
-    UNK_ID,
-    StudentTokenizer,
-)
+from keras_distill.student.text import SPECIALS, UNK_ID
 from keras_distill.transfer_set.record import Rows
 
 logger = logging.getLogger(__name__)
@@ -45,31 +41,28 @@ _BUNDLE_BYTES = 8_000
 _COLUMN_BYTES = 12
 
 
-def file_bytes(exported: Exported, bytes_per_weight: int) -> int:
+def file_bytes(exported: Exported, bytes_per_weight: int = 1) -> int:
     """Estimate a TFLite file of word ids, a little too high.
 
     A weight has 4 bytes, 2 (float16) or 1 (int8).
     """
     weights = exported.weights
-    size = bytes_per_weight * weights.size + _packed_bytes(exported)
+    size = _GRAPH_BYTES + bytes_per_weight * weights.size
+    size += len(exported.vocabulary_file())
+    size += len(exported.labels_file()) + len(exported.text_file())
     if bytes_per_weight == 1:
         # Each bias has four bytes, and so has each word's scale.
         biases = weights.bias.size + sum(bias.size for _, bias in weights.dense)
         size += 3 * biases + 4 * len(exported.vocabulary)
         size += _column_bytes(exported)
-    return size + _GRAPH_BYTES
-
-
-def int8_bytes(exported: Exported) -> int:
-    """Estimate the size of `student_int8.tflite`, a little too high."""
-    return file_bytes(exported, 1)
+    return size
 
 
 def widest(exported: Exported, budget_bytes: int) -> int:
     """Return the greatest width, 0 or less if none, whose int8 file fits."""
     words, width = exported.weights.vectors.shape
     each = words + exported.weights.kernel.shape[1]
-    return width + min(0, (budget_bytes - int8_bytes(exported)) // each)
+    return width + min(0, (budget_bytes - file_bytes(exported)) // each)
 
 
 def _column_bytes(exported: Exported) -> int:
@@ -80,20 +73,11 @@ def _column_bytes(exported: Exported) -> int:
     return _COLUMN_BYTES * columns
 
 
-def _packed_bytes(exported: Exported) -> int:
-    files = (
-        exported.vocabulary_file(),
-        exported.labels_file(),
-        exported.text_file(),
-    )
-    return sum(map(len, files))
-
-
 def _bundle_bytes(exported: Exported) -> int:
     """Return what a MediaPipe bundle holds more than the other form."""
     vocabulary, rows = bundle_vocabulary(exported)
     more = vocabulary[len(exported.vocabulary) :]
-    lines = sum(len(f"{word}\n".encode()) for word in more)
+    lines = len(lines_file(more))
     # The converter leaves these in float32 there, and gives all other
     # matrices a single scale.
     dense = 3 * sum(kernel.size for kernel, _ in exported.weights.dense)
@@ -248,9 +232,7 @@ class Trial:
         _lay(self._student.graph.vectors, vectors)
         _lay(self._student.graph.kernel, exported.weights.kernel)
         if exported.vocabulary != self._vocabulary:
-            tokenizer = StudentTokenizer(
-                exported.vocabulary, exported.lower_case, exported.max_length
-            )
+            tokenizer = exported.tokenizer()
             self._ids = [tokenizer(texts) for texts in self._texts]
             self._vocabulary = exported.vocabulary
         return self._student.answer(self._ids)
@@ -273,29 +255,20 @@ _SHARES = (1.0, 0.8, 0.6, 0.4, 0.25, 0.1)
 _FAR_BELOW = 0.02
 
 
-@dataclass(frozen=True, eq=False)
-class Smaller:
-    """A student made of another, and the points of accuracy that it costs."""
+class Smaller(NamedTuple):
+    """A student made of another, and how it answers.
+
+    `bytes` is the estimated size of its int8 file, `points` the accuracy that
+    it costs.
+    """
 
     exported: Exported
+    words: int
+    width: int
+    bytes: int
     accuracy: float
     agreement: float
     points: float
-
-    @property
-    def words(self) -> int:
-        """Return the lines of its vocabulary."""
-        return self.exported.weights.vectors.shape[0]
-
-    @property
-    def width(self) -> int:
-        """Return how many numbers are in a word's vector."""
-        return self.exported.weights.vectors.shape[1]
-
-    @property
-    def bytes(self) -> int:
-        """Return the estimated size of its int8 file."""
-        return int8_bytes(self.exported)
 
 
 class Shrinker:
@@ -321,19 +294,16 @@ class Shrinker:
         self._scores: dict[tuple[int, ...], Score] = {}
 
     @classmethod
-    def of_run(cls, exported: Exported, student_dir: Path) -> "Shrinker":
-        """Make one that chooses on a run's selection split."""
-        rows = selection_rows(student_dir, exported.pair)
-        if not len(rows.labels):
-            raise UserError(
-                f"{student_dir} stands in no run with data/select.jsonl.gz, "
-                "expected labelled rows to choose a smaller student on"
-            )
-        trial = Trial(exported, rows.columns, rows.labels)
+    def of_run(cls, exported: Exported, student_dir: Path) -> "Shrinker | None":
+        """Make one that chooses on a run's selection split; None without."""
+        columns, labels = selection_rows(student_dir, exported.pair)
+        if not len(labels):
+            return None
+        trial = Trial(exported, columns, labels)
         counts = word_counts(student_dir, exported.lower_case)
         share = trial.whole.accuracy
         # One standard error.
-        margin = math.sqrt(share * (1 - share) / len(rows.labels))
+        margin = math.sqrt(share * (1 - share) / len(labels))
         return cls(exported, trial, trial.whole, counts, margin)
 
     def tried(self, budget_bytes: int) -> list[Smaller]:
@@ -343,7 +313,7 @@ class Shrinker:
         that answers most like the whole student, then the one with more
         words.
         """
-        if int8_bytes(self._exported) <= budget_bytes:
+        if file_bytes(self._exported) <= budget_bytes:
             return [self._measured(self._exported)]
         tried: list[Smaller] = []
         best = 0.0
@@ -354,17 +324,16 @@ class Shrinker:
             size = len(cut.vocabulary), width
             if width < 1 or size in [(one.words, one.width) for one in tried]:
                 continue
-            tried.append(self._measured(narrowed(cut, width, self._counts)))
-            best = max(best, tried[-1].accuracy)
+            one = self._measured(narrowed(cut, width, self._counts))
+            tried.append(one)
+            best = max(best, one.accuracy)
             # Fewer words would make no room that could be used, or cost
             # still more.
-            if (
-                width == cut.weights.vectors.shape[1]
-                or tried[-1].accuracy < best - _FAR_BELOW
-            ):
+            whole_width = width == cut.weights.vectors.shape[1]
+            if whole_width or one.accuracy < best - _FAR_BELOW:
                 break
         if not tried:
-            least = int8_bytes(narrowed(cut, 1, self._counts))
+            least = file_bytes(narrowed(cut, 1, self._counts))
             raise UserError(
                 f"a student of {budget_bytes / 1e6:.2f} MB cannot be made of "
                 f"this one, the smallest has {least / 1e6:.2f} MB: most of "
@@ -383,15 +352,7 @@ class Shrinker:
             self._scores[size] = self._measure(exported)
         score = self._scores[size]
         points = 100 * (self._whole.accuracy - score.accuracy)
-        return Smaller(exported, *score, points)
-
-
-# By the bytes of a weight, the most exact first; MediaPipe has no float16.
-_FORMS = {
-    4: ("student", "student_mediapipe"),
-    2: ("student_fp16", "student_mediapipe_int8"),
-    1: ("student_int8", "student_mediapipe_int8"),
-}
+        return Smaller(exported, *size, file_bytes(exported), *score, points)
 
 
 class Budget:
@@ -417,16 +378,18 @@ class Budget:
         # What the estimate leaves of the budget.
         bundle = any(LITE_FORMS[form].bundle for form in self._wanted)
         self._spare = _bundle_bytes(exported) if bundle else 0
-        for each in _FORMS:
+        # Float32, float16, int8.
+        for each in (4, 2, 1):
             self.forms = self._of(each)
             size = file_bytes(exported, each)
             self.whole_fits = size <= most_bytes - self._spare
             if self.forms and self.whole_fits:
                 break
         if not self.forms:
+            small = [name for name, f in LITE_FORMS.items() if 1 in f.budgets]
             raise UserError(
                 f"--forms: {', '.join(wanted)} cannot be made so small, "
-                f"expected {' or '.join(_FORMS[1])}"
+                f"expected {' or '.join(small)}"
             )
 
     def tighten(self, bytes_over: int) -> None:
@@ -440,6 +403,12 @@ class Budget:
             return self._exported
         if self._shrinker is None:
             self._shrinker = Shrinker.of_run(self._exported, self._student_dir)
+        if self._shrinker is None:
+            raise UserError(
+                f"{self._student_dir} stands in no run with "
+                "data/select.jsonl.gz, expected labelled rows to choose a "
+                "smaller student on"
+            )
         tried = self._shrinker.tried(self.bytes - self._spare)
         for one in sorted(tried, key=lambda one: -one.words):
             logger.info(
@@ -456,8 +425,9 @@ class Budget:
         return tried[0].exported
 
     def _of(self, bytes_per_weight: int) -> list[str]:
-        forms = _FORMS[bytes_per_weight]
-        return [form for form in self._wanted if form in forms]
+        return [
+            f for f in self._wanted if bytes_per_weight in LITE_FORMS[f].budgets
+        ]
 
 
 # Budgets, as parts of the whole student's int8 file.
@@ -485,16 +455,15 @@ def measure_sizes(student_dir: Path, reported: Rows) -> list[dict[str, Any]]:
         UserError: The student or the run's data are damaged.
     """
     exported = load_exported(student_dir)
-    rows = selection_rows(student_dir, exported.pair)
-    if not len(rows.labels) or not (reported.labels >= 0).any():
-        return []
     shrinker = Shrinker.of_run(exported, student_dir)
+    if shrinker is None or not (reported.labels >= 0).any():
+        return []
     trial = Trial(exported, reported.columns, reported.labels)
     sizes: list[dict[str, Any]] = []
     with progress(len(_PARTS), "measuring sizes", "sizes") as bar:
         for part in _PARTS:
             try:
-                best, *_ = shrinker.tried(int(part * int8_bytes(exported)))
+                best, *_ = shrinker.tried(int(part * file_bytes(exported)))
             except UserError:
                 break
             score = trial(best.exported)
@@ -520,29 +489,29 @@ def selection_cost(
     `accuracy` on them, and `points` that it is below the whole student's;
     accuracy and points are None when the split is gone.
     """
-    rows = selection_rows(student_dir, student.pair)
-    if not len(rows.labels):
+    columns, labels = selection_rows(student_dir, student.pair)
+    if not len(labels):
         logger.warning(
             "%s: no selection split, what the files cost is not known",
             student_dir,
         )
-        unknown = {"rows": 0, "accuracy": None, "points": None}
-        return {path.name: dict(unknown) for path in files}
-    said = student.logits(*rows.columns)
-    forms = map(open_form, files)
+        return {
+            path.name: {"rows": 0, "accuracy": None, "points": None}
+            for path in files
+        }
+    said = student.logits(*columns)
     costs = {}
-    for asked in ask_forms(forms, rows.columns, rows.labels, said):
-        facts, points = asked.facts(), asked.points()
+    for asked in ask_forms(map(open_form, files), columns, labels, said):
+        found = accuracy(asked.logits, asked.labels)
+        points = 100 * (accuracy(asked.expected, asked.labels) - found)
+        rows = len(asked.labels)
         logger.info(
             "%s: %.2f%% on %d rows of the selection split (%+.2f points)",
             asked.form.name,
-            100 * facts["accuracy"],
-            facts["rows"],
+            100 * found,
+            rows,
             0 - points,
         )
-        costs[asked.form.name] = {
-            "rows": facts["rows"],
-            "accuracy": facts["accuracy"],
-            "points": points,
-        }
+        cost = {"rows": rows, "accuracy": found, "points": points}
+        costs[asked.form.name] = cost
     return costs

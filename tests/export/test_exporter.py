@@ -86,8 +86,8 @@ def test_every_form_of_a_trained_student_has_the_logits_of_keras(
         )
     }
     # Each file is opened again and asked about the proof's texts.
-    forms = exporter._check_forms(None, exported)
-    facts |= exporter._export_lite(forms[1:], exported, tmp_path, proof)
+    forms = exporter._wanted(None, exported)
+    facts |= exporter.export_lite(forms[1:], exported, tmp_path, proof)
 
     left_out = 2 if pair else 0
     assert list(facts) == list(TOLERANCES)[: len(TOLERANCES) - left_out]

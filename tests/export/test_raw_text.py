@@ -13,8 +13,8 @@ from tiny_students import VOCABULARY, make_run, random_texts, tiny_model
 
 from keras_distill.data.normalize import normalize
 from keras_distill.evaluate import evaluate
-from keras_distill.export import exporter, tflite
-from keras_distill.export import tflite as raw_text
+from keras_distill.export import tflite
+from keras_distill.export.forms import LITE_FORMS
 from keras_distill.export.metadata import packed
 from keras_distill.export.student import exported_from, load_exported
 from keras_distill.export.tflite import RawTextTokenizer, read_alike
@@ -149,18 +149,19 @@ def test_the_page_lists_texts_that_are_read_otherwise():
 def test_a_file_that_misreads_curly_quotes_is_refused(monkeypatch, tmp_path):
     exported = exported_from(student_of())
     proof = make_proof(student_of())
+    prove = LITE_FORMS["student_text"].prove
     path = tmp_path / "student_text.tflite"
     path.write_bytes(
         packed(exported, tflite.convert_text(exported), takes_text=True)
     )
-    assert exporter.prove("student_text", path, exported, proof) < 1e-4
+    assert prove(path, exported, proof) < 1e-4
 
     with monkeypatch.context() as patch:
-        patch.setattr(raw_text, "_STRAIGHT", {})
+        patch.setattr(tflite, "_STRAIGHT", {})
         model = tflite.convert_text(exported)
     path.write_bytes(packed(exported, model, takes_text=True))
     with pytest.raises(RuntimeError, match="student_text.tflite answers other"):
-        exporter.prove("student_text", path, exported, proof)
+        prove(path, exported, proof)
 
 
 def test_the_proof_leaves_texts_as_they_are():

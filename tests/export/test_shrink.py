@@ -25,7 +25,6 @@ from keras_distill.export.shrink import (
     Trial,
     cut_vocabulary,
     file_bytes,
-    int8_bytes,
     narrowed,
     widest,
 )
@@ -182,9 +181,9 @@ def test_the_widest_that_fits_fits_and_is_the_widest(budget, words):
     width = widest(whole, budget)
     assert width <= 30
     if width >= 1:
-        assert int8_bytes(narrowed(whole, width)) <= budget
+        assert file_bytes(narrowed(whole, width)) <= budget
     if 1 <= width + 1 <= 30:
-        assert int8_bytes(narrowed(whole, width + 1)) > budget
+        assert file_bytes(narrowed(whole, width + 1)) > budget
 
 
 class Measure:
@@ -201,7 +200,7 @@ class Measure:
 
 WHOLE = student(words=1000, width=64, units=8)
 FULL = Score(0.9, 1.0)
-BUDGET = int8_bytes(WHOLE) - 20_000
+BUDGET = file_bytes(WHOLE) - 20_000
 
 
 def test_the_most_accurate_student_that_fits_is_chosen():
@@ -239,7 +238,7 @@ def test_words_are_not_given_up_for_width_that_is_there():
 
 def test_a_student_that_fits_as_it_is_stays_whole():
     measure = Measure(lambda *_: Score(0.89, 0.99))
-    (only,) = Shrinker(WHOLE, measure, FULL).tried(int8_bytes(WHOLE))
+    (only,) = Shrinker(WHOLE, measure, FULL).tried(file_bytes(WHOLE))
     assert only.exported is WHOLE
     assert only.points == pytest.approx(1)
 
@@ -425,7 +424,7 @@ def test_the_estimate_is_near_the_file_and_not_below(run, in_process, tmp_path):
     facts = exporter.export_student(
         run / "student", tmp_path, forms=["student_int8"]
     )
-    estimate = int8_bytes(load_exported(run / "student"))
+    estimate = file_bytes(load_exported(run / "student"))
     found = facts["student_int8.tflite"]["bytes"]
     assert found <= estimate < found + 24_000
 
@@ -436,11 +435,11 @@ def test_the_estimate_of_the_papers_student_is_near_the_file():
     exported = student(words=3000, width=100, units=150, hidden=200)
     model = tflite.convert_int8(exported)
     found = len(packed(exported, model, takes_text=False))
-    assert found <= int8_bytes(exported) < found + 10_000
+    assert found <= file_bytes(exported) < found + 10_000
 
 
 def test_a_file_is_as_small_as_asked_for(run, in_process, capsys):
-    whole = int8_bytes(load_exported(run / "student"))
+    whole = file_bytes(load_exported(run / "student"))
     most = whole - 60_000
     code = command.main(
         [str(run), "--forms", "student_int8", "--max-size-mb", str(most / 1e6)]
@@ -505,7 +504,7 @@ def test_an_estimate_that_was_too_low_is_mended(
     run, in_process, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(shrink, "_GRAPH_BYTES", -9_000)
-    most = int8_bytes(load_exported(run / "student")) - 30_000
+    most = file_bytes(load_exported(run / "student")) - 30_000
     facts = exporter.export_student(
         run / "student",
         tmp_path,

@@ -87,7 +87,7 @@ def other(tmp_path_factory, short_timing):
     forms = [
         Form("same", 99, same),
         Form("turned", 98, turned),
-        Form("slow", 97, same, slow=True),
+        Form("slow", 97, same, bundle=True),
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forms_module, "_SLOW_ROWS", 3)
@@ -265,7 +265,7 @@ def test_a_slow_export_is_asked_about_rows_from_end_to_end(other):
 
 
 def test_a_slow_form_is_measured_on_1000_rows_at_most():
-    slow, fast = (Form("any", 1, None, slow=slow) for slow in (True, False))
+    slow, fast = (Form("any", 1, None, bundle) for bundle in (True, False))
 
     def asked(form, rows):
         return np.arange(rows)[form.measured(rows)]

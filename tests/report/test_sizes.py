@@ -6,7 +6,7 @@ from keras_distill.data.examples import Example, write_examples
 from keras_distill.export import shrink as compress
 from keras_distill.export import shrink as sizes
 from keras_distill.export.selection import calibrate
-from keras_distill.export.shrink import GraphStudent, int8_bytes
+from keras_distill.export.shrink import GraphStudent, file_bytes
 from keras_distill.export.student import load_exported
 from keras_distill.metrics import (
     expected_calibration_error,
@@ -34,7 +34,7 @@ def run(tmp_path_factory):
         patch.setattr(compress, "_GRAPH_BYTES", 0)
         patch.setattr(sizes, "_PARTS", (1.0, 0.95, 0.9, 0.8))
         results = collect_results(folder, config, {})[0]
-        whole = int8_bytes(load_exported(folder / "student"))
+        whole = file_bytes(load_exported(folder / "student"))
     return folder, texts, results, whole
 
 

@@ -5,6 +5,7 @@ becomes smaller, how well a smaller one answers, which one is the best that
 fits, and what the finished files cost.
 """
 
+import functools
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -121,37 +122,46 @@ def cut_vocabulary(exported: Exported, lines: int) -> Exported:
     )
 
 
-def narrowed(
-    exported: Exported,
-    width: int,
-    counts: Mapping[str, int] | None = None,
-) -> Exported:
-    """Give a student narrower vectors.
+class Narrower:
+    """Gives a student, or one cut from it, narrower vectors.
 
     The principal axes of the words' projections, `vectors @ kernel`, which
     is all that the LSTM reads of them: of all students with vectors of that
     width this one has the nearest projections, in the mean of their squared
     distances over the running words. `counts` says how often words occur.
+
+    QR and eigenvectors take longer than all else here, so each is computed
+    once: for the kernel, and for each number of words.
     """
-    if width < 1:
-        raise ValueError(f"width must be at least 1. Received: {width}")
-    weights = exported.weights
-    # kernel = right @ basis with rows of basis at right angles: distances
-    # of vectors @ right are those of the projections.
-    basis, right = np.linalg.qr(weights.kernel.astype(np.float64).T)
-    vectors = weights.vectors @ right.T
-    importance = _importance(exported.vocabulary, counts)
-    _, axes = np.linalg.eigh((vectors.T * importance) @ vectors)
-    # eigh has the smallest first.
-    axes = axes[:, ::-1][:, :width] @ _rotation(min(width, len(axes)))
-    return replace(
-        exported,
-        weights=replace(
-            weights,
+
+    def __init__(
+        self, kernel: np.ndarray, counts: Mapping[str, int] | None = None
+    ) -> None:
+        # kernel = right @ basis with rows of basis at right angles: distances
+        # of vectors @ right are those of the projections.
+        self._basis, right = np.linalg.qr(kernel.astype(np.float64).T)
+        self._right = right.T
+        self._counts = counts
+        self._axes: dict[int, np.ndarray] = {}
+
+    def __call__(self, exported: Exported, width: int) -> Exported:
+        """Return the student with vectors of that width."""
+        if width < 1:
+            raise ValueError(f"width must be at least 1. Received: {width}")
+        vectors = exported.weights.vectors @ self._right
+        if len(vectors) not in self._axes:
+            importance = _importance(exported.vocabulary, self._counts)
+            _, axes = np.linalg.eigh((vectors.T * importance) @ vectors)
+            # eigh has the smallest first.
+            self._axes[len(vectors)] = axes[:, ::-1]
+        axes = self._axes[len(vectors)][:, :width]
+        axes = axes @ _rotation(axes.shape[1])
+        weights = replace(
+            exported.weights,
             vectors=(vectors @ axes).astype(np.float32),
-            kernel=(axes.T @ basis.T).astype(np.float32),
-        ),
-    )
+            kernel=(axes.T @ self._basis.T).astype(np.float32),
+        )
+        return replace(exported, weights=weights)
 
 
 def _rotation(width: int) -> np.ndarray:
@@ -207,8 +217,8 @@ class Trial:
         ]
         self._labels = np.asarray(labels)
         self._student = GraphStudent(exported)
-        self._vocabulary: list[str] = []
-        self._ids: list[tf.RaggedTensor] = []
+        # Students are cut from one: its size tells a vocabulary.
+        self._ids: dict[int, list[tf.RaggedTensor]] = {}
         self._expected = self._answers(exported, exported.weights.vectors)
         self.whole = self._score(self._expected)
 
@@ -231,11 +241,10 @@ class Trial:
     def _answers(self, exported: Exported, vectors: np.ndarray) -> np.ndarray:
         _lay(self._student.graph.vectors, vectors)
         _lay(self._student.graph.kernel, exported.weights.kernel)
-        if exported.vocabulary != self._vocabulary:
-            tokenizer = exported.tokenizer()
-            self._ids = [tokenizer(texts) for texts in self._texts]
-            self._vocabulary = exported.vocabulary
-        return self._student.answer(self._ids)
+        words = len(exported.vocabulary)
+        if words not in self._ids:
+            self._ids[words] = list(map(exported.tokenizer(), self._texts))
+        return self._student.answer(self._ids[words])
 
 
 def _lay(variable: tf.Variable, values: np.ndarray) -> None:
@@ -306,6 +315,10 @@ class Shrinker:
         margin = math.sqrt(share * (1 - share) / len(labels))
         return cls(exported, trial, trial.whole, counts, margin)
 
+    @functools.cached_property
+    def _narrowed(self) -> Narrower:
+        return Narrower(self._exported.weights.kernel, self._counts)
+
     def tried(self, budget_bytes: int) -> list[Smaller]:
         """Return the students whose int8 file fits a budget, the best first.
 
@@ -324,7 +337,7 @@ class Shrinker:
             size = len(cut.vocabulary), width
             if width < 1 or size in [(one.words, one.width) for one in tried]:
                 continue
-            one = self._measured(narrowed(cut, width, self._counts))
+            one = self._measured(self._narrowed(cut, width))
             tried.append(one)
             best = max(best, one.accuracy)
             # Fewer words would make no room that could be used, or cost
@@ -333,7 +346,7 @@ class Shrinker:
             if whole_width or one.accuracy < best - _FAR_BELOW:
                 break
         if not tried:
-            least = file_bytes(narrowed(cut, 1, self._counts))
+            least = file_bytes(self._narrowed(cut, 1))
             raise UserError(
                 f"a student of {budget_bytes / 1e6:.2f} MB cannot be made of "
                 f"this one, the smallest has {least / 1e6:.2f} MB: most of "

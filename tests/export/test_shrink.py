@@ -20,12 +20,12 @@ from keras_distill.export.opened import LiteStudent
 from keras_distill.export.saved_model import GraphStudent
 from keras_distill.export.shrink import (
     Budget,
+    Narrower,
     Score,
     Shrinker,
     Trial,
     cut_vocabulary,
     file_bytes,
-    narrowed,
     widest,
 )
 from keras_distill.export.student import Exported, StudentWeights, load_exported
@@ -57,6 +57,10 @@ def student(words=60, width=12, units=4, seed=0, vocabulary=None, hidden=5):
         pair=False,
     )
     return Exported(weights, vocabulary, ["no", "yes"], True, 20)
+
+
+def narrowed(whole, width, counts=None):
+    return Narrower(whole.weights.kernel, counts)(whole, width)
 
 
 def projections(exported):

@@ -53,17 +53,8 @@ class _MediaPipeGraph:
         self._rows = rows
         self._window = window
         self._int8 = int8
-        self._closing, kernels = _closing_kernels(weights)
-        self._directions = [
-            (_fused_lstm(backwards), *arrays)
-            for backwards, *arrays in zip(
-                (False, True),
-                kernels,
-                weights.recurrent_kernel,
-                np.split(weights.bias, 2),
-                strict=True,
-            )
-        ]
+        self._closing, self._kernels = _closing_kernels(weights)
+        self._lstms = _fused_lstm(False), _fused_lstm(True)
 
     def logits(self, ids: tf.Tensor) -> tf.Tensor:
         """Compute logits, float32 [1, classes].
@@ -84,9 +75,7 @@ class _MediaPipeGraph:
             [self._vectors(ids), tf.expand_dims(outside, axis=-1)], axis=-1
         )
         inputs = tf.expand_dims(vectors, axis=0)
-        forward, backward = (
-            self._states(inputs, *direction) for direction in self._directions
-        )
+        forward, backward = self._states(inputs, 0), self._states(inputs, 1)
         # Words stand behind [CLS]: the last one is the number-th, and the
         # first one is the last but one that the reversed direction reads.
         last = tf.gather(forward, tf.maximum(number, 1))
@@ -111,23 +100,17 @@ class _MediaPipeGraph:
         gather = gather_quantized if self._int8 else tf.gather
         return gather(vectors, ids)
 
-    def _states(
-        self,
-        inputs: tf.Tensor,
-        lstm: tf.types.experimental.PolymorphicFunction,
-        kernel: np.ndarray,
-        recurrent_kernel: np.ndarray,
-        bias: np.ndarray,
-    ) -> tf.Tensor:
+    def _states(self, inputs: tf.Tensor, direction: int) -> tf.Tensor:
         """Return all states, float32 [window, units], in reading order."""
-        zeros = tf.zeros([1, self._weights.units])
-        _, states, _, _, _ = lstm(
+        weights = self._weights
+        zeros = tf.zeros([1, weights.units])
+        _, states, *_ = self._lstms[direction](
             inputs,
             zeros,
             zeros,
-            tf.constant(kernel),
-            tf.constant(recurrent_kernel),
-            tf.constant(bias),
+            tf.constant(self._kernels[direction]),
+            tf.constant(weights.recurrent_kernel[direction]),
+            tf.constant(np.split(weights.bias, 2)[direction]),
         )
         return states[0]
 

@@ -173,14 +173,11 @@ class LiteStudent(_LiteFile):
                 name: np.array([text.encode() for text in column], object)
                 for name, column in zip(TEXTS, columns, strict=False)
             }
-        return {
-            name: self.tokenizer(
-                tf.constant(list(map(normalize, column)), tf.string)
-            )
-            .to_tensor(PAD_ID)
-            .numpy()
-            for name, column in zip(IDS, columns, strict=False)
-        }
+        inputs = {}
+        for name, column in zip(IDS, columns, strict=False):
+            texts = tf.constant(list(map(normalize, column)), tf.string)
+            inputs[name] = self.tokenizer(texts).to_tensor(PAD_ID).numpy()
+        return inputs
 
     def ask(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the graph once.

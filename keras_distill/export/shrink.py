@@ -468,8 +468,10 @@ def measure_sizes(student_dir: Path, reported: Rows) -> list[dict[str, Any]]:
         UserError: The student or the run's data are damaged.
     """
     exported = load_exported(student_dir)
+    if not (reported.labels >= 0).any():
+        return []
     shrinker = Shrinker.of_run(exported, student_dir)
-    if shrinker is None or not (reported.labels >= 0).any():
+    if shrinker is None:
         return []
     trial = Trial(exported, reported.columns, reported.labels)
     sizes: list[dict[str, Any]] = []

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from exported_students import answer_here, convert_here
+from exported_students import answer_here, columns, convert_here
 from tiny_students import VOCABULARY, random_texts, tiny_model
 
 from keras_distill.config import StudentConfig
@@ -75,8 +75,8 @@ def test_every_form_of_a_trained_student_has_the_logits_of_keras(
     answer_here(monkeypatch)
     student = trained(mode, pair)
     exported = exported_from(student, temperature=1.37)
-    columns = [TEXTS, TEXTS[::-1]][: 1 + pair]
-    proof = Proof(columns, student.logits(*columns))
+    texts = columns(student, TEXTS)
+    proof = Proof(texts, student.logits(*texts))
     assert len(proof.as_typed(student.tokenizer).logits) == len(TEXTS)
     assert np.ptp(proof.logits, axis=0).min() > 1
 

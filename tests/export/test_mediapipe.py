@@ -178,12 +178,17 @@ def test_the_bundle_packs_words_classes_and_temperature(made):
     assert settings["max_length"] == 20
 
 
-def test_accented_spellings_are_lines_of_the_plain_word(made):
+@pytest.fixture(scope="module")
+def read(made):
+    """By line of a bundle the word that the student reads there."""
     lines, rows = bundle_vocabulary(made[1])
-    read = {
+    assert len(set(lines)) == len(lines) <= 2 * len(VOCABULARY)
+    return {
         line: VOCABULARY[row] for line, row in zip(lines, rows, strict=True)
     }
-    assert len(read) == len(lines) == len(rows) <= 2 * len(VOCABULARY)
+
+
+def test_accented_spellings_are_lines_of_the_plain_word(read):
     for spelling in ("café", "cafÉ", "cafe\u0301"):
         assert read[spelling] == "cafe"
     # In capitals, where MediaPipe lower-cases A to Z alone.
@@ -192,11 +197,7 @@ def test_accented_spellings_are_lines_of_the_plain_word(made):
     assert all(read[word] == word for word in VOCABULARY)
 
 
-def test_curly_quotes_are_lines_of_the_straight_ones(made):
-    lines, rows = bundle_vocabulary(made[1])
-    read = {
-        line: VOCABULARY[row] for line, row in zip(lines, rows, strict=True)
-    }
+def test_curly_quotes_are_lines_of_the_straight_ones(read):
     assert read["\u2018"] == read["\u2019"] == "'"
     assert read["\u201c"] == read["\u201d"] == '"'
 

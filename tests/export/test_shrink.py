@@ -1,17 +1,16 @@
-import json
 import logging
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from exported_students import convert_here
+from exported_students import convert_here, random_exported
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_students import make_student, random_texts
 
 from keras_distill.config import StudentConfig
-from keras_distill.data.examples import Example, write_examples
+from keras_distill.data.examples import Example, read_examples, write_examples
 from keras_distill.errors import UserError
 from keras_distill.export import __main__ as command
 from keras_distill.export import exporter, shrink, tflite
@@ -28,35 +27,12 @@ from keras_distill.export.shrink import (
     file_bytes,
     widest,
 )
-from keras_distill.export.student import Exported, StudentWeights, load_exported
+from keras_distill.export.student import load_exported
 from keras_distill.files import read_json, write_json, write_text
 from keras_distill.student import text as vocabulary
 from keras_distill.student.models import build_student
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import SPECIALS
-
-
-def student(words=60, width=12, units=4, seed=0, vocabulary=None, hidden=5):
-    """A student of random weights; its words are w0, w1, ..."""
-    rng = np.random.default_rng(seed)
-
-    def some(*shape):
-        return rng.normal(size=shape).astype(np.float32)
-
-    if vocabulary is None:
-        vocabulary = [*SPECIALS, *(f"w{i}" for i in range(words - 5))]
-    weights = StudentWeights(
-        vectors=some(len(vocabulary), width),
-        kernel=some(width, 8 * units),
-        recurrent_kernel=0.3 * some(2, units, 4 * units),
-        bias=some(8 * units),
-        dense=(
-            (some(2 * units, hidden), some(hidden)),
-            (some(hidden, 2), some(2)),
-        ),
-        pair=False,
-    )
-    return Exported(weights, vocabulary, ["no", "yes"], True, 20)
 
 
 def narrowed(whole, width, counts=None):
@@ -89,7 +65,7 @@ SIZES = {
 @given(**SIZES, counted=st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_at_full_width_nothing_is_lost(words, width, units, seed, counted):
-    whole = student(words, width, units, seed)
+    whole = random_exported(words, width, units, seed)
     counts = counts_of(whole, seed) if counted else None
     same = narrowed(whole, width, counts)
     np.testing.assert_allclose(projections(same), projections(whole), atol=2e-4)
@@ -98,7 +74,7 @@ def test_at_full_width_nothing_is_lost(words, width, units, seed, counted):
 @given(**SIZES)
 @settings(max_examples=20, deadline=None)
 def test_a_wider_student_never_loses_more(words, width, units, seed):
-    whole = student(words, width, units, seed)
+    whole = random_exported(words, width, units, seed)
     counts = dict.fromkeys(whole.vocabulary, 1)
     losses = [loss(narrowed(whole, w, counts), whole) for w in range(1, 8)]
     assert all(a >= b - 1e-6 for a, b in zip(losses, losses[1:], strict=False))
@@ -106,7 +82,7 @@ def test_a_wider_student_never_loses_more(words, width, units, seed):
 
 @pytest.mark.parametrize("width", [1, 3, 8])
 def test_no_linear_map_of_that_width_loses_less(width):
-    whole = student(words=60, width=12)
+    whole = random_exported(words=60, width=12)
     counts = counts_of(whole)
     importance = np.array([counts[word] for word in whole.vocabulary])
     # Eckart and Young 1936: what is lost are the smallest singular values.
@@ -120,7 +96,7 @@ def test_no_linear_map_of_that_width_loses_less(width):
 
 
 def test_frequent_words_are_kept_best():
-    whole = student()
+    whole = random_exported()
     often = whole.vocabulary[7]
     narrow = narrowed(whole, 3, {often: 10_000})
     errors = ((projections(narrow) - projections(whole)) ** 2).sum(axis=1)
@@ -130,7 +106,7 @@ def test_frequent_words_are_kept_best():
 def test_narrow_vectors_spread_over_all_numbers():
     # Whole numbers with one scale a word are exact for such vectors alone.
     rng = np.random.default_rng(1)
-    whole = student(words=400, width=64, units=16)
+    whole = random_exported(words=400, width=64, units=16)
     vectors = rng.normal(size=(400, 64)) * np.logspace(0, -4, 64)
     whole = replace(
         whole, weights=replace(whole.weights, vectors=vectors.astype("f4"))
@@ -142,11 +118,11 @@ def test_narrow_vectors_spread_over_all_numbers():
 
 def test_a_student_without_width_is_refused():
     with pytest.raises(ValueError, match="at least 1. Received: 0"):
-        narrowed(student(), 0)
+        narrowed(random_exported(), 0)
 
 
 def test_the_most_frequent_words_stay():
-    whole = student(words=30)
+    whole = random_exported(words=30)
     cut = cut_vocabulary(whole, 12)
     assert cut.vocabulary == whole.vocabulary[:12]
     np.testing.assert_array_equal(
@@ -158,18 +134,18 @@ def test_the_most_frequent_words_stay():
 
 def test_pieces_and_single_characters_stay_with_word_pieces():
     words = [*SPECIALS, *"film a good bad".split(), "x", "##s", "##es"]
-    cut = cut_vocabulary(student(vocabulary=words), 10)
+    cut = cut_vocabulary(random_exported(vocabulary=words), 10)
     kept = [*SPECIALS, "film", "a", "x", "##s", "##es"]
     assert cut.vocabulary == kept
     rows = [words.index(word) for word in kept]
     np.testing.assert_array_equal(
         cut.weights.vectors,
-        student(vocabulary=words).weights.vectors[rows],
+        random_exported(vocabulary=words).weights.vectors[rows],
     )
 
 
 def test_words_that_are_gone_are_unknown():
-    whole = student(words=30)
+    whole = random_exported(words=30)
     known, *unknown = GraphStudent(cut_vocabulary(whole, 12)).logits(
         ["w3 w4", "w3 w20", "w3 qqq"]
     )
@@ -181,7 +157,7 @@ def test_words_that_are_gone_are_unknown():
 @given(budget=st.integers(25_000, 48_000), words=st.integers(6, 300))
 @settings(max_examples=30, deadline=None)
 def test_the_widest_that_fits_fits_and_is_the_widest(budget, words):
-    whole = student(words=words, width=30)
+    whole = random_exported(words=words, width=30)
     width = widest(whole, budget)
     assert width <= 30
     if width >= 1:
@@ -202,7 +178,7 @@ class Measure:
         return self.score(*self.asked[-1])
 
 
-WHOLE = student(words=1000, width=64, units=8)
+WHOLE = random_exported(words=1000, width=64, units=8)
 FULL = Score(0.9, 1.0)
 BUDGET = file_bytes(WHOLE) - 20_000
 
@@ -295,9 +271,9 @@ def test_a_student_answers_without_keras_as_with_it(made, pair):
 
 
 def written(number, seed=0):
-    """Texts of the words of `student`."""
+    """Texts of the words of `random_exported`."""
     rng = np.random.default_rng(seed)
-    words = student().vocabulary[5:]
+    words = random_exported().vocabulary[5:]
     return [
         " ".join(rng.choice(words, rng.integers(1, 9))) for _ in range(number)
     ]
@@ -305,7 +281,7 @@ def written(number, seed=0):
 
 def balanced(texts):
     """A student that gives both answers about equally often."""
-    exported = student()
+    exported = random_exported()
     *hidden, (kernel, bias) = exported.weights.dense
     bias = bias - np.median(GraphStudent(exported).logits(texts), axis=0)
     dense = (*hidden, (kernel, bias.astype(np.float32)))
@@ -436,7 +412,7 @@ def test_the_estimate_is_near_the_file_and_not_below(run, in_process, tmp_path):
 def test_the_estimate_of_the_papers_student_is_near_the_file():
     # Its matrices are large enough to be quantised, with a scale for each
     # column.
-    exported = student(words=3000, width=100, units=150, hidden=200)
+    exported = random_exported(words=3000, width=100, units=150, hidden=200)
     model = tflite.convert_int8(exported)
     found = len(packed(exported, model, takes_text=False))
     assert found <= file_bytes(exported) < found + 10_000
@@ -463,12 +439,9 @@ def test_a_file_is_as_small_as_asked_for(run, in_process, capsys):
 def assert_measured(run, path):
     """The facts have what the finished file answers to the selection."""
     facts = read_json(path.parent / "exports.json")[path.name]
-    rows = [
-        json.loads(line)
-        for line in _unzipped(run / "data" / "select.jsonl.gz").splitlines()
-    ]
-    texts = [row["text_a"] for row in rows]
-    labels = [row["label"] for row in rows]
+    rows = list(read_examples(run / "data" / "select.jsonl.gz"))
+    texts = [row.text_a for row in rows]
+    labels = [row.label for row in rows]
     said = (
         StudentPredictor.load(run / "student").logits(texts),
         LiteStudent(path).answers([texts])[0],
@@ -518,12 +491,6 @@ def test_an_estimate_that_was_too_low_is_mended(
     (size,) = {values["bytes"] for values in facts.values()}
     assert size <= most
     assert len(in_process) > 1
-
-
-def _unzipped(path):
-    import gzip
-
-    return gzip.decompress(path.read_bytes()).decode()
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "four", "nan", "inf"])

@@ -5,14 +5,20 @@ import zipfile
 import numpy as np
 import pytest
 import tensorflow as tf
-from exported_students import LABELS, TEMPERATURE, convert_here
+from exported_students import (
+    LABELS,
+    TEMPERATURE,
+    columns,
+    convert_here,
+    random_exported,
+    student_of,
+)
 from tensorflow.lite.python import schema_py_generated as schema
 from tiny_students import (
     VOCABULARY,
     make_run,
     make_student,
     random_texts,
-    tiny_model,
 )
 
 from keras_distill.data.normalize import normalize
@@ -24,9 +30,7 @@ from keras_distill.export.forms import exported_forms
 from keras_distill.export.metadata import packed, read_packed_files
 from keras_distill.export.opened import LiteStudent
 from keras_distill.export.student import (
-    Exported,
-    StudentWeights,
-    student_weights,
+    exported_from,
 )
 from keras_distill.export.tflite import quantized_rows
 from keras_distill.export.verify import FLOAT16, FLOAT32, INT8, make_proof
@@ -59,38 +63,14 @@ TEXTS = [
 ]
 
 
-def columns(student, first=TEXTS):
-    return [first, first[::-1]] if student.pair else [first]
-
-
 def opened(content):
     """A signature runner of a model's bytes."""
     interpreter = tf.lite.Interpreter(model_content=content)
     return interpreter.get_signature_runner("serving_default")
 
 
-def exported_of(pair=False, lower_case=True, vocabulary=VOCABULARY, **changes):
-    weights = student_weights(tiny_model(pair, **changes))
-    return Exported(weights, vocabulary, ["n", "y"], lower_case, 20)
-
-
-def random_exported(words, width, units):
-    rng = np.random.default_rng(0)
-    sizes = {
-        "vectors": (words, width),
-        "kernel": (width, 8 * units),
-        "recurrent_kernel": (2, units, 4 * units),
-        "bias": (8 * units,),
-    }
-    arrays = {
-        name: rng.normal(size=shape).astype("float32") / 10
-        for name, shape in sizes.items()
-    }
-    output = rng.normal(size=(2 * units, 2)), rng.normal(size=2)
-    dense = (tuple(array.astype("float32") for array in output),)
-    weights = StudentWeights(**arrays, dense=dense, pair=False)
-    vocabulary = VOCABULARY[:5] + [f"w{i}" for i in range(words - 5)]
-    return Exported(weights, vocabulary, ["n", "y"], True, 20)
+def exported_of(**changes):
+    return exported_from(student_of(**changes))
 
 
 @pytest.mark.parametrize("batch_size", [1, 7])
@@ -98,7 +78,7 @@ def random_exported(words, width, units):
 def test_every_file_gives_the_answers_of_keras(made, form, batch_size):
     student, folder, _ = made
     lite = LiteStudent(folder / f"{form}.tflite")
-    texts = columns(student)
+    texts = columns(student, TEXTS)
     logits, probabilities = lite.answers(texts, batch_size=batch_size)
     expected = student.logits(*texts)
     assert np.ptp(expected) > 0.1
@@ -191,19 +171,10 @@ def test_evaluation_finds_every_file(made):
     forms = {form.name: form for form in exported_forms(folder)}
     assert list(forms) == list(facts)
     rows = []
-    texts = columns(student)
+    texts = columns(student, TEXTS)
     logits = forms["student.tflite"].logits(texts, rows.append)
     assert sum(rows) == len(TEXTS)
     np.testing.assert_allclose(logits, student.logits(*texts), atol=1e-3)
-
-
-def test_a_cased_student_keeps_case_in_raw_text(tmp_path):
-    exported = exported_of(lower_case=False)
-    path = tmp_path / "student_text.tflite"
-    model = tflite.convert_text(exported)
-    path.write_bytes(packed(exported, model, takes_text=True))
-    logits, _ = LiteStudent(path).answers([["Film Café", "film cafe"]])
-    assert np.abs(logits[0] - logits[1]).max() > 1e-3
 
 
 def test_word_pieces_split_in_raw_text_as_in_training(tmp_path):

@@ -314,35 +314,38 @@ def test_a_missing_baseline_is_named(tmp_path):
         collect_results(tmp_path, config, {})
 
 
-def test_a_damaged_split_is_named(tmp_path):
-    config = write_run(tmp_path)
-    path = tmp_path / "transfer_set" / "dev.tfrecord"
+def cut_dev(run):
+    path = run / "transfer_set" / "dev.tfrecord"
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(UserError, match=r"dev\.tfrecord is damaged"):
-        collect_results(tmp_path, config, {})
 
 
-def test_a_split_without_records_is_named(tmp_path):
-    config = write_run(tmp_path)
-    path = tmp_path / "data" / "manifest.json"
+def claim_test(run):
+    path = run / "data" / "manifest.json"
     data = read_json(path)
-    data["splits"]["test"] = 5
-    write_json(path, data)
-    with pytest.raises(UserError, match="no records of the split test"):
-        collect_results(tmp_path, config, {})
+    write_json(path, data | {"splits": data["splits"] | {"test": 5}})
 
 
-def test_a_student_of_other_classes_is_refused(tmp_path):
+def swap_labels(run):
+    (run / "student" / "labels.txt").write_text("positive\nnegative\n")
+
+
+def take_pairs(run):
+    write_student(run / "student", 1, pair=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (cut_dev, r"dev\.tfrecord is damaged"),
+        (claim_test, "no records of the split test"),
+        (swap_labels, "'positive', 'negative'"),
+        (take_pairs, "pairs are True"),
+    ],
+)
+def test_what_does_not_fit_the_run_is_named(tmp_path, spoil, message):
     config = write_run(tmp_path, baseline=False)
-    (tmp_path / "student" / "labels.txt").write_text("positive\nnegative\n")
-    with pytest.raises(UserError, match="'positive', 'negative'"):
-        collect_results(tmp_path, config, {})
-
-
-def test_a_student_of_pairs_is_refused_for_sentences(tmp_path):
-    config = write_run(tmp_path, baseline=False)
-    write_student(tmp_path / "student", 1, pair=True)
-    with pytest.raises(UserError, match="pairs are True"):
+    spoil(tmp_path)
+    with pytest.raises(UserError, match=message):
         collect_results(tmp_path, config, {})
 
 

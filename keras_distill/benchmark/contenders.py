@@ -124,7 +124,7 @@ def served(
     import tensorflow as tf
     import tensorflow_text  # noqa: F401 (its ops are in the graph)
 
-    from keras_distill.export.saved_model import folder_bytes
+    from keras_distill.export.opened import folder_bytes
     from keras_distill.export.student import IDS, TEXTS
 
     loaded = tf.saved_model.load(str(folder))

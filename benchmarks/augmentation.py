@@ -18,12 +18,11 @@ import shutil
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from measuring import columns, machine, parser, write
+from contest import median, ratios
+from measuring import machine, parser, table, write
 from plain_augmentation import write_plainly
 
 from keras_distill.augmentation.generate import (
@@ -32,12 +31,16 @@ from keras_distill.augmentation.generate import (
     tagged_path,
 )
 from keras_distill.augmentation.tagged import TaggedPart, load_tagger
+from keras_distill.benchmark.worker import Watch
 from keras_distill.config import AugmentationConfig
 from keras_distill.data.examples import Example, write_examples
 from keras_distill.data.glue import read_glue
 from keras_distill.data.normalize import normalize
 from keras_distill.data.splits import read_corpus
 from keras_distill.files import read_json
+
+# The loops beside ours, and how they spell.
+LOOPS = {"plain_loop": str, "plain_loop_with_spelling": normalize}
 
 
 def main() -> int:
@@ -64,7 +67,7 @@ def main() -> int:
     }
     with tempfile.TemporaryDirectory() as place:
         result |= generate(examples, settings, Path(place), options.rounds)
-    print(columns(result))
+    print(as_page({options.task or "quick": result}))
     others = {}
     if options.output is not None and options.output.is_file():
         others = read_json(options.output)
@@ -96,80 +99,67 @@ def generate(
     load_tagger(settings.pos_tagger)
     work = output / "work"
     work.mkdir(parents=True)
-    sizes, tagging = timed(lambda: tag_parts(inputs, work, settings, pair))
+    watch = Watch()
+    sizes = tag_parts(inputs, work, settings, pair)
+    tagging = watch.read()
     parts = [
         TaggedPart.load(tagged_path(work, number))
         for number in range(len(sizes))
     ]
     sides = [side for part in parts for side in part.sides]
     words = sum(len(side.words) for side in sides)
-    manifest, seconds = {}, {"ours": [], "plain": [], "spelt": []}
+    texts = len(parts[0].sides)
+    manifest, took = {}, []
+    rates = {name: {"rounds": []} for name in ("ours", *LOOPS)}
     for number in range(rounds):
         # It finds the words tagged, and goes on from there.
         copy = place / f"round-{number}"
         shutil.copytree(output, copy)
-        manifest, took = timed(
-            lambda copy=copy: augment_file(inputs, copy, settings, 42, pair)
-        )
-        seconds["ours"].append(took)
-        for name, spell in (("plain", str), ("spelt", normalize)):
-            rows, took = timed(
-                lambda spell=spell: write_plainly(
-                    parts, settings, place / "plain.gz", spell
-                )
-            )
-            # The same work a row; the number of rows differs by chance.
-            share = manifest["rows"] / rows
-            seconds[name].append({k: share * v for k, v in took.items()})
-    drawing = {
-        key: statistics.median(one[key] for one in seconds["ours"])
-        for key in ("seconds", "cpu_seconds")
-    }
-    sentences = manifest["rows"] * (2 if pair else 1)
-    return {
+        watch = Watch()
+        manifest = augment_file(inputs, copy, settings, 42, pair)
+        took.append(watch.read())
+        done = {"ours": (manifest["rows"], took[-1])}
+        for name, spell in LOOPS.items():
+            watch = Watch()
+            rows = write_plainly(parts, settings, place / "plain.gz", spell)
+            done[name] = rows, watch.read()
+        for name, (rows, (_, busy)) in done.items():
+            rates[name]["rounds"].append({"sentences": texts * rows / busy})
+    faster = ratios(rates, "rounds", "sentences", "ours")
+    wall, cpu = map(statistics.median, zip(*took, strict=True))
+    result = {
         "words_per_sentence": round(
             words / sum(len(side.lengths) for side in sides), 1
         ),
         "rows_generated": manifest["rows"],
-        "sentences_generated": sentences,
-        "tagging_seconds": round(tagging["seconds"], 2),
-        "tagging_cpu_seconds": round(tagging["cpu_seconds"], 2),
-        "words_tagged_per_cpu_second": round(words / tagging["cpu_seconds"]),
-        "generating_seconds": round(drawing["seconds"], 2),
-        "generating_cpu_seconds": round(drawing["cpu_seconds"], 2),
-        "rows_per_cpu_second": round(manifest["rows"] / drawing["cpu_seconds"]),
-        "sentences_per_cpu_second": round(sentences / drawing["cpu_seconds"]),
-        "plain_loop": beside(seconds, "plain", sentences),
-        "plain_loop_with_spelling": beside(seconds, "spelt", sentences),
+        "sentences_generated": texts * manifest["rows"],
+        "tagging_seconds": round(tagging[0], 2),
+        "tagging_cpu_seconds": round(tagging[1], 2),
+        "words_tagged_per_cpu_second": round(words / tagging[1]),
+        "generating_seconds": round(wall, 2),
+        "generating_cpu_seconds": round(cpu, 2),
+        "rows_per_cpu_second": round(manifest["rows"] / cpu),
+        "sentences_per_cpu_second": round(texts * manifest["rows"] / cpu),
     }
+    for name in LOOPS:
+        rate = round(median(rates[name]["rounds"], "sentences"))
+        result[name] = {"sentences_per_cpu_second": rate} | faster[name]
+    return result
 
 
-def beside(
-    seconds: dict[str, list[dict[str, float]]], name: str, sentences: int
-) -> dict[str, float]:
-    """Return a loop's rate, and how many times as fast ours is."""
-    mine, theirs = (
-        [one["cpu_seconds"] for one in seconds[key]] for key in ("ours", name)
-    )
-    each = [b / a for a, b in zip(mine, theirs, strict=True)]
-    return {
-        "sentences_per_cpu_second": round(
-            sentences / statistics.median(theirs)
-        ),
-        "ratio": round(statistics.median(theirs) / statistics.median(mine), 3),
-        "low": round(min(each), 3),
-        "high": round(max(each), 3),
-    }
-
-
-def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
-    """Call, and return the result with the seconds it took."""
-    started = time.perf_counter(), time.process_time()
-    result = work()
-    return result, {
-        "seconds": time.perf_counter() - started[0],
-        "cpu_seconds": time.process_time() - started[1],
-    }
+def as_page(result: dict[str, Any]) -> str:
+    """Return the table of augmentation, a line a task."""
+    rate = "sentences_per_cpu_second"
+    head = ["sentences a CPU second", "ours", "plain loop", "ours is faster"]
+    head += ["plain loop, spelling undone", "ours is faster"]
+    rows = []
+    for task, row in result.items():
+        if "plain_loop" in row:
+            cells = [task, row[rate]]
+            for name in LOOPS:
+                cells += [row[name][rate], row[name]]
+            rows.append([*cells, row["words_tagged_per_cpu_second"]])
+    return table([*head, "words tagged a CPU second"], rows)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ counts.
         --output results/bench/baseline_patience_sst2.json
 """
 
-import copy
 import dataclasses
 import math
 import statistics
@@ -24,11 +23,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import yaml
 from measuring import machine, parser, table, write
 
 from keras_distill.cli import configure_logging, import_tensorflow
-from keras_distill.config import Config, config_from_dict
+from keras_distill.config import Config, resolve
+from keras_distill.config import parser as settings_parser
 from keras_distill.data.examples import Example
 from keras_distill.data.splits import load_splits
 from keras_distill.tasks import get_task
@@ -45,11 +44,14 @@ def main() -> int:
         "--rows", type=int, required=True, help="rows of the transfer set"
     )
     options.add_argument("--seeds", type=int, default=5)
-    options.add_argument("--set", action="append", default=[], dest="values")
+    options.add_argument("--set", action="append", default=[])
     options = options.parse_args()
     configure_logging()
     import_tensorflow()
-    config = configured(options.task, options.data_dir, options.values)
+    given = ["--task", options.task, *(f"--set={v}" for v in options.set)]
+    if options.data_dir is not None:
+        given += ["--data-dir", str(options.data_dir)]
+    config = resolve(settings_parser("").parse_args(given))
     result = machine("tensorflow", "keras") | {
         "task": options.task,
         "student": dataclasses.asdict(config.student),
@@ -67,21 +69,8 @@ def main() -> int:
             # What a long run has so far is not lost.
             result["patience"] = summary(result["seeds"])
             write(result, options.output)
-            print(table(result["patience"]), flush=True)
+            print(as_page(result), flush=True)
     return 0
-
-
-def configured(task: str, data_dir: Path | None, values: list[str]) -> Config:
-    """Return the task's configuration with some values changed."""
-    changes: dict[str, Any] = copy.deepcopy(get_task(task).defaults)
-    changes["task"] = task
-    if data_dir is not None:
-        changes.setdefault("data", {})["data_dir"] = str(data_dir)
-    for value in values:
-        name, _, text = value.partition("=")
-        section, _, key = name.partition(".")
-        changes.setdefault(section, {})[key] = yaml.safe_load(text)
-    return config_from_dict(changes)
 
 
 def prepared(config: Config, folder: Path) -> tuple[Any, Path, str]:
@@ -205,15 +194,17 @@ def summary(seeds: list[dict[str, Any]]) -> dict[str, Any]:
 def mean(seeds: list[dict[str, Any]], patience: int | None) -> dict[str, Any]:
     """Return the means over the seeds for one patience."""
     cut = [cut_off(seed["looks"], patience) for seed in seeds]
+    kept = [chosen(looks) for looks in cut]
+    accuracy = statistics.fmean(look["reported"] for look in kept)
     return {
-        "updates": round(statistics.fmean(c[-1]["updates"] for c in cut)),
+        "updates": round(
+            statistics.fmean(looks[-1]["updates"] for looks in cut)
+        ),
         "looks": round(statistics.fmean(map(len, cut)), 1),
         "chosen update": round(
-            statistics.fmean(chosen(c)["updates"] for c in cut)
+            statistics.fmean(look["updates"] for look in kept)
         ),
-        "accuracy": round(
-            100 * statistics.fmean(chosen(c)["reported"] for c in cut), 3
-        ),
+        "accuracy": round(100 * accuracy, 3),
     }
 
 
@@ -233,6 +224,13 @@ def cut_off(
 def chosen(looks: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the look whose student is kept."""
     return max(looks, key=lambda x: (x["select"], -x["cross_entropy"]))
+
+
+def as_page(result: dict[str, Any]) -> str:
+    """Return the table: what each patience comes to."""
+    rows = result["patience"]
+    head = ["looks without a better one", *rows["none"]]
+    return table(head, ([name, *row.values()] for name, row in rows.items()))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ import contextlib
 import json
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import measuring  # noqa: F401 (puts the package on the path)
+from measuring import table
 
 from keras_distill.benchmark.worker import Worker, WorkerDied
 
@@ -17,8 +17,14 @@ CONTENDERS = Path(__file__).resolve().parent / "contenders"
 # What a contender answered, or why it is missing.
 Row = dict[str, Any]
 
+# What the tables of all contests show.
+FASTER = {
+    "ours is faster": "ours_is_faster",
+    "by CPU seconds": "by_cpu_seconds",
+}
 
-@dataclass
+
+@dataclass(frozen=True)
 class Contender:
     """One way to do the work.
 
@@ -35,36 +41,6 @@ class Contender:
     kind: str = ""
     python: Path = Path(sys.executable)
     options: dict[str, Any] = field(default_factory=dict)
-
-
-class _Running:
-    """A contender's process; once it has failed, it answers nothing."""
-
-    def __init__(
-        self, contender: Contender, folder: Path, log: Path, threads: int
-    ) -> None:
-        self.name = contender.name
-        self.failure: str | None = None
-        script = str(CONTENDERS / contender.script)
-        options = json.dumps(contender.options)
-        self.worker = Worker(
-            [script, contender.kind, str(folder), options],
-            log,
-            threads or None,
-            contender.python,
-        )
-
-    def ask(self, question: str, **arguments: Any) -> Row:
-        """Return the answer; an empty one when the contender has failed."""
-        if self.failure is None:
-            try:
-                if question == "hello":
-                    return self.worker.__enter__().hello
-                return self.worker.ask(question, **arguments)
-            except WorkerDied as error:
-                self.failure = error.reason[:200]
-                print(f"{self.name}: missing: {self.failure}")
-        return {}
 
 
 def contest(
@@ -90,29 +66,45 @@ def contest(
         By name: `facts`, what it said when it had loaded and at the end;
         a list of answers by question; or `missing`, the reason.
     """
+    result: dict[str, Row] = {}
+    workers: dict[str, Worker] = {}
+
+    @contextlib.contextmanager
+    def missing_if_it_dies(name: str) -> Iterator[None]:
+        try:
+            yield
+        except WorkerDied as error:
+            workers.pop(name, None)
+            result[name] = {"missing": error.reason[:200]}
+            print(f"{name}: missing: {error.reason[:200]}")
+
     with contextlib.ExitStack() as stack:
-        running = []
-        for place, contender in enumerate(contenders):
-            log = folder / f"contender-{place}.log"
-            running.append(_Running(contender, folder, log, threads))
-            stack.push(running[-1].worker.__exit__)
-            running[-1].ask("hello")
-        answers = [{question: [] for question in questions} for _ in running]
+        for place, one in enumerate(contenders):
+            with missing_if_it_dies(one.name):
+                script, options = (
+                    CONTENDERS / one.script,
+                    json.dumps(one.options),
+                )
+                worker = Worker(
+                    [str(script), one.kind, str(folder), options],
+                    folder / f"contender-{place}.log",
+                    threads or None,
+                    one.python,
+                )
+                workers[one.name] = stack.enter_context(worker)
+                answers = {question: [] for question in questions}
+                result[one.name] = {"facts": worker.hello, **answers}
         for number in range(rounds + 1):
-            places = range(len(running))
-            for place in places if number % 2 else reversed(places):
-                for question in questions:
-                    answer = running[place].ask(question, number=number)
-                    if answer and (number or question == "check"):
-                        answers[place][question].append(answer)
-        result = {}
-        for one, said in zip(running, answers, strict=True):
-            facts = one.worker.hello | one.ask("memory")
-            result[one.name] = (
-                {"missing": one.failure}
-                if one.failure is not None
-                else {"facts": facts, **said}
-            )
+            names = list(workers)
+            for name in names if number % 2 else reversed(names):
+                with missing_if_it_dies(name):
+                    for question in questions:
+                        answer = workers[name].ask(question, number=number)
+                        if answer and (number or question == "check"):
+                            result[name][question].append(answer)
+        for name in list(workers):
+            with missing_if_it_dies(name):
+                result[name]["facts"] |= workers[name].ask("memory")
     return result
 
 
@@ -148,12 +140,10 @@ def ratios(
         and largest ratio of a single round.
     """
     found = {}
-    mine = result.get(ours, {}).get(question)
-    if not mine:
-        return found
+    mine = result[ours].get(question)
     for name, row in result.items():
         theirs = row.get(question)
-        if not theirs or name == ours:
+        if name == ours or not mine or not theirs:
             continue
         each = [a[key] / b[key] for a, b in zip(mine, theirs, strict=False)]
         found[name] = {
@@ -162,3 +152,71 @@ def ratios(
             "high": round(max(each), 3),
         }
     return found
+
+
+def compared(
+    rows: dict[str, Row],
+    question: str,
+    unit: str,
+    ours: str,
+    figures: Callable[[str, Row], dict[str, Any]],
+    digits: int | None = None,
+) -> dict[str, Row]:
+    """Return each contender's medians, and how many times as fast ours is.
+
+    Args:
+        rows: What `contest` returned.
+        question: The one whose rate counts.
+        unit: What is counted: its answers have `UNIT_per_s` and
+            `UNIT_per_cpu_s`.
+        ours: The name of ours.
+        figures: Makes what else is told of a name and its row.
+        digits: Decimals of the rate.
+    """
+    rate, cpu_rate = f"{unit}_per_s", f"{unit}_per_cpu_s"
+    faster = ratios(rows, question, rate, ours)
+    of_cpu = ratios(rows, question, cpu_rate, ours)
+    return {
+        name: row
+        if "missing" in row
+        else {
+            rate: round(median(row[question], rate), digits),
+            cpu_rate: round(median(row[question], cpu_rate), 1),
+            "ours_is_faster": faster.get(name),
+            "by_cpu_seconds": of_cpu.get(name),
+            **figures(name, row),
+            "peak_memory_mib": row["facts"]["peak_memory_mib"],
+            "versions": row["facts"]["versions"],
+        }
+        for name, row in rows.items()
+    }
+
+
+def contest_table(
+    corner: str, rows: dict[str, Row], columns: dict[str, str]
+) -> str:
+    """Return a line a contender; `columns` says which head has which figure."""
+    return table(
+        [corner, *columns],
+        (
+            [name, f"missing: {row['missing']}"]
+            if "missing" in row
+            else [name, *(row[figure] for figure in columns.values())]
+            for name, row in rows.items()
+        ),
+    )
+
+
+def limit_table(figures: dict[str, Any]) -> str:
+    """Say which part of the matrix products' rate ours reaches, if known."""
+    rates = figures.get("limit_gflop_per_cpu_s")
+    shares = figures.get("reached_of_limit")
+    if not rates or not shares:
+        return ""
+    return table(
+        ["float32 product", "GFLOP a CPU second", "ours reaches"],
+        (
+            [shape, rates[shape], f"{100 * share:.0f}%"]
+            for shape, share in shares.items()
+        ),
+    )

@@ -18,8 +18,19 @@ from typing import Any
 
 import numpy as np
 import workload
-from contest import Contender, contest, limit, median, ratios, reached
-from measuring import machine, parser, table, write
+from contest import (
+    FASTER,
+    Contender,
+    compared,
+    contest,
+    contest_table,
+    limit,
+    limit_table,
+    median,
+    ratios,
+    reached,
+)
+from measuring import machine, page, parser, write
 from peers import peers_python
 
 from keras_distill.batches import like_lengths
@@ -34,8 +45,7 @@ def main() -> int:
     options.add_argument("--rows", type=int, default=8192)
     options.add_argument("--batch-size", type=int, default=512)
     options.add_argument("--singles", type=int, default=300)
-    options.add_argument("--words", type=int, default=workload.WORDS)
-    options.add_argument("--units", type=int, default=workload.UNITS)
+    workload.add_student(options)
     options.add_argument("--skip-bert-large", action="store_true")
     options.add_argument(
         "--only", help="names that contain one of these, comma-separated"
@@ -54,7 +64,7 @@ def main() -> int:
         )
         limits = limit(folder, options.threads)
     result = where | report(rows, limits, batches, options)
-    print(table(result["rows"]))
+    print(as_page(result))
     write(result, options.output)
     return 0
 
@@ -62,11 +72,7 @@ def main() -> int:
 def contenders(options: Any) -> list[Contender]:
     """Return all, ours first."""
     python = peers_python(options.peers)
-    here, torch, bert = (
-        "keras_inference.py",
-        "torch_student.py",
-        "torch_bert.py",
-    )
+    here, torch = "keras_inference.py", "torch_student.py"
     bert, slow = "torch_bert.py", {"every": 4}
     found = [
         Contender(OURS, here, "saved_model"),
@@ -110,27 +116,9 @@ def prepare(folder: Path, options: Any) -> list[np.ndarray]:
     ]
     rng = np.random.default_rng(1)
     singles = rng.integers(0, len(texts), options.singles).tolist()
-    workload.write_work(
-        folder,
-        workload.random_weights(options.words, units=options.units),
-        {
-            "texts": texts,
-            "vocabulary": vocabulary,
-            "batches": batches,
-            "singles": singles,
-        },
-        **workload.flat(ids, "ids"),
-        **workload.flat([pieces(row) for row in ids], "pieces"),
+    return workload.write_work(
+        folder, options, vocabulary, ids, batches, texts, singles
     )
-    return [workload.padded([ids[row] for row in rows]) for rows in batches]
-
-
-def pieces(ids: np.ndarray) -> np.ndarray:
-    """Return ids of as many word pieces as BERT would see, about.
-
-    SST-2's words are 1.1 pieces each; [CLS] and [SEP] come to them.
-    """
-    return np.resize(ids, round(1.1 * len(ids)) + 2)
 
 
 def report(
@@ -140,37 +128,27 @@ def report(
     options: Any,
 ) -> dict[str, Any]:
     """Return figures, ratios and how far the outputs agree."""
-    flops = sum(
-        workload.flops_per_batch(ids, folded=True, train=False)
-        for ids in batches
-    )
-    batched = ratios(rows, "batches", "sentences_per_s", OURS)
-    of_cpu = ratios(rows, "batches", "sentences_per_cpu_s", OURS)
     alone = ratios(rows, "singles", "per_s", OURS)
-    reference = rows.get(OURS, {}).get("check")
-    shown = {}
-    for name, row in rows.items():
-        if "missing" in row:
-            shown[name] = row
-            continue
-        shown[name] = {
-            "sentences_per_s": round(median(row["batches"], "sentences_per_s")),
+    reference = rows[OURS].get("check")
+
+    def figures(name: str, row: dict[str, Any]) -> dict[str, Any]:
+        return {
             "p50_ms": round(median(row["singles"], "p50_ms"), 3),
             "p99_ms": round(median(row["singles"], "p99_ms"), 3),
             "size_mb": round(row["facts"]["size_bytes"] / 1e6, 1),
-            "peak_memory_mib": row["facts"]["peak_memory_mib"],
-            "sentences_per_cpu_s": round(
-                median(row["batches"], "sentences_per_cpu_s"), 1
-            ),
-            "ours_is_faster": batched.get(name),
-            "by_cpu_seconds": of_cpu.get(name),
             "ours_is_faster_alone": alone.get(name),
             "max_logit_difference": difference(reference, row["check"]),
-            "versions": row["facts"]["versions"],
         }
+
+    shown = compared(rows, "batches", "sentences", OURS, figures)
+    texts = sum(map(len, batches))
+    words = sum(np.count_nonzero(ids) for ids in batches)
     ours = shown[OURS]
     if "missing" not in ours:
-        texts = sum(map(len, batches))
+        flops = sum(
+            workload.flops_per_batch(ids, folded=True, train=False)
+            for ids in batches
+        )
         gflops = flops / texts * ours["sentences_per_cpu_s"] / 1e9
         ours["gflop_per_cpu_s"] = round(gflops, 1)
     return {
@@ -178,16 +156,8 @@ def report(
         "batch_size": options.batch_size,
         "rounds": options.rounds,
         "threads": options.threads,
-        "mean_words": round(
-            sum(np.count_nonzero(ids) for ids in batches)
-            / sum(map(len, batches)),
-            2,
-        ),
-        "padded_per_real": round(
-            sum(ids.size for ids in batches)
-            / sum(np.count_nonzero(ids) for ids in batches),
-            3,
-        ),
+        "mean_words": round(words / texts, 2),
+        "padded_per_real": round(sum(ids.size for ids in batches) / words, 3),
         **reached(ours.get("gflop_per_cpu_s"), limits),
         "rows": shown,
     }
@@ -205,6 +175,30 @@ def difference(reference: list | None, check: list) -> float | None:
         if row in ours
     ]
     return float(f"{max(each):.1e}") if each else None
+
+
+def as_page(result: dict[str, Any]) -> str:
+    """Return the table of the student's answers."""
+    # These have not the student's weights.
+    foreign = ("model2vec", "MiniLM", "BERT")
+    rows = {
+        name: row | {"max_logit_difference": None}
+        if any(word in name for word in foreign)
+        else row
+        for name, row in result["rows"].items()
+    }
+    figures = {
+        "sentences/s": "sentences_per_s",
+        **FASTER,
+        "p50 alone, ms": "p50_ms",
+        "p99, ms": "p99_ms",
+        "size, MB": "size_mb",
+        "memory, MiB": "peak_memory_mib",
+        "logits differ by": "max_logit_difference",
+    }
+    corner = f"batch {result['batch_size']}, {result['mean_words']} words"
+    shown = contest_table(corner, rows, figures)
+    return page(result, shown, limit_table(result))
 
 
 if __name__ == "__main__":

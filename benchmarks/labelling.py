@@ -15,8 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import workload
-from contest import Contender, contest, limit, median, ratios, reached
-from measuring import machine, parser, table, write
+from contest import (
+    FASTER,
+    Contender,
+    compared,
+    contest,
+    contest_table,
+    limit,
+    limit_table,
+    median,
+    reached,
+)
+from measuring import machine, page, parser, write
 
 from keras_distill.files import write_json
 from keras_distill.tasks import QUICK_TEACHER
@@ -70,8 +80,8 @@ def main() -> int:
             gflops = rate_of(rows[OURS]["label"], kernels)
             result["gflop_per_cpu_s"] = round(gflops, 1)
             result |= reached(gflops, limits)
-    result["rows"] = report(rows)
-    print(table(result["rows"]))
+    result["rows"] = compared(rows, "label", "real_tokens", OURS, figures)
+    print(as_page(result))
     write(result, options.output)
     return 0
 
@@ -94,26 +104,23 @@ def rate_of(answers: list[dict[str, float]], kernels: list[list[int]]) -> float:
     return median(answers, "real_tokens_per_cpu_s") * flops / 1e9
 
 
-def report(rows: dict[str, Any]) -> dict[str, Any]:
-    """Return rates, ratios and the padding."""
-    faster = ratios(rows, "label", "real_tokens_per_s", OURS)
-    of_cpu = ratios(rows, "label", "real_tokens_per_cpu_s", OURS)
+def figures(_: str, row: dict[str, Any]) -> dict[str, Any]:
+    """Return what the table tells of a row beside its rates."""
     return {
-        name: row
-        if "missing" in row
-        else {
-            "real_tokens_per_s": round(
-                median(row["label"], "real_tokens_per_s")
-            ),
-            "padded_per_real": round(median(row["label"], "padding"), 3),
-            "ours_is_faster": faster.get(name),
-            "by_cpu_seconds": of_cpu.get(name),
-            "peak_memory_mib": row["facts"]["peak_memory_mib"],
-            "precision": row["facts"]["precision"],
-            "versions": row["facts"]["versions"],
-        }
-        for name, row in rows.items()
+        "padded_per_real": round(median(row["label"], "padding"), 3),
+        "precision": row["facts"]["precision"],
     }
+
+
+def as_page(result: dict[str, Any]) -> str:
+    """Return the table of labelling."""
+    columns = {
+        "real tokens/s": "real_tokens_per_s",
+        "padded per real": "padded_per_real",
+        **FASTER,
+    }
+    shown = contest_table(result["teacher"], result["rows"], columns)
+    return page(result, shown, limit_table(result))
 
 
 if __name__ == "__main__":

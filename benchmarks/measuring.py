@@ -1,4 +1,8 @@
-"""What the benchmarks share: where they ran, commands' memory, tables, JSON."""
+"""What the benchmarks share: where they ran, commands' memory, tables, JSON.
+
+Every benchmark has `as_page`, which makes the text that it prints out of the
+JSON that it writes; pages.py puts the same text into the docs.
+"""
 
 import argparse
 import importlib.metadata
@@ -9,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from keras_distill.benchmark.worker import peak_memory  # noqa: E402
-from keras_distill.display import aligned  # noqa: E402
+from keras_distill.display import markdown_table  # noqa: E402
 from keras_distill.process import child_environment  # noqa: E402
 
 # More often costs a part of the core that is measured; Linux keeps the peak of
@@ -118,41 +123,37 @@ def _tree_memory(root: int) -> int:
     return total * os.sysconf("SC_PAGE_SIZE")
 
 
-def table(rows: dict[str, dict[str, Any]]) -> str:
-    """Return named rows of figures; a column for each figure of any row."""
-    heads = dict.fromkeys(
-        column
-        for row in rows.values()
-        for column, value in row.items()
-        if column != "missing" and _cell(value)
-    )
-    return aligned(
-        [
-            ["", *heads],
-            *(
-                [name, f"missing: {row['missing']}"]
-                if "missing" in row
-                else [name, *(_cell(row.get(column)) for column in heads)]
-                for name, row in rows.items()
-            ),
-        ]
-    )
-
-
-def columns(rows: dict[str, Any]) -> str:
-    """Return names and values in two columns."""
-    return aligned(
-        [[n, _cell(value) or str(value)] for n, value in rows.items()]
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a Markdown table; a row may be shorter: a missing one."""
+    return markdown_table(
+        head, ([_cell(value) for value in row] for row in rows)
     )
 
 
 def _cell(value: Any) -> str:
-    """Return a figure, or a ratio with its range; nothing else is shown."""
-    if isinstance(value, int | float):
-        return f"{value:,}"
-    if isinstance(value, dict) and "ratio" in value:
-        return f"{value['ratio']:.2f} ({value['low']:.2f}-{value['high']:.2f})"
-    return ""
+    """Return a figure as a reader wants it, a ratio with its range."""
+    if isinstance(value, dict):
+        return "{ratio:.2f} ({low:.2f} to {high:.2f})".format(**value)
+    if value is None:
+        return ""
+    if isinstance(value, float) and 0 < abs(value) < 0.01:
+        return f"{value:.0e}"
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
+
+
+def page(result: dict[str, Any], *parts: str) -> str:
+    """Say when, on what and beside what load; then the parts, if any."""
+    facts = [
+        f"`python benchmarks/{result['command']}`",
+        result["date"],
+        f"{result['cores']} cores",
+    ]
+    if "threads" in result:
+        facts.append(f"threads: {result['threads'] or 'all'}")
+    facts.append(f"load average before it {result['load_average'][0]}")
+    if "rounds" in result:
+        facts.append(f"{result['rounds']} rounds")
+    return "\n\n".join(filter(None, [", ".join(facts) + ".", *parts]))
 
 
 def write(result: dict[str, Any], output: Path | None) -> None:

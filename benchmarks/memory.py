@@ -17,10 +17,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from measuring import machine, parser, run_sampled, write
-from synthetic import write_pairs
+from measuring import machine, page, parser, run_sampled, table, write
+from synthetic import train_command, write_pairs
 
-from keras_distill.display import aligned
 from keras_distill.files import read_json
 from keras_distill.progress import progress
 
@@ -90,7 +89,9 @@ def main() -> int:
             # What a long run has so far is not lost.
             summarise(result)
             write(result, options.output)
-    print(report(result))
+    verdict = "below" if result["below_limit"] else "NOT below"
+    most = f"{result['peak_memory_mib']:,} MiB at most"
+    print(f"{as_page(result)}\n\n{most}, {verdict} {LIMIT_MIB:,}")
     return 0
 
 
@@ -100,25 +101,21 @@ def measure_set(
     """Take one set through the stages and return what each took."""
     pairs, run = place / "pairs.tsv", place / "run"
     write_pairs(pairs, size, options.vocabulary, MEAN_WORDS)
-    command = [
-        *("train.py", "--task", "custom", "--train-file", str(pairs)),
-        *("--text-column", "text_a", "--text-pair-column", "text_b"),
-        *("--teacher-checkpoint", str(teacher), "--precision", "float32"),
-        *("--n-iter", str(options.n_iter), "--output-dir", str(run)),
-        *("--pos-tagger", options.pos_tagger),
-        *("--embedding-mode", "random", "--batch-size", "256"),
+    command = train_command(
+        *(pairs, teacher, run),
+        *("--n-iter", str(options.n_iter), "--pos-tagger", options.pos_tagger),
+        *("--batch-size", "256"),
         *("--set", f"student.lstm_units={options.lstm_units}"),
-    ]
+    )
+    commands = {name: [*command, "--stages", name] for name in STAGES}
+    trained = [str(run), str(place / "student"), str(options.updates)]
+    commands["training"] = ["-c", TRAIN, *trained]
     stages = {}
-    for name in STAGES:
-        stages[name] = run_sampled([*command, "--stages", name])
+    for name, arguments in commands.items():
+        stages[name] = run_sampled(arguments)
         bar.update(1)
         # A line each: a run of hours that is stopped has told something.
         print(size, name, json.dumps(stages[name]), flush=True)
-    trained = [str(run), str(place / "student"), str(options.updates)]
-    stages["training"] = run_sampled(["-c", TRAIN, *trained])
-    bar.update(1)
-    print(size, "training", json.dumps(stages["training"]), flush=True)
     counts = read_json(run / "transfer_set" / "manifest.json")["counts"]
     return {
         "labelled_pairs": size,
@@ -154,21 +151,19 @@ def summarise(result: dict[str, Any]) -> None:
     } | {"rows": round(large["rows"] / small["rows"], 3)}
 
 
-def report(result: dict[str, Any]) -> str:
-    """Return the table: a stage a line, a set a column."""
+def as_page(result: dict[str, Any]) -> str:
+    """Return each stage's peak for every set, and its growth."""
     sets = sorted(result["sets"], key=lambda one: one["rows"])
-    growth = result.get("growth", {})
-    lines = [["peak MiB", *(f"{one['rows']:,} rows" for one in sets)]]
-    lines[0] += ["growth"] if growth else []
-    for name in sets[0]["stages"]:
-        cells = [f"{s['stages'][name]['peak_memory_mib']:,}" for s in sets]
-        cells += [f"x {growth[name]:.2f}"] if growth else []
-        lines.append([name, *cells])
-    verdict = "below" if result["below_limit"] else "NOT below"
-    last = f"{result['peak_memory_mib']:,} MiB at most, {verdict} {LIMIT_MIB:,}"
+    head = ["peak, MiB", *(f"{one['rows']:,} rows" for one in sets)]
+    growth = result.get("growth")
     if growth:
-        last += f"; rows grew x {growth['rows']:.2f}"
-    return f"{aligned(lines)}\n{last}"
+        head.append(f"growth (rows: {growth['rows']:.2f})")
+    rows = []
+    for stage in sets[0]["stages"]:
+        row = [stage]
+        row += [one["stages"][stage]["peak_memory_mib"] for one in sets]
+        rows.append([*row, growth[stage]] if growth else row)
+    return page(result, table(head, rows))
 
 
 if __name__ == "__main__":

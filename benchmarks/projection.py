@@ -10,10 +10,10 @@ assumed. Nothing of them was measured.
 """
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
-from measuring import ROOT, parser, write
+from measuring import ROOT, parser, table, write
 
 from keras_distill.files import read_json
 
@@ -44,14 +44,7 @@ PEAK, UTILISATION = 312e12, (0.10, 0.40)
 SECONDS_PER_UPDATE = (0.005, 0.020)
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What one full task takes."""
-
-    rows: int
-    transfer_rows: int
-    hours: dict[str, float]
-    gpu_hours: dict[str, tuple[float, float]]
+TASK_NAMES = {"sst2": "SST-2", "qqp": "QQP", "mnli": "MNLI"}
 
 
 def main() -> int:
@@ -60,15 +53,10 @@ def main() -> int:
     bert = read_json(ROOT / "results" / "bench" / "bert_large.json")
     result = {}
     for task in TASKS:
-        run = read_json(ROOT / "results" / task / "results.json")
-        grid = read_json(ROOT / "results" / task / "teacher_grid.json")
-        cost = project(task, run, grid, bert)
-        result[task] = vars(cost)
-        print(f"{task}: {cost.transfer_rows:,} rows in the transfer set")
-        for name, hours in cost.hours.items():
-            print(f"    {name:42} {hours:9.1f} h")
-        for name, (low, high) in cost.gpu_hours.items():
-            print(f"    GPU, estimated: {name:26} {low:6.2f} to {high:.2f} h")
+        folder = ROOT / "results" / task
+        run = read_json(folder / "results.json")
+        grid = read_json(folder / "teacher_grid.json")
+        result[task] = project(task, run, grid, bert)
     result["assumptions"] = {
         "peak_flops": PEAK,
         "utilisation": UTILISATION,
@@ -76,6 +64,7 @@ def main() -> int:
         "bert_large_flops_per_token": BERT_LARGE_FLOPS,
         "epochs": EPOCHS,
     }
+    print(f"{as_page(result)}\n\n{as_gpu_page(result)}")
     write(result, options.output)
     return 0
 
@@ -85,7 +74,7 @@ def project(
     run: dict[str, Any],
     grid: dict[str, Any],
     bert: dict[str, Any],
-) -> Cost:
+) -> dict[str, Any]:
     """Return the cost of a task with all of GLUE's rows.
 
     `run` and `grid` are results.json and teacher_grid.json of a run on some
@@ -128,7 +117,12 @@ def project(
         "BERT-large, the paper's four rates": rates * steps * large_step / 3600,
         "BERT-large labels": large_row * transfer / 3600,
     }
-    return Cost(rows, transfer, rounded(hours), gpu(task, rows, transfer))
+    return {
+        "rows": rows,
+        "transfer_rows": transfer,
+        "hours": {name: round(value, 2) for name, value in hours.items()},
+        "gpu_hours": gpu(task, rows, transfer),
+    }
 
 
 def gpu(task: str, rows: int, transfer: int) -> dict[str, tuple[float, float]]:
@@ -155,9 +149,48 @@ def gpu(task: str, rows: int, transfer: int) -> dict[str, tuple[float, float]]:
     }
 
 
-def rounded(hours: dict[str, float]) -> dict[str, float]:
-    """Return hours with two decimals."""
-    return {name: round(value, 2) for name, value in hours.items()}
+def as_page(result: dict[str, Any]) -> str:
+    """Return measured rates times all rows: hours of one core."""
+    return _hours("hours, one core", result, "hours", _rounded)
+
+
+def as_gpu_page(result: dict[str, Any]) -> str:
+    """Return the estimates for a GPU: hours, from best to worst."""
+    return _hours(
+        "hours, estimated",
+        result,
+        "gpu_hours",
+        lambda hours: " to ".join(map(_rounded, hours)),
+    )
+
+
+def _hours(
+    title: str, result: dict[str, Any], key: str, show: Callable[[Any], str]
+) -> str:
+    tasks = [result[name] for name in TASK_NAMES]
+    rows = [
+        ["rows of the transfer set", *(task["transfer_rows"] for task in tasks)]
+    ]
+    for names in zip(*(task[key] for task in tasks), strict=True):
+        name = names[0]
+        if len(set(names)) > 1:
+            # The student's passes differ by task, and so does the row's name.
+            passes = [int(name.split()[1]) for name in names]
+            name = "student, {}, {} and {} passes".format(*passes)
+        elif name == "BERT-large, four rates":
+            name = "BERT-large fine-tuned, four rates, 3 epochs"
+        shown = (
+            show(task[key][own]) for task, own in zip(tasks, names, strict=True)
+        )
+        rows.append([name, *shown])
+    return table([title, *TASK_NAMES.values()], rows)
+
+
+def _rounded(hours: float) -> str:
+    """Return hours to two figures, as sure as they are."""
+    if hours < 0.01:
+        return "< 0.01"
+    return f"{float(f'{hours:.2g}'):,g}"
 
 
 if __name__ == "__main__":

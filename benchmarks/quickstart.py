@@ -10,8 +10,9 @@ checking and the tables at the end.
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from measuring import columns, machine, parser, run_sampled, write
+from measuring import machine, page, parser, run_sampled, table, write
 
 from keras_distill.files import read_json
 
@@ -42,9 +43,15 @@ def main() -> int:
         "total": took,
         "transfer_set_rows": sum(results["transfer_set"]["rows"].values()),
     }
-    print(columns(result["seconds"] | took))
+    print(as_page(result))
     write(result, options.output)
     return 0
+
+
+def as_page(result: dict[str, Any]) -> str:
+    """Return the table of the quick start's stages."""
+    rows = [*result["seconds"].items(), ("all", result["total"]["seconds"])]
+    return page(result, table(["stage", "seconds"], rows))
 
 
 if __name__ == "__main__":

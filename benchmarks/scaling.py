@@ -14,13 +14,15 @@ one core.
 import json
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import ROOT, machine, parser, run_sampled, write
+from measuring import ROOT, machine, page, parser, table, write
 
-from keras_distill.files import read_json
+from keras_distill.benchmark.worker import Worker
+from keras_distill.display import PALETTE, new_figure
 from keras_distill.progress import progress
 
 AXES = {
@@ -77,15 +79,18 @@ def main() -> int:
         "teacher": teacher_settings(options.teacher_hidden, sizes),
         "stages": {},
     }
-    stages = options.stages.split(",")
-    with progress(len(stages), "measuring", "stages") as bar:
-        for stage in stages:
-            result["stages"][stage] = measure_stage(
-                stage, sizes, result, options
-            )
-            write(result, options.output)
-            bar.update(1)
-    print(report(result))
+    others = {
+        "dim": BASE["dim"],
+        "n_iter": options.n_iter,
+        "pos_tagger": options.pos_tagger,
+    }
+    for stage in options.stages.split(","):
+        points = points_of(stage, sizes, others)
+        result["stages"][stage] = measure_stage(
+            stage, points, result["teacher"]
+        )
+        write(result, options.output)
+    print(as_page(result))
     if options.pictures is not None:
         draw(result, options.pictures)
     return 0
@@ -125,48 +130,37 @@ def points_of(
 
 
 def measure_stage(
-    stage: str,
-    sizes: dict[str, list[int]],
-    result: dict[str, Any],
-    options: Any,
+    stage: str, points: list[dict[str, Any]], teacher: dict[str, int]
 ) -> dict[str, Any]:
     """Measure one stage in a process of its own and fit each axis."""
-    others = {
-        "dim": BASE["dim"],
-        "n_iter": options.n_iter,
-        "pos_tagger": options.pos_tagger,
+    script = str(ROOT / "benchmarks" / "stage_costs.py")
+    costs: dict[str, list[dict[str, Any]]] = {}
+    with (
+        tempfile.TemporaryDirectory() as place,
+        Worker(
+            [script, stage, json.dumps(teacher), place], Path(place) / "log"
+        ) as worker,
+        progress(len(points), stage, "sizes") as bar,
+    ):
+        for point in points:
+            axis = point.pop("axis")
+            found = worker.ask("cost", point=point) | {"size": point[axis]}
+            costs.setdefault(axis, []).append(found)
+            bar.update(1)
+    # Most of an export is the converter: nothing is taken off.
+    return {
+        axis: fitted(found, subtract=stage != "export")
+        for axis, found in costs.items()
     }
-    points = points_of(stage, sizes, others)
-    with tempfile.TemporaryDirectory() as place:
-        settings = Path(place) / "settings.json"
-        output = Path(place) / "rows.json"
-        settings.write_text(
-            json.dumps(
-                {
-                    "points": points,
-                    "teacher": result["teacher"],
-                }
-            )
-        )
-        script = str(ROOT / "benchmarks" / "stage_costs.py")
-        run_sampled([script, stage, str(settings), str(output)])
-        rows = read_json(output)
-    axes = {}
-    for axis in STAGES[stage][1]:
-        found = [row for row in rows if row["axis"] == axis]
-        axes[axis] = fitted(axis, found, subtract=stage != "export")
-    return axes
 
 
-def fitted(
-    axis: str, rows: list[dict[str, Any]], subtract: bool
-) -> dict[str, Any]:
+def fitted(rows: list[dict[str, Any]], subtract: bool) -> dict[str, Any]:
     """Return an axis' sizes, costs and exponents.
 
-    The rows are as stage_costs.py leaves them; `subtract` takes off the cost
+    The rows are as stage_costs.py gives them; `subtract` takes off the cost
     of the same call with hardly any row.
     """
-    sizes = [row["point"][axis] for row in rows]
+    sizes = [row["size"] for row in rows]
     seconds = [row["cpu_seconds"] for row in rows]
     fixed = [row["fixed"]["cpu_seconds"] for row in rows]
     growing = [
@@ -197,80 +191,78 @@ def exponent(sizes: list[float], costs: list[float]) -> float | None:
     return round(float(slope), 2)
 
 
-def report(result: dict[str, Any]) -> str:
-    """Return the table: stage, axis, sizes, seconds, exponents."""
-    lines = []
-    for stage, axes in result["stages"].items():
-        for axis, row in axes.items():
-            seconds = " ".join(f"{s:.2f}" for s in row["cpu_seconds"])
-            memory = " ".join(f"{m:.0f}" for m in row["peak_memory_mib"])
-            lines.append(
-                f"{stage:13} {axis:11} {row['sizes']}\n"
-                f"    CPU s {seconds}   exponent {row['time_exponent']}\n"
-                f"    MiB   {memory}   exponent {row['memory_exponent']}"
-            )
-    return "\n".join(lines)
+def as_page(result: dict[str, Any]) -> str:
+    """Return a row for each stage and axis, with the fitted exponents."""
+
+    def steps(values: Iterable[float]) -> str:
+        return ", ".join(f"{value:,}" for value in values)
+
+    def fit(value: float | None) -> str:
+        return "" if value is None else f"{value:.2f}"
+
+    rows = [
+        [
+            stage,
+            AXES[axis],
+            steps(found["sizes"]),
+            steps(round(s, 2) for s in found["growing_cpu_seconds"]),
+            fit(found["time_exponent"]),
+            steps(map(round, found["peak_memory_mib"])),
+            fit(found["memory_exponent"]),
+        ]
+        for stage, axes in result["stages"].items()
+        for axis, found in axes.items()
+    ]
+    head = ["stage", "grows", "sizes", "CPU seconds", "exponent"]
+    return page(result, table([*head, "peak MiB", "exponent"], rows))
 
 
-def draw(result: dict[str, Any], folder: Path) -> list[Path]:
+def draw(result: dict[str, Any], folder: Path) -> None:
     """Draw `scaling-AXIS.png` for every axis that was measured."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-    from matplotlib.ticker import NullFormatter
-
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
     for axis, name in AXES.items():
         stages = {
             stage: axes[axis]
             for stage, axes in result["stages"].items()
             if axis in axes
         }
-        if not stages:
-            continue
-        figure, panes = plt.subplots(
-            1, 2, figsize=(8, 3.8), layout="constrained"
+        if stages:
+            draw_axis(name, stages, folder / f"scaling-{axis}.png")
+
+
+def draw_axis(name: str, stages: dict[str, Any], path: Path) -> None:
+    """Draw CPU seconds and memory of the stages beside each other."""
+    from matplotlib.ticker import NullFormatter
+
+    figure = new_figure(8, 3.8)
+    times, memory = figure.subplots(1, 2)
+    for (stage, row), color in zip(stages.items(), PALETTE, strict=False):
+        style = {"marker": "o", "markersize": 3, "color": color}
+        label = f"{stage}, {row['time_exponent']}"
+        times.plot(
+            row["sizes"], row["growing_cpu_seconds"], label=label, **style
         )
-        for number, (stage, row) in enumerate(stages.items()):
-            style = {"marker": "o", "markersize": 3, "color": f"C{number}"}
-            panes[0].plot(
-                row["sizes"],
-                row["growing_cpu_seconds"],
-                label=f"{stage}, {row['time_exponent']}",
-                **style,
-            )
-            panes[1].plot(
-                row["sizes"], row["peak_memory_mib"], label=stage, **style
-            )
-        ticks = sorted(
-            {size for row in stages.values() for size in row["sizes"]}
-        )
-        for pane in panes:
-            pane.set_xscale("log")
-            pane.set_xlabel(name)
-            pane.grid(True, alpha=0.3)
-            if len(ticks) <= 6:
-                pane.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-                pane.xaxis.set_minor_formatter(NullFormatter())
-        panes[0].set_yscale("log")
-        panes[0].set_ylabel("CPU seconds")
-        figure.legend(
-            *panes[0].get_legend_handles_labels(),
-            title="stage, exponent of CPU seconds",
-            loc="outside lower center",
-            ncols=len(stages),
-            fontsize=8,
-            title_fontsize=8,
-        )
-        panes[1].set_ylabel("peak memory, MiB")
-        panes[1].set_ylim(bottom=0)
-        path = folder / f"scaling-{axis}.png"
-        figure.savefig(path, dpi=90)
-        plt.close(figure)
-        paths.append(path)
-    return paths
+        memory.plot(row["sizes"], row["peak_memory_mib"], **style)
+    ticks = sorted({size for row in stages.values() for size in row["sizes"]})
+    for pane in (times, memory):
+        pane.set_xscale("log")
+        pane.set_xlabel(name)
+        pane.grid(True, alpha=0.3)
+        if len(ticks) <= 6:
+            pane.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+            pane.xaxis.set_minor_formatter(NullFormatter())
+    times.set_yscale("log")
+    times.set_ylabel("CPU seconds")
+    memory.set_ylabel("peak memory, MiB")
+    memory.set_ylim(bottom=0)
+    figure.legend(
+        title="stage, exponent of CPU seconds",
+        loc="outside lower center",
+        ncols=len(stages),
+        fontsize=8,
+        title_fontsize=8,
+    )
+    figure.savefig(path, dpi=90)
 
 
 if __name__ == "__main__":

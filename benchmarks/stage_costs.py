@@ -1,19 +1,17 @@
 """One stage of the pipeline at growing sizes, in a process of its own.
 
-    python benchmarks/stage_costs.py STAGE SETTINGS.json OUTPUT.json
+    python benchmarks/stage_costs.py STAGE TEACHER FOLDER
 
-Used by scaling.py. A warm-up comes first, so that imports are in no figure. CPU
-seconds are those of the process. Memory is the process' peak during one size
-where Linux can forget the earlier peak, else that of the sizes so far.
+TEACHER is JSON: the shape of the teacher that labels. Asked by scaling.py.
+CPU seconds are those of the process. Memory is the process' peak during one
+size where Linux can forget the earlier peak, else that of the sizes so far.
 """
 
 import contextlib
-import functools
 import gc
 import json
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -22,63 +20,61 @@ from typing import Any
 import measuring  # noqa: F401 (puts the package on the path)
 from synthetic import CLASSES, sentences, word_list, write_teacher
 
-from keras_distill.benchmark.worker import peak_memory
+from keras_distill.benchmark.worker import Watch, peak_memory, serve
 from keras_distill.data.examples import Example, write_examples
-from keras_distill.files import read_json
-from keras_distill.progress import progress
 
 TINY_ROWS = 20
 
-# Everything that one point is made of; the settings change some of it.
+# Everything that one point is made of.
 Point = dict[str, Any]
 # Prepares a point outside the clock and returns the work to be timed.
 Prepare = Callable[[Point, Path], Callable[[], object]]
 
 
-def main() -> int:
-    """Measure the points of one stage and write them."""
-    stage, settings_file, output = sys.argv[1:]
-    settings = read_json(Path(settings_file))
-    prepare = start(stage, settings)
-    rows = []
-    with (
-        tempfile.TemporaryDirectory() as place,
-        progress(len(settings["points"]), stage, "sizes") as bar,
-    ):
+class Stage:
+    """Does a stage's work at one size after another: what `serve` serves.
+
+    Args:
+        name: Of the stage.
+        teacher: The shape of the teacher that labels.
+        place: A folder for the stage's files.
+    """
+
+    hello: dict[str, Any] = {}
+
+    def __init__(self, name: str, teacher: dict[str, int], place: Path) -> None:
+        self._prepare = start(name, teacher)
+        self._place = place
         # Axes cross in one point, and many have the same tiny one.
-        @functools.cache
-        def cost(values: str) -> dict[str, float]:
-            work = prepare(json.loads(values), Path(place) / str(uuid.uuid4()))
-            result = timed(work)
-            forget_models()
-            return result
+        self._known: dict[str, dict[str, float]] = {}
 
-        for point in settings["points"]:
-            axis = point.pop("axis")
-            # The same call with hardly any row: what does not grow.
-            tiny = json.dumps(point | {"rows": TINY_ROWS}, sort_keys=True)
-            if not rows:
-                # The first call pays for imports and is forgotten.
-                cost(tiny)
-                cost.cache_clear()
-            fixed = cost(tiny)
-            costs = cost(json.dumps(point, sort_keys=True))
-            rows.append({"axis": axis, "point": point, "fixed": fixed} | costs)
-            bar.update(1)
-    Path(output).write_text(json.dumps(rows))
-    return 0
+    def cost(self, point: Point) -> dict[str, Any]:
+        """Return a point's seconds and memory; `fixed` has hardly any row."""
+        tiny = point | {"rows": TINY_ROWS}
+        if not self._known:
+            # The first call pays for imports and is forgotten.
+            self._measured(tiny)
+        return {"fixed": self._once(tiny)} | self._once(point)
 
+    def _once(self, point: Point) -> dict[str, float]:
+        key = json.dumps(point, sort_keys=True)
+        if key not in self._known:
+            self._known[key] = self._measured(point)
+        return self._known[key]
 
-def timed(work: Callable[[], object]) -> dict[str, float]:
-    """Do the work; return its seconds and the process' peak memory."""
-    forget_peak()
-    started = time.perf_counter(), time.process_time()
-    work()
-    return {
-        "seconds": round(time.perf_counter() - started[0], 4),
-        "cpu_seconds": round(time.process_time() - started[1], 4),
-        "peak_memory_mib": round(peak_memory() / 2**20, 1),
-    }
+    def _measured(self, point: Point) -> dict[str, float]:
+        work = self._prepare(point, self._place / str(uuid.uuid4()))
+        forget_peak()
+        watch = Watch()
+        work()
+        seconds, busy = watch.read()
+        peak = peak_memory()
+        forget_models()
+        return {
+            "seconds": round(seconds, 4),
+            "cpu_seconds": round(busy, 4),
+            "peak_memory_mib": round(peak / 2**20, 1),
+        }
 
 
 def forget_models() -> None:
@@ -95,28 +91,23 @@ def forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def start(stage: str, settings: dict[str, Any]) -> Prepare:
+def start(stage: str, teacher: dict[str, int]) -> Prepare:
     """Import what the stage needs and return how its points are prepared."""
     if stage == "labelling":
-        return start_labelling(settings)
+        return start_labelling(teacher)
     if stage == "augmentation":
         return augmentation
     from keras_distill.cli import import_tensorflow
 
     import_tensorflow()
-    stages = {
-        "vocabulary": vocabulary,
-        "training": training,
-        "inference": inference,
-        "export": export,
-    }
-    return stages[stage]
+    stages = (vocabulary, training, inference, export)
+    return {function.__name__: function for function in stages}[stage]
 
 
-def texts_of(point: Point, seed: int = 0) -> list[str]:
+def texts_of(point: Point) -> list[str]:
     """Return the point's sentences."""
     words = word_list(point["vocabulary"])
-    return sentences(words, point["rows"], point["words"], seed)
+    return sentences(words, point["rows"], point["words"])
 
 
 def write_texts(point: Point, folder: Path, label: int | None) -> Path:
@@ -140,7 +131,7 @@ def augmentation(point: Point, folder: Path) -> Callable[[], object]:
     return lambda: augment_file(inputs, folder / "out", settings, 1, False)
 
 
-def start_labelling(settings: dict[str, Any]) -> Prepare:
+def start_labelling(shape: dict[str, int]) -> Prepare:
     """Make and load the teacher, whose process this becomes."""
     from keras_distill.teacher.runtime import prepare_environment
 
@@ -153,7 +144,7 @@ def start_labelling(settings: dict[str, Any]) -> Prepare:
     from keras_distill.teacher.predict import Predictor
 
     with tempfile.TemporaryDirectory() as place:
-        write_teacher(Path(place), **settings["teacher"])
+        write_teacher(Path(place), **shape)
         teacher = load_fine_tuned(place, CLASSES)
     predictor = Predictor(teacher, 128, 8192)
 
@@ -181,17 +172,12 @@ def training(point: Point, folder: Path) -> Callable[[], object]:
 
     folder.mkdir()
     paths = [folder / "train.tfrecord", folder / "select.tfrecord"]
-    texts = texts_of(point)
-    for path, some in zip(paths, (texts, texts[:50]), strict=True):
-        write_shard(
-            path,
-            (
-                encode(
-                    Example(t, None, i % 2, id=str(i)), [0.5, -0.5], ORIGINAL
-                )
-                for i, t in enumerate(some)
-            ),
-        )
+    rows = [
+        encode(Example(text, None, i % 2, str(i)), [0.5, -0.5], ORIGINAL)
+        for i, text in enumerate(texts_of(point))
+    ]
+    write_shard(paths[0], rows)
+    write_shard(paths[1], rows[:50])
     lessons = Lessons(
         vocabulary=student_words(point),
         vectors=None,
@@ -267,4 +253,5 @@ def student_config(point: Point) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    _, name, teacher, folder = sys.argv
+    serve(lambda: Stage(name, json.loads(teacher), Path(folder)))

@@ -8,27 +8,27 @@ Help is to come below 2 s, a finished run started again below 15 s. Without
 """
 
 import json
-import statistics
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from measuring import ROOT, machine, parser, run_sampled, write
-from synthetic import write_pairs
+from contest import median
+from measuring import machine, page, parser, run_sampled, table, write
+from synthetic import train_command, write_pairs
 
 from keras_distill.files import read_json
 from keras_distill.progress import progress
-from keras_distill.run import duration
 
+# Seconds to stay below: of help, and of a finished run.
 HELP_LIMIT, AGAIN_LIMIT = 2.0, 15.0
-COMMANDS = (
-    ("train.py --help", ["train.py", "--help"]),
-    ("tune.py --help", ["tune.py", "--help"]),
-    ("predict --help", ["-m", "keras_distill.predict", "--help"]),
-    ("evaluate --help", ["-m", "keras_distill.evaluate", "--help"]),
-    ("export --help", ["-m", "keras_distill.export", "--help"]),
-)
+COMMANDS = {
+    "train.py": ["train.py"],
+    "tune.py": ["tune.py"],
+    "predict": ["-m", "keras_distill.predict"],
+    "evaluate": ["-m", "keras_distill.evaluate"],
+    "export": ["-m", "keras_distill.export"],
+}
 
 
 def main() -> int:
@@ -48,46 +48,38 @@ def main() -> int:
         ]
         again = ["train.py", "--config", str(run / "config.yaml")]
         again += ["--output-dir", str(run.resolve())]
-        commands = [
-            (name, arguments, HELP_LIMIT)
-            for name, arguments in COMMANDS
-            if arguments[0] == "-m" or (ROOT / arguments[0]).is_file()
-        ]
-        commands.append(("a finished run again", again, AGAIN_LIMIT))
+        commands = {
+            f"{name} --help": ([*command, "--help"], HELP_LIMIT)
+            for name, command in COMMANDS.items()
+        }
+        commands["a finished run again"] = again, AGAIN_LIMIT
         result["commands"] = measure_all(commands, options.repeats)
-    for name, row in result["commands"].items():
-        print(
-            f"{name:22} {row['seconds']:6.2f} s   CPU "
-            f"{row['cpu_seconds']:6.2f} s   "
-            f"to reach: {row['limit_seconds']:g} s"
-        )
+    print(as_page(result))
     write(result, options.output)
     return 0
 
 
 def measure_all(
-    commands: list[tuple[str, list[str], float]], repeats: int
+    commands: dict[str, tuple[list[str], float]], repeats: int
 ) -> dict[str, Any]:
     """Return the medians of every command; repeats are interleaved."""
-    found: dict[str, list[dict[str, float]]] = {c[0]: [] for c in commands}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
     with (
         tempfile.TemporaryDirectory() as place,
         progress(repeats * len(commands), "starting", "commands") as bar,
     ):
-        for _ in range(repeats):
-            for name, arguments, _ in commands:
-                # Bytes that a first start writes are there from then on.
-                found[name].append(
-                    run_sampled(arguments, log=Path(place) / "log")
-                )
-                bar.update(1)
+        for name in list(commands) * repeats:
+            arguments, _ = commands[name]
+            # Bytes that a first start writes are there from then on.
+            found[name].append(run_sampled(arguments, log=Path(place) / "log"))
+            bar.update(1)
     return {
         name: {
-            key: round(statistics.median(row[key] for row in found[name]), 2)
+            key: round(median(found[name], key), 2)
             for key in ("seconds", "cpu_seconds")
         }
         | {"limit_seconds": limit}
-        for name, _, limit in commands
+        for name, (_, limit) in commands.items()
     }
 
 
@@ -97,24 +89,27 @@ def make_run(place: Path, rows: int) -> Path:
     words = json.dumps({"vocabulary": 500})
     log = place / "log"
     run_sampled(["benchmarks/synthetic.py", str(place / "bert"), words], log)
-    run = place / "run"
-    took = run_sampled(
-        [
-            *("train.py", "--task", "custom", "--output-dir", str(run)),
-            *("--train-file", str(place / "pairs.tsv")),
-            *("--text-column", "text_a", "--text-pair-column", "text_b"),
-            *("--teacher-checkpoint", str(place / "bert")),
-            *("--precision", "float32", "--pos-tagger", "none"),
-            *("--n-iter", "2", "--epochs", "1", "--batch-size", "32"),
-            *("--embedding-mode", "random"),
-            *("--set", "student.lstm_units=8"),
-            *("--set", "student.hidden_units=8"),
-            *("--set", "student.embedding_dim=8"),
-        ],
-        log,
+    command = train_command(
+        *(place / "pairs.tsv", place / "bert", place / "run"),
+        *("--pos-tagger", "none", "--n-iter", "2"),
+        *("--epochs", "1", "--batch-size", "32"),
+        *("--set", "student.lstm_units=8"),
+        *("--set", "student.hidden_units=8"),
+        *("--set", "student.embedding_dim=8"),
     )
-    print(f"made a run in {duration(took['seconds'])}")
-    return run
+    run_sampled(command, log)
+    return place / "run"
+
+
+def as_page(result: dict[str, Any]) -> str:
+    """Return the table of how soon commands answer."""
+    head = ["command", "seconds", "CPU seconds", "to reach, below"]
+    figures = ("seconds", "cpu_seconds", "limit_seconds")
+    rows = [
+        [name, *(row[figure] for figure in figures)]
+        for name, row in result["commands"].items()
+    ]
+    return page(result, table(head, rows))
 
 
 if __name__ == "__main__":

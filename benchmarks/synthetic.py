@@ -31,20 +31,16 @@ def word_list(size: int) -> list[str]:
 
 
 def sentences(
-    words: list[str],
-    rows: int,
-    mean_words: float,
-    seed: int = 0,
-    spread: float = 0.5,
+    words: list[str], rows: int, mean_words: float, seed: int = 0
 ) -> list[str]:
     """Return sentences whose words occur as in text (Zipf's law).
 
-    The most frequent of `words` come first; lengths lie as far around the
-    mean as `spread`, a part of it, says.
+    The most frequent of `words` come first; lengths lie between half the
+    mean and one and a half.
     """
     rng = np.random.default_rng([seed, rows, round(mean_words)])
-    low = max(2, round(mean_words * (1 - spread)))
-    high = max(low, round(mean_words * (1 + spread)))
+    low = max(2, round(mean_words * 0.5))
+    high = max(low, round(mean_words * 1.5))
     lengths = rng.integers(low, high + 1, size=rows)
     ends = np.cumsum(lengths)
     # The place of a word is spread evenly on a logarithmic scale.
@@ -81,12 +77,21 @@ def write_pairs(
             bar.update(count)
 
 
+def train_command(
+    pairs: Path, teacher: Path, run: Path, *more: str
+) -> list[str]:
+    """Return what distils such a teacher on such pairs, for Python."""
+    return [
+        *("train.py", "--task", "custom", "--output-dir", str(run)),
+        *("--train-file", str(pairs)),
+        *("--text-column", "text_a", "--text-pair-column", "text_b"),
+        *("--teacher-checkpoint", str(teacher), "--precision", "float32"),
+        *("--embedding-mode", "random", *more),
+    ]
+
+
 def write_teacher(
-    folder: Path,
-    vocabulary: int,
-    hidden: int = 32,
-    layers: int = 2,
-    intermediate: int | None = None,
+    folder: Path, vocabulary: int, hidden: int = 32, layers: int = 2
 ) -> None:
     """Write a BERT with random weights over the first synthetic words.
 
@@ -115,7 +120,7 @@ def write_teacher(
             hidden_size=hidden,
             num_hidden_layers=layers,
             num_attention_heads=max(1, hidden // 64) if hidden > 64 else 2,
-            intermediate_size=intermediate or 4 * hidden,
+            intermediate_size=4 * hidden,
             id2label=dict(enumerate(CLASSES)),
             label2id={name: i for i, name in enumerate(CLASSES)},
         )

@@ -18,8 +18,17 @@ from typing import Any
 
 import numpy as np
 import workload
-from contest import Contender, contest, limit, median, ratios, reached
-from measuring import machine, parser, table, write
+from contest import (
+    FASTER,
+    Contender,
+    compared,
+    contest,
+    contest_table,
+    limit,
+    limit_table,
+    reached,
+)
+from measuring import machine, page, parser, write
 from peers import peers_python
 
 from keras_distill.batches import like_lengths
@@ -37,8 +46,7 @@ def main() -> int:
     options.add_argument(
         "--updates", type=int, default=20, help="in a round, at batch 50"
     )
-    options.add_argument("--words", type=int, default=workload.WORDS)
-    options.add_argument("--units", type=int, default=workload.UNITS)
+    workload.add_student(options)
     options = options.parse_args()
     result = machine() | {"rounds": options.rounds}
     result["threads"] = options.threads
@@ -46,10 +54,9 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as place:
             figures = measure(Path(place), size, options)
         result[f"batch {size}"] = figures
-        print(f"batch {size}")
-        print(table(figures["rows"]), flush=True)
         # After each: the next one takes minutes.
         write(result, options.output)
+    print(as_page(result))
     return 0
 
 
@@ -57,21 +64,20 @@ def measure(folder: Path, size: int, options: Any) -> dict[str, Any]:
     """Prepare the work, hold the contest, compare the losses."""
     updates = max(2, round(options.updates * min(1, 100 / size)))
     batches, texts = prepare(folder, size, updates, options)
+    here, torch = "keras_training.py", "torch_student.py"
     python = peers_python(options.peers)
-    here = "keras_training.py"
+    round_ = {"per_round": updates}
+    filled = round_ | {"length": PADDED}
     rows = contest(
         [
-            Contender(OURS, here, "ours"),
-            Contender("stock Keras, bucketed", here, "stock"),
+            Contender(OURS, here, "ours", options=round_),
+            Contender("stock Keras, bucketed", here, "stock", options=round_),
             Contender(
                 f"stock Keras, padded to {PADDED}",
-                here,
-                "stock",
-                options={"length": PADDED},
+                *(here, "stock"),
+                options=filled,
             ),
-            Contender(
-                "PyTorch, packed", "torch_student.py", "training", python
-            ),
+            Contender("PyTorch, packed", torch, "training", python, round_),
         ],
         folder,
         options.rounds,
@@ -102,19 +108,7 @@ def prepare(
         folder / "targets.npy",
         rng.normal(size=(len(texts), workload.CLASSES)).astype(np.float32),
     )
-    workload.write_work(
-        folder,
-        workload.random_weights(options.words, units=options.units),
-        {
-            "texts": [],
-            "vocabulary": vocabulary,
-            "batches": batches,
-            "singles": [],
-            "per_round": updates,
-        },
-        **workload.flat(ids, "ids"),
-    )
-    padded = [workload.padded([ids[row] for row in rows]) for rows in batches]
+    padded = workload.write_work(folder, options, vocabulary, ids, batches)
     return padded, texts
 
 
@@ -125,49 +119,33 @@ def report(
     updates: int,
 ) -> dict[str, Any]:
     """Return rates, ratios and how far the losses lie apart."""
-    faster = ratios(rows, "updates", "examples_per_s", OURS)
-    of_cpu = ratios(rows, "updates", "examples_per_cpu_s", OURS)
     reference = losses(rows[OURS])
-    shown = {}
-    for name, row in rows.items():
-        if "missing" in row:
-            shown[name] = row
-            continue
-        theirs = losses(row)
-        shown[name] = {
-            "examples_per_s": round(
-                median(row["updates"], "examples_per_s"), 1
-            ),
-            "examples_per_cpu_s": round(
-                median(row["updates"], "examples_per_cpu_s"), 1
-            ),
-            "ours_is_faster": faster.get(name),
-            "by_cpu_seconds": of_cpu.get(name),
+
+    def figures(_: str, row: dict[str, Any]) -> dict[str, Any]:
+        theirs, off = losses(row), None
+        if len(theirs) == len(reference):
+            off = float(f"{np.max(np.abs(theirs / reference - 1)):.1e}")
+        return {
             "last_loss": round(float(theirs[-1]), 5),
-            "max_relative_loss_difference": float(
-                f"{np.max(np.abs(theirs / reference - 1)):.1e}"
-            )
-            if len(reference) == len(theirs)
-            else None,
-            "peak_memory_mib": row["facts"]["peak_memory_mib"],
-            "versions": row["facts"]["versions"],
+            "max_relative_loss_difference": off,
         }
+
+    shown = compared(rows, "updates", "examples", OURS, figures, digits=1)
     # The first round warms up; the others' batches were measured.
     measured = batches[updates:]
-    flops = sum(
-        workload.flops_per_batch(ids, folded=False, train=True)
-        for ids in measured
-    )
     examples = sum(map(len, measured))
+    words = sum(np.count_nonzero(ids) for ids in measured)
     ours = shown[OURS]
     if "missing" not in ours:
+        flops = sum(
+            workload.flops_per_batch(ids, folded=False, train=True)
+            for ids in measured
+        )
         rate = flops / examples * ours["examples_per_cpu_s"] / 1e9
         ours["gflop_per_cpu_s"] = round(rate, 1)
     return {
         "updates_a_round": updates,
-        "mean_words": round(
-            sum(np.count_nonzero(ids) for ids in measured) / examples, 2
-        ),
+        "mean_words": round(words / examples, 2),
         **reached(ours.get("gflop_per_cpu_s"), limits),
         "rows": shown,
     }
@@ -215,6 +193,30 @@ def reading(
         )
         rates.append(rows / (time.perf_counter() - started))
     return {"examples_per_s": round(float(np.median(rates)))}
+
+
+def as_page(result: dict[str, Any]) -> str:
+    """Return the tables of training, one a batch size."""
+    parts = []
+    for name, figures in result.items():
+        if not name.startswith("batch "):
+            continue
+        shown = contest_table(
+            f"{name}, {figures['mean_words']} words",
+            figures["rows"],
+            {
+                "examples/s": "examples_per_s",
+                **FASTER,
+                "losses differ by": "max_relative_loss_difference",
+                "memory, MiB": "peak_memory_mib",
+            },
+        )
+        read = figures["reading"]["examples_per_s"]
+        ours = figures["rows"][OURS].get("examples_per_s")
+        times = f", {read / ours:.0f} times what training takes" if ours else ""
+        said = f"Reading and tokenizing: {read:,} examples/s{times}."
+        parts += [shown, limit_table(figures), said]
+    return page(result, *parts)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import contest  # (puts the package on the path)
 import numpy as np
 
 # What contenders read the work with.
 sys.path.insert(0, str(contest.CONTENDERS))
-from work import padded  # noqa: E402, F401
+from work import padded  # noqa: E402
 
 WORDS, WIDTH, UNITS, HIDDEN, CLASSES = 15_000, 300, 150, 200, 2
 # Longest text in words, as the student cuts it.
@@ -27,12 +26,18 @@ def add_arguments(options: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--threads", type=int, default=0, help="for each; default: all cores"
     )
+
+
+def add_student(options: argparse.ArgumentParser) -> None:
+    """Add the student's shape, and where its peers are."""
+    options.add_argument("--words", type=int, default=WORDS)
+    options.add_argument("--units", type=int, default=UNITS)
     options.add_argument(
         "--peers", type=Path, help="a Python that has the peers installed"
     )
 
 
-def read_texts(data_dir: Path | None, rows: int, seed: int = 0) -> list[str]:
+def read_texts(data_dir: Path | None, rows: int) -> list[str]:
     """Return random sentences of SST-2, or of the embedded corpus.
 
     The embedded corpus is repeated where it does not suffice.
@@ -41,13 +46,11 @@ def read_texts(data_dir: Path | None, rows: int, seed: int = 0) -> list[str]:
     from keras_distill.data.splits import read_corpus
 
     if data_dir is None:
-        texts = [example.text_a for example in read_corpus("train")]
+        examples = read_corpus("train")
     else:
         examples = read_glue("sst2", data_dir / "SST-2" / "train.tsv")
-        texts = [example.text_a for example in examples]
-    order = np.random.default_rng(seed).permutation(len(texts))
-    chosen = itertools.islice(itertools.cycle(order), rows)
-    return [texts[place] for place in chosen]
+    order = np.random.default_rng(0).permutation(len(examples))
+    return [examples[place].text_a for place in np.resize(order, rows)]
 
 
 def vocabulary_of(texts: Sequence[str], words: int = WORDS) -> list[str]:
@@ -104,22 +107,25 @@ def random_weights(
 
 def write_work(
     folder: Path,
-    weights: dict[str, np.ndarray],
-    values: dict[str, Any],
-    **arrays: np.ndarray,
-) -> None:
-    """Write what contenders read: weights.npz, work.npz, work.json."""
+    options: argparse.Namespace,
+    vocabulary: list[str],
+    ids: list[np.ndarray],
+    batches: list[list[int]],
+    texts: Sequence[str] = (),
+    singles: Sequence[int] = (),
+) -> list[np.ndarray]:
+    """Write what `contenders/work.py` reads; return the padded batches."""
+    weights = random_weights(options.words, units=options.units)
     np.savez(folder / "weights.npz", **weights)
-    np.savez(folder / "work.npz", **arrays)
-    (folder / "work.json").write_text(json.dumps(values))
-
-
-def flat(rows: Sequence[np.ndarray], name: str) -> dict[str, np.ndarray]:
-    """Store rows of several lengths as two arrays."""
-    return {
-        f"{name}_flat": np.concatenate(rows).astype(np.int32),
-        f"{name}_ends": np.cumsum([len(row) for row in rows]),
+    work = {
+        "vocabulary": vocabulary,
+        "ids": [row.tolist() for row in ids],
+        "batches": batches,
+        "texts": texts,
+        "singles": singles,
     }
+    (folder / "work.json").write_text(json.dumps(work))
+    return [padded([ids[row] for row in rows]) for rows in batches]
 
 
 def flops_per_batch(ids: np.ndarray, folded: bool, train: bool) -> float:

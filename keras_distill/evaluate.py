@@ -84,7 +84,8 @@ def evaluate(
         `max_abs_logit_difference` (to the Keras model; of a form that
         answers with probabilities alone up to a number for each row).
     """
-    from keras_distill.export.opened import ask_forms, exported_forms
+    from keras_distill.export.forms import exported_forms
+    from keras_distill.export.opened import ask_forms
     from keras_distill.student.predictor import StudentPredictor
 
     run_dir, data = Path(run_dir), Path(data)

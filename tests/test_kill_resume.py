@@ -15,7 +15,7 @@ import pytest
 import tiny_runs
 
 from keras_distill.config import STAGES
-from keras_distill.export.opened import exported_forms
+from keras_distill.export.forms import exported_forms
 from keras_distill.files import read_json
 from keras_distill.student import models  # noqa: F401 - registers layers
 

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -21,42 +21,44 @@ if TYPE_CHECKING:
 
 def build(kind: str, folder: Path, options: dict) -> Inference:
     """Make the contender of that kind."""
-    work = Work(folder)
-    batches, prepare = None, work.ids
-    if kind.startswith("saved_model"):
-
-        def prepare(rows: list[int]) -> list[tf.Tensor]:
-            return [tf.constant(work.ids(rows))]
-
-    if kind == "saved_model_text":
-
-        def prepare(rows: list[int]) -> list[tf.Tensor]:
-            return [tf.constant([work.texts[row] for row in rows])]
-
-    if kind in ("student", "stock"):
-
-        def prepare(rows: list[int]) -> dict[str, tf.Tensor]:
-            return {"ids_a": tf.constant(work.ids(rows))}
-
+    work, batches = Work(folder), None
     if kind == "stock_predict_padded":
-        # As they lie, each padded to the longest of all.
-        longest = max(map(len, work.rows))
+        # In the order of the file.
         flat = sorted(row for rows in work.batches for row in rows)
         size = len(work.batches[0])
         batches = [flat[i : i + size] for i in range(0, len(flat), size)]
+    open_it, prepare = KINDS[kind]
+    answer, size = open_it(work)
+    prepare = partial(prepare, work)
+    return Inference(work, prepare, answer, size, options, batches)
 
-        def prepare(rows: list[int]) -> np.ndarray:
-            return work.ids(rows, longest if len(rows) > 1 else 0)
 
-    answer, size = KINDS[kind](work)
-    return Inference(work, prepare, answer, size, VERSIONS, options, batches)
+def id_column(work: Work, rows: list[int]) -> list[tf.Tensor]:
+    """Return what a SavedModel's signature of ids takes."""
+    return [tf.constant(work.ids(rows))]
+
+
+def text_column(work: Work, rows: list[int]) -> list[tf.Tensor]:
+    """Return what a SavedModel's signature of raw text takes."""
+    return [tf.constant([work.texts[row] for row in rows])]
+
+
+def inputs(work: Work, rows: list[int]) -> dict[str, tf.Tensor]:
+    """Return what a Keras model takes."""
+    return {"ids_a": tf.constant(work.ids(rows))}
+
+
+def filled(work: Work, rows: list[int]) -> np.ndarray:
+    """Return a batch padded to the longest row of all."""
+    longest = max(map(len, work.rows))
+    return work.ids(rows, longest if len(rows) > 1 else 0)
 
 
 def exported(work: Work) -> Exported:
     """Return the weights as our exporters take them."""
     weights = student_weights(our_model(work.weights))
     labels = [str(place) for place in range(len(work.weights["output_bias"]))]
-    return Exported(weights, work.values["vocabulary"], labels, True, 128)
+    return Exported(weights, work.vocabulary, labels, True, 128)
 
 
 def saved_model(signature: str, variant: str, work: Work) -> tuple:
@@ -67,7 +69,7 @@ def saved_model(signature: str, variant: str, work: Work) -> tuple:
         module = SavedStudent(exported(work), variant)
         tf.saved_model.save(module, place, module.signatures())
         contender = served(Path(place), {}, signature)
-    return contender.ask, contender.facts["bytes"]
+    return contender.ask, contender.size["bytes"]
 
 
 def traced(make: Callable[[Work], "keras.Model"], work: Work) -> tuple:
@@ -107,17 +109,25 @@ def lite(convert: str, work: Work) -> tuple:
     return (lambda ids: opened.ask({"ids_a": ids})["logits"]), len(content)
 
 
-KINDS: dict[str, Callable[[Work], tuple[Callable[[Any], np.ndarray], int]]] = {
-    "saved_model": partial(saved_model, "ids", "fast"),
-    "saved_model_small": partial(saved_model, "ids", "small"),
-    "saved_model_text": partial(saved_model, "serving_default", "fast"),
-    "student": partial(traced, lambda work: our_model(work.weights)),
-    "stock": partial(traced, stock),
-    "stock_predict_padded": stock_predict,
-    "lite_float32": partial(lite, "convert_float32"),
-    "lite_int8": partial(lite, "convert_int8"),
+# How each kind is opened (an answering function and its size in bytes), and
+# how its inputs are made.
+KINDS: dict[str, tuple[Callable[[Work], tuple], Callable]] = {
+    "saved_model": (partial(saved_model, "ids", "fast"), id_column),
+    "saved_model_small": (partial(saved_model, "ids", "small"), id_column),
+    "saved_model_text": (
+        partial(saved_model, "serving_default", "fast"),
+        text_column,
+    ),
+    "student": (
+        partial(traced, lambda work: our_model(work.weights)),
+        inputs,
+    ),
+    "stock": (partial(traced, stock), inputs),
+    "stock_predict_padded": (stock_predict, filled),
+    "lite_float32": (partial(lite, "convert_float32"), Work.ids),
+    "lite_int8": (partial(lite, "convert_int8"), Work.ids),
 }
 
 
 if __name__ == "__main__":
-    compete(build)
+    compete(build, *VERSIONS)

@@ -49,7 +49,7 @@ def stock_model(weights: dict[str, np.ndarray]) -> keras.Model:
     output = keras.layers.Dense(len(weights["output_bias"]), name="logits")(
         output
     )
-    model = keras.Model(ids, output)
+    model = keras.Model({"ids_a": ids}, output)
     set_weights(model, weights)
     return model
 

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras_models import VERSIONS, our_model, stock_model
 from work import Training, Work, compete
+
+ADADELTA = {"learning_rate": 1.0, "rho": 0.95, "epsilon": 1e-6}
 
 
 def build(kind: str, folder: Path, options: dict) -> Training:
@@ -15,35 +18,21 @@ def build(kind: str, folder: Path, options: dict) -> Training:
     if kind == "ours":
         from keras_distill.student.optimizers import AdaDelta
 
-        model = our_model(work.weights)
-        optimizer = AdaDelta(1.0, rho=0.95, epsilon=1e-6)
-
-        def inputs(ids: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"ids_a": ids}
+        step = training_step(our_model(work.weights), AdaDelta(**ADADELTA))
     else:
-        model = stock_model(work.weights)
-        optimizer = keras.optimizers.Adadelta(1.0, rho=0.95, epsilon=1e-6)
+        step = training_step(
+            stock_model(work.weights), keras.optimizers.Adadelta(**ADADELTA)
+        )
+    return Training(work, step, tensors, options)
 
-        def inputs(ids: tf.Tensor) -> tf.Tensor:
-            return ids
 
-    def prepare(ids, targets) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.constant(ids), tf.constant(targets)
-
-    return Training(
-        work,
-        folder,
-        training_step(model, optimizer, inputs),
-        prepare,
-        VERSIONS,
-        options.get("length", 0),
-    )
+def tensors(ids: np.ndarray, targets: np.ndarray) -> tuple:
+    """Return what a training step takes."""
+    return tf.constant(ids), tf.constant(targets)
 
 
 def training_step(
-    model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
-    inputs: Callable,
+    model: keras.Model, optimizer: keras.optimizers.Optimizer
 ) -> Callable:
     """Return an update in one traced function, the same for both models."""
     variables = model.trainable_variables
@@ -51,7 +40,7 @@ def training_step(
 
     def step(ids: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            logits = model(inputs(ids), training=True)
+            logits = model({"ids_a": ids}, training=True)
             distance = tf.reduce_sum(tf.square(targets - logits), axis=-1)
             loss = tf.reduce_mean(distance)
         optimizer.apply(tape.gradient(loss, variables), variables)
@@ -69,4 +58,4 @@ def training_step(
 
 
 if __name__ == "__main__":
-    compete(build)
+    compete(build, *VERSIONS)

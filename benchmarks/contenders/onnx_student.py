@@ -32,7 +32,7 @@ def build(kind: str, folder: Path, options: dict) -> Inference:
     def answer(batch: dict[str, np.ndarray]) -> np.ndarray:
         return session.run(["logits"], batch)[0]
 
-    return Inference(work, prepare, answer, len(content), VERSIONS, options)
+    return Inference(work, prepare, answer, len(content), options)
 
 
 def model_bytes(weights: dict[str, np.ndarray]) -> bytes:
@@ -105,4 +105,4 @@ def model_bytes(weights: dict[str, np.ndarray]) -> bytes:
 
 
 if __name__ == "__main__":
-    compete(build)
+    compete(build, *VERSIONS)

@@ -18,7 +18,7 @@ WIDTH = 256
 def build(kind: str, folder: Path, options: dict) -> Inference:
     """Make the contender."""
     work = Work(folder)
-    words = {word: id for id, word in enumerate(work.values["vocabulary"])}
+    words = {word: id for id, word in enumerate(work.vocabulary)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -35,8 +35,8 @@ def build(kind: str, folder: Path, options: dict) -> Inference:
         return model.encode(batch) @ kernel
 
     size = vectors.nbytes + kernel.nbytes
-    return Inference(work, prepare, answer, size, VERSIONS, options)
+    return Inference(work, prepare, answer, size, options)
 
 
 if __name__ == "__main__":
-    compete(build)
+    compete(build, *VERSIONS)

@@ -4,15 +4,15 @@
 from pathlib import Path
 
 import numpy as np
-from work import Watch, compete
+from work import compete, rates
+
+from keras_distill.benchmark.worker import Watch
 
 MAX_LENGTH, TOKENS_PER_BATCH = 128, 8192
 
 
 class Labelling:
     """Computes the logits of all texts, in batches cut beforehand."""
-
-    versions = ("tensorflow", "transformers", "numpy")
 
     def __init__(self, kind: str, folder: Path, options: dict) -> None:
         from keras_distill.teacher import runtime
@@ -60,8 +60,8 @@ class Labelling:
         watch = Watch()
         for batch in self._batches:
             self._forward(batch).numpy()
-        rates = watch.rates("real_tokens", self._real)
-        return rates | {"padding": self._padded / self._real}
+        found = rates(watch, "real_tokens", self._real)
+        return found | {"padding": self._padded / self._real}
 
 
 def fill(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -73,4 +73,4 @@ def fill(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    compete(Labelling)
+    compete(Labelling, "tensorflow", "transformers", "numpy")

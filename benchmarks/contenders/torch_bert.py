@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from transformers import BertConfig, BertForSequenceClassification
-from work import Inference, Work, compete
+from work import Inference, Work, compete, padded
 
 VERSIONS = ("torch", "transformers", "numpy")
 SHAPES = {
@@ -16,7 +16,7 @@ SHAPES = {
 
 def build(kind: str, folder: Path, options: dict) -> Inference:
     """Make the contender of that shape."""
-    work = Work(folder, "pieces")
+    work = Work(folder)
     hidden, layers, heads, inner = SHAPES[kind]
     model = BertForSequenceClassification(
         BertConfig(
@@ -28,8 +28,8 @@ def build(kind: str, folder: Path, options: dict) -> Inference:
     ).eval()
 
     def prepare(rows: list[int]) -> dict[str, torch.Tensor]:
-        ids = torch.tensor(work.ids(rows))
-        ids = ids.to(torch.int64)
+        pieces = padded([as_pieces(work.rows[row]) for row in rows])
+        ids = torch.tensor(pieces, dtype=torch.int64)
         return {"input_ids": ids, "attention_mask": (ids != 0).long()}
 
     @torch.inference_mode()
@@ -43,8 +43,16 @@ def build(kind: str, folder: Path, options: dict) -> Inference:
         for rows in work.batches
         for start in range(0, len(rows), 64)
     ]
-    return Inference(work, prepare, answer, size, VERSIONS, options, batches)
+    return Inference(work, prepare, answer, size, options, batches)
+
+
+def as_pieces(ids: np.ndarray) -> np.ndarray:
+    """Return ids of as many word pieces as BERT would see, about.
+
+    SST-2's words are 1.1 pieces each; [CLS] and [SEP] come to them.
+    """
+    return np.resize(ids, round(1.1 * len(ids)) + 2)
 
 
 if __name__ == "__main__":
-    compete(build)
+    compete(build, *VERSIONS)

@@ -62,7 +62,7 @@ def build(kind: str, folder: Path, options: dict) -> Any:
     work = Work(folder)
     model = Student(work.weights)
     if kind == "training":
-        return Training(work, folder, training_step(model), tensors, VERSIONS)
+        return Training(work, training_step(model), tensors, options)
     model.eval()
 
     @torch.inference_mode()
@@ -73,7 +73,7 @@ def build(kind: str, folder: Path, options: dict) -> Any:
         return with_lengths(work.ids(rows))
 
     size = 4 * sum(value.numel() for value in model.parameters())
-    return Inference(work, prepare, answer, size, VERSIONS, options)
+    return Inference(work, prepare, answer, size, options)
 
 
 def with_lengths(ids: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -106,4 +106,4 @@ def training_step(model: Student) -> Any:
 
 
 if __name__ == "__main__":
-    compete(build)
+    compete(build, *VERSIONS)

@@ -10,34 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from keras_distill.benchmark.worker import serve
+from keras_distill.benchmark.worker import Watch, serve
 
 
-def compete(build: Callable[[str, Path, dict], Any]) -> None:
+def compete(build: Callable[[str, Path, dict], Any], *versions: str) -> None:
     """Build the contender that the command line names and let it answer.
 
     Of kind, folder and options `build` makes an object. A question is the
-    name of a method, which returns a dictionary. `versions` names the
-    distributions that matter; `facts`, if it has that, are told with them.
+    name of a method, which returns a dictionary. `facts`, if it has that,
+    are told first, with the versions of the distributions that matter.
     """
     kind, folder, options = sys.argv[1:]
 
     def built() -> Any:
         contender = build(kind, Path(folder), json.loads(options))
-        contender.hello = {
-            "versions": {
-                name: importlib.metadata.version(name)
-                for name in contender.versions
-            }
-        } | getattr(contender, "facts", {})
+        found = {name: importlib.metadata.version(name) for name in versions}
+        facts = getattr(contender, "facts", {})
+        contender.hello = {"versions": found} | facts
         return contender
 
     serve(built)
-
-
-def read_rows(arrays: Any, name: str) -> list[np.ndarray]:
-    """Return rows of several lengths."""
-    return np.split(arrays[f"{name}_flat"], arrays[f"{name}_ends"][:-1])
 
 
 def padded(rows: Sequence[np.ndarray], length: int = 0) -> np.ndarray:
@@ -49,20 +41,10 @@ def padded(rows: Sequence[np.ndarray], length: int = 0) -> np.ndarray:
     return result
 
 
-class Watch:
-    """Counts seconds, and CPU seconds of all threads, from its making on.
-
-    On a machine that is busy otherwise the latter say more.
-    """
-
-    def __init__(self) -> None:
-        self._started = time.perf_counter(), time.process_time()
-
-    def rates(self, unit: str, count: float) -> dict[str, float]:
-        """Return `UNIT_per_s` and `UNIT_per_cpu_s`."""
-        wall = time.perf_counter() - self._started[0]
-        cpu = time.process_time() - self._started[1]
-        return {f"{unit}_per_s": count / wall, f"{unit}_per_cpu_s": count / cpu}
+def rates(watch: Watch, unit: str, count: float) -> dict[str, float]:
+    """Return `UNIT_per_s` and `UNIT_per_cpu_s` since the watch was made."""
+    wall, cpu = watch.read()
+    return {f"{unit}_per_s": count / wall, f"{unit}_per_cpu_s": count / cpu}
 
 
 class Work:
@@ -72,20 +54,21 @@ class Work:
         weights: Arrays by name, see `workload.random_weights`.
         rows: One int32 array of ids a text.
         texts: The texts.
+        vocabulary: The words in the order of their ids.
         batches: Row numbers of each batch, of like length.
         singles: Rows that are answered alone.
-        values: What else the parent says.
     """
 
-    def __init__(self, folder: Path, column: str = "ids") -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         with np.load(folder / "weights.npz") as arrays:
             self.weights = dict(arrays)
-        self.values = json.loads((folder / "work.json").read_text())
-        with np.load(folder / "work.npz") as arrays:
-            self.rows = read_rows(arrays, column)
-        self.texts = self.values["texts"]
-        self.batches = self.values["batches"]
-        self.singles = self.values["singles"]
+        values = json.loads((folder / "work.json").read_text())
+        self.rows = [np.array(row, np.int32) for row in values["ids"]]
+        self.texts = values["texts"]
+        self.vocabulary = values["vocabulary"]
+        self.batches = values["batches"]
+        self.singles = values["singles"]
 
     def ids(self, places: Sequence[int], length: int = 0) -> np.ndarray:
         """Return rows as a padded batch."""
@@ -100,7 +83,6 @@ class Inference:
         prepare: Makes the input of some rows; not timed.
         answer: Gives the logits of an input as a numpy array.
         size: Bytes of the model.
-        versions: Distributions that matter.
         options: `every`: slow contenders answer each n-th batch only.
         batches: Other ones than those of the work.
     """
@@ -111,11 +93,9 @@ class Inference:
         prepare: Callable[[Sequence[int]], Any],
         answer: Callable[[Any], np.ndarray],
         size: int,
-        versions: Sequence[str],
         options: dict[str, Any],
         batches: Sequence[Sequence[int]] | None = None,
     ) -> None:
-        self.versions = versions
         self.facts = {"size_bytes": int(size)}
         self._answer = answer
         every = options.get("every", 1)
@@ -128,7 +108,7 @@ class Inference:
         watch = Watch()
         for batch in self._batches:
             self._answer(batch)
-        return watch.rates("sentences", sum(map(len, self._rows)))
+        return rates(watch, "sentences", sum(map(len, self._rows)))
 
     def singles(self, number: int) -> dict[str, float]:
         """Answer text by text; return milliseconds."""
@@ -145,42 +125,37 @@ class Inference:
         if number:
             return {}
         logits = np.asarray(self._answer(self._batches[0]))
-        return {
-            "rows": list(map(int, self._rows[0])),
-            "logits": logits.tolist(),
-        }
+        return {"rows": self._rows[0], "logits": logits.tolist()}
 
 
 class Training:
     """Times updates; every round goes on where the one before it ended.
 
     Args:
-        work: `batches` are rows, `targets` in work.npz the logits.
+        work: The batches of all rounds; `targets.npy` beside it holds the
+            logits to learn.
         step: Makes an update from ids and targets; returns the loss, which
             is only read after the round.
         prepare: Turns ids and targets into what `step` takes.
-        versions: Distributions that matter.
-        length: Pad to it; 0 is the batch's longest.
+        options: `per_round`, updates; `length`, pad to it in place of the
+            batch's longest.
     """
 
     def __init__(
         self,
         work: Work,
-        folder: Path,
         step: Callable[[Any, Any], Any],
         prepare: Callable[[np.ndarray, np.ndarray], tuple],
-        versions: Sequence[str],
-        length: int = 0,
+        options: dict[str, Any],
     ) -> None:
-        self.versions = versions
         self._step = step
-        targets = np.load(folder / "targets.npy")
+        self._per_round = options["per_round"]
+        targets = np.load(work.folder / "targets.npy")
         self._batches = [
-            prepare(work.ids(rows, length), targets[rows])
+            prepare(work.ids(rows, options.get("length", 0)), targets[rows])
             for rows in work.batches
         ]
         self._examples = len(work.batches[0])
-        self._per_round = work.values["per_round"]
 
     def updates(self, number: int) -> dict[str, Any]:
         """Make a round's updates; return examples/s and the losses."""
@@ -189,5 +164,5 @@ class Training:
         watch = Watch()
         losses = [self._step(*batch) for batch in batches]
         losses = [float(loss) for loss in losses]
-        rates = watch.rates("examples", self._examples * len(batches))
-        return rates | {"losses": losses}
+        found = rates(watch, "examples", self._examples * len(batches))
+        return found | {"losses": losses}

@@ -53,8 +53,8 @@ def _run(options: argparse.Namespace, command: str) -> None:
         sentences=options.sentences,
         repeats=options.repeats,
         seconds=options.seconds,
-        only=tuple(options.only or ()),
-        bert_large=not options.skip_bert_large,
+        only=tuple(options.only),
+        bert_large=options.bert_large,
         seed=options.seed,
     )
     result = {"command": command, **measure(options.run, settings)}
@@ -118,12 +118,14 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--skip-bert-large",
-        action="store_true",
+        dest="bert_large",
+        action="store_false",
         help="leave BERT-large out, the slowest by far",
     )
     parser.add_argument(
         "--only",
         nargs="+",
+        default=[],
         metavar="FORM",
         help="measure these alone: teacher, bert_large, keras, stock_lstm, "
         "saved_model, student_int8.tflite, ... (default: all there are)",

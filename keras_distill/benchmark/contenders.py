@@ -5,7 +5,6 @@ python -m keras_distill.benchmark.contenders RUN TEXTS
 
 import shutil
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from keras_distill.benchmark.measure import form_names
 from keras_distill.benchmark.worker import (
     Columns,
     Contender,
-    Entry,
+    Openers,
     Stopwatch,
     serve,
     threads_here,
@@ -29,21 +28,19 @@ if TYPE_CHECKING:
 
     from keras_distill.export.student import StudentWeights
 
-Facts = dict[str, int | None]
+Size = dict[str, int | None]
 
 
 def _build() -> Stopwatch:
     run, texts = map(Path, sys.argv[1:])
     import_tensorflow()
-    return Stopwatch(dict(entries(run, texts.parent)), texts)
+    return Stopwatch(openers(run, texts.parent), texts)
 
 
-def entries(run_dir: Path, scratch: Path) -> Iterator[tuple[str, Entry]]:
-    """Yield the student, its double of stock layers, and its exports.
+def openers(run_dir: Path, scratch: Path) -> Openers:
+    """Return how the student, its double and its exports are opened.
 
-    Args:
-        run_dir: The run folder.
-        scratch: Gets what has to be made to be opened.
+    `scratch` gets what has to be made to be opened.
     """
     from keras_distill.export.exporter import NOTES
     from keras_distill.export.student import load_exported
@@ -54,37 +51,20 @@ def entries(run_dir: Path, scratch: Path) -> Iterator[tuple[str, Entry]]:
         "parameters": weights.size,
         "parameters_without_embeddings": weights.size - weights.vectors.size,
     }
-    yield "keras", Entry(partial(_keras, student, whole))
-    yield (
-        "stock_lstm",
-        Entry(
-            partial(_stock, student, scratch / "stock_lstm", whole),
-            note="a model of stock layers with the student's weights, traced "
-            "once",
-        ),
-    )
-    notes = {}
-    if (export / NOTES).is_file():
-        notes = read_json(export / NOTES)
+    notes = read_json(export / NOTES) if (export / NOTES).is_file() else {}
+    found = {
+        "keras": partial(_keras, student, whole),
+        "stock_lstm": partial(_stock, student, scratch / "stock_lstm", whole),
+    }
     for name in form_names(export):
-        path = export / name
-        facts = _reduced(whole, weights, notes.get(name, {}))
+        opener = _lite
         if name == "saved_model":
-            entry = Entry(partial(served, path, facts))
+            opener = served
         elif name.startswith("student_mediapipe"):
-            entry = Entry(
-                partial(_mediapipe, path, facts),
-                single="ids",
-                batched=False,
-                note="TFLite runs it here, one text at a time, every text as "
-                "long as the window; a phone or browser runs it in MediaPipe",
-            )
-        else:
-            entry = Entry(
-                partial(_lite, path, facts),
-                single="text" if name == "student_text.tflite" else "ids",
-            )
-        yield name, entry
+            opener = _mediapipe
+        size = _reduced(whole, weights, notes.get(name, {}))
+        found[name] = partial(opener, export / name, size)
+    return found
 
 
 def stock_student(weights: "StudentWeights") -> "keras.Model":
@@ -103,77 +83,64 @@ def stock_student(weights: "StudentWeights") -> "keras.Model":
     """
     import keras
 
+    from keras_distill.export.student import IDS
     from keras_distill.student.layers import PairUnit
 
-    units = weights.units
-    embedding = keras.layers.Embedding(
-        *weights.vectors.shape, mask_zero=True, name="vectors"
-    )
-    encoder = keras.layers.Bidirectional(
-        keras.layers.LSTM(units), name="bilstm"
-    )
+    embedding = keras.layers.Embedding(*weights.vectors.shape, mask_zero=True)
+    encoder = keras.layers.Bidirectional(keras.layers.LSTM(weights.units))
     inputs = {
         name: keras.Input((None,), dtype="int32", name=name)
-        for name in (["ids_a", "ids_b"] if weights.pair else ["ids_a"])
+        for name in IDS[: 1 + weights.pair]
     }
     encoded = [encoder(embedding(ids)) for ids in inputs.values()]
     output = PairUnit()(*encoded) if weights.pair else encoded[0]
-    *hidden, (last, _) = weights.dense
-    dense = [
-        keras.layers.Dense(kernel.shape[1], activation="relu")
-        for kernel, _ in hidden
-    ]
-    dense.append(keras.layers.Dense(last.shape[1], name="logits"))
-    for layer in dense:
-        output = layer(output)
+    *hidden, (_, last) = weights.dense
+    for _, bias in hidden:
+        output = keras.layers.Dense(len(bias), activation="relu")(output)
+    output = keras.layers.Dense(len(last), name="logits")(output)
     model = keras.Model(inputs, output, name="stock")
-    embedding.set_weights([weights.vectors])
-    encoder.set_weights(
-        [
-            *(weights.kernel[:, : 4 * units], weights.recurrent_kernel[0]),
-            weights.bias[: 4 * units],
-            *(weights.kernel[:, 4 * units :], weights.recurrent_kernel[1]),
-            weights.bias[4 * units :],
-        ]
+    directions = zip(
+        np.split(weights.kernel, 2, axis=1),
+        weights.recurrent_kernel,
+        np.split(weights.bias, 2),
+        strict=True,
     )
-    for layer, arrays in zip(dense, weights.dense, strict=True):
-        layer.set_weights([np.asarray(array) for array in arrays])
+    layers = [[weights.vectors], *directions, *weights.dense]
+    model.set_weights([array for arrays in layers for array in arrays])
     return model
 
 
 def served(
-    folder: Path, facts: Facts, signature: str = "serving_default"
+    folder: Path, size: Size, signature: str = "serving_default"
 ) -> Contender:
     """Open a SavedModel as a server does.
 
     Args:
         folder: The SavedModel.
-        facts: What is known of it.
+        size: What is known of its parameters.
         signature: `serving_default` takes texts, `ids` the arrays of ids of
             the contender's `ask`.
     """
     import tensorflow as tf
     import tensorflow_text  # noqa: F401 (its ops are in the graph)
 
-    from keras_distill.export.saved_model import TEXTS, folder_bytes
+    from keras_distill.export.opened import folder_bytes
+    from keras_distill.export.student import IDS, TEXTS
 
     loaded = tf.saved_model.load(str(folder))
     serving = loaded.signatures[signature]
-    names = TEXTS if signature == "serving_default" else ("ids_a", "ids_b")
+    names = IDS if signature == "ids" else TEXTS
 
     def ask(columns: Columns) -> np.ndarray:
-        inputs = {
-            name: tf.constant(column)
-            for name, column in zip(names, columns, strict=False)
-        }
-        return serving(**inputs)["logits"].numpy()
+        inputs = zip(names, map(tf.constant, columns), strict=False)
+        return serving(**dict(inputs))["logits"].numpy()
 
     # The signature alone does not keep the variables alive.
     ask.model = loaded
-    return Contender(ask, facts | {"bytes": folder_bytes(folder)})
+    return Contender(ask, size | {"bytes": folder_bytes(folder)})
 
 
-def _keras(folder: Path, facts: Facts) -> Contender:
+def _keras(folder: Path, size: Size, note: str = "") -> Contender:
     from keras_distill.student.predictor import StudentPredictor
 
     student = StudentPredictor.load(folder)
@@ -181,62 +148,67 @@ def _keras(folder: Path, facts: Facts) -> Contender:
     def ask(columns: Columns) -> np.ndarray:
         return student.logits(*columns, batch_size=len(columns[0]))
 
-    return Contender(ask, _sized(folder / "model.keras", facts))
+    return Contender(ask, _on_disk(folder / "model.keras", size), note=note)
 
 
-def _stock(folder: Path, place: Path, facts: Facts) -> Contender:
+def _stock(folder: Path, place: Path, size: Size) -> Contender:
     # Saved once; then it opens from a file as the student does.
     if not place.is_dir():
-        from keras_distill.export.student import student_weights
-        from keras_distill.student.predictor import StudentPredictor
+        from keras_distill.export.student import load_exported
 
-        model = StudentPredictor.load(folder).model
         with atomic_path(place) as temporary:
             temporary.mkdir()
             for name in ("vocab.txt", "labels.txt", "text.json"):
                 shutil.copyfile(folder / name, temporary / name)
-            stock = stock_student(student_weights(model))
+            stock = stock_student(load_exported(folder).weights)
             stock.save(temporary / "model.keras")
-    return _keras(place, facts)
+    note = "a model of stock layers with the student's weights, traced once"
+    return _keras(place, size, note)
 
 
-def _lite(path: Path, facts: Facts) -> Contender:
+def _lite(path: Path, size: Size) -> Contender:
     from keras_distill.export.opened import LiteStudent
 
     lite = LiteStudent(path, threads_here())
     return Contender(
         lambda inputs: lite.ask(inputs)["logits"],
-        _sized(path, facts),
+        _on_disk(path, size),
         lite.inputs,
+        single="text" if lite.takes_text else "ids",
     )
 
 
-def _mediapipe(path: Path, facts: Facts) -> Contender:
+def _mediapipe(path: Path, size: Size) -> Contender:
     from keras_distill.data.normalize import normalize
     from keras_distill.export.opened import MediaPipeStudent
 
     bundle = MediaPipeStudent(path, threads_here())
     return Contender(
         lambda rows: np.stack([bundle.scores(ids) for ids in rows]),
-        _sized(path, facts),
+        _on_disk(path, size),
         lambda columns: [bundle.tokenizer(normalize(t)) for t in columns[0]],
+        single="ids",
+        batched=False,
+        note="TFLite runs it here, one text at a time, every text as "
+        "long as the window; a phone or browser runs it in MediaPipe",
     )
 
 
-def _sized(path: Path, facts: Facts) -> Facts:
-    return facts | {"bytes": path.stat().st_size}
+def _on_disk(path: Path, size: Size) -> Size:
+    return size | {"bytes": path.stat().st_size}
 
 
-def _reduced(whole: Facts, weights: Any, notes: dict[str, Any]) -> Facts:
+def _reduced(
+    whole: Size, weights: "StudentWeights", notes: dict[str, Any]
+) -> Size:
     """Return the parameters of an export; `--max-size-mb` leaves some out."""
     words, width = weights.vectors.shape
-    narrower = width - notes.get("width", width)
-    dense = whole["parameters_without_embeddings"]
-    dense -= 8 * weights.units * narrower
-    table = notes.get("words", words) * (width - narrower)
+    kept = notes.get("width", width)
+    body = whole["parameters_without_embeddings"]
+    body -= 8 * weights.units * (width - kept)
     return {
-        "parameters": dense + table,
-        "parameters_without_embeddings": dense,
+        "parameters": body + notes.get("words", words) * kept,
+        "parameters_without_embeddings": body,
     }
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import importlib.metadata
-import json
+import math
 import os
 import platform
 import random
@@ -10,8 +10,9 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from keras_distill.batches import like_lengths
 from keras_distill.benchmark.worker import Worker
 from keras_distill.data.examples import read_examples
 from keras_distill.errors import UserError
+from keras_distill.files import write_json
 from keras_distill.process import cores
 from keras_distill.progress import progress
 
@@ -30,10 +32,6 @@ STUDENTS = ("keras", "stock_lstm")
 # Ratios are to these.
 REFERENCES = ("bert_large", "teacher", "stock_lstm")
 
-_MODULES = {
-    "keras_distill.benchmark.teacher": lambda name: name in TEACHERS,
-    "keras_distill.benchmark.contenders": lambda name: name not in TEACHERS,
-}
 _PACKAGES = ("tensorflow", "tensorflow-text", "keras", "tf-keras")
 _STRATA = 8
 _WHOLE_BATCHES = 4
@@ -54,30 +52,23 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Settings:
-    """How a benchmark is done.
+    """How a benchmark is done; `benchmark.json` tells it."""
 
-    Attributes:
-        sentences: Use so many training rows; None uses all.
-        batch_size: Rows in a batch.
-        repeats: Measure everything so often; the contenders take turns.
-        seconds: What takes longer for all rows is measured on a sample of
-            about so many seconds, in each repeat (a sample that would be
-            too small takes longer).
-        calls: Single texts of each length, in each repeat.
-        words: Their lengths.
-        only: Names of what is measured; empty measures everything.
-        bert_large: Whether BERT-large is measured.
-        seed: Chooses rows and texts.
-    """
-
+    # So many training rows, chosen at random; None: all.
     sentences: int | None = None
     batch_size: int = 512
+    # Everything is measured so often; the contenders take turns.
     repeats: int = 3
+    # What takes longer for all rows is measured on a sample of about so many
+    # seconds, in each repeat; one that would be too small takes longer.
     seconds: float = 20.0
+    # Single texts of each length in words, in each repeat.
     calls: int = 200
     words: tuple[int, ...] = (10, 20, 60)
+    # Names of what is measured; empty: everything.
     only: tuple[str, ...] = ()
     bert_large: bool = True
+    # Chooses rows and texts.
     seed: int = 42
 
 
@@ -128,9 +119,8 @@ def form_names(export_dir: Path) -> list[str]:
 def ratios(contenders: dict[str, Values], name: str) -> dict[str, float]:
     """Return how many times faster a contender is in batches."""
     speed = {
-        key: contenders[key]["throughput"]["sentences_per_s"]
-        for key in (name, *REFERENCES)
-        if key in contenders
+        key: values["throughput"]["sentences_per_s"]
+        for key, values in contenders.items()
     }
     return {
         key: speed[name] / speed[key]
@@ -189,7 +179,6 @@ class _Bench:
     ) -> None:
         self._run_dir, self._folder = run_dir, folder
         self._settings = settings
-        self._rows = len(rows)
         self._batches = sorted_batches(rows, settings.batch_size)
         self._texts = folder / "texts.json"
         singles = {
@@ -198,42 +187,42 @@ class _Bench:
             )
             for length in settings.words
         }
-        self._texts.write_text(
-            json.dumps({"rows": rows, "singles": singles}), encoding="utf-8"
-        )
+        write_json(self._texts, {"rows": rows, "singles": singles})
 
     def throughput(self, names: list[str]) -> dict[str, Values]:
         """Measure rows a second, with all threads: facts and `throughput`."""
         contenders: dict[str, Values] = {}
         taken: dict[str, list[np.ndarray]] = {}
+        repeats = self._settings.repeats
         with self._workers(names, None) as workers:
             with progress(len(names), "opening", "models") as bar:
                 for name in names:
                     bar.note(name)
                     worker = workers[name]
-                    entry = worker.hello[name]
-                    facts = worker.ask("open", name=name)["facts"]
-                    taken[name] = self._sample(worker, name, entry["batched"])
-                    contenders[name] = facts | entry
+                    contenders[name] = worker.ask("open", name=name)["facts"]
+                    taken[name] = sample(
+                        self._batches,
+                        self._settings.seconds,
+                        contenders[name]["batched"],
+                        partial(_timed, worker, name),
+                    )
                     bar.update(1)
-            repeats = self._settings.repeats
-            found: dict[str, list[np.ndarray]] = {name: [] for name in names}
+            turns: dict[str, list[np.ndarray]] = {name: [] for name in names}
             total = sum(sum(map(len, part)) for part in taken.values())
             with progress(repeats * total, "batches", "rows") as bar:
-                for _ in range(repeats):
-                    for name in names:
-                        bar.note(name)
-                        took = np.zeros(2)
-                        for batch in taken[name]:
-                            took += _timed(workers[name], name, [batch])
-                            bar.update(len(batch))
-                        found[name].append(took)
+                for name in names * repeats:
+                    bar.note(name)
+                    took = np.zeros(2)
+                    for batch in taken[name]:
+                        took += _timed(workers[name], name, [batch])
+                        bar.update(len(batch))
+                    turns[name].append(took)
         for name in names:
             rows = sum(map(len, taken[name]))
-            seconds, busy = np.transpose(found[name]).tolist()
+            seconds, busy = np.transpose(turns[name]).tolist()
             contenders[name]["throughput"] = {
                 "rows": rows,
-                "sample": rows < self._rows,
+                "sample": rows < sum(map(len, self._batches)),
                 "batches": len(taken[name]),
                 "batch_size": max(map(len, taken[name])),
                 "sentences_per_s": rows / statistics.median(seconds),
@@ -243,87 +232,67 @@ class _Bench:
             }
         return contenders
 
-    def _sample(
-        self, worker: Worker, name: str, batched: bool
-    ) -> list[np.ndarray]:
-        """Return all batches, or as many as the time allows.
-
-        What can do some whole batches gets whole ones: small ones cost more
-        a row.
-        """
-
-        def rate(batches: list[np.ndarray]) -> float:
-            return sum(map(len, batches)) / _timed(worker, name, batches)[0]
-
-        # Twice, because the first time warms up.
-        few = stratified(self._batches, _STRATA * _PROBE_ROWS, _STRATA)
-        rate(few)
-        fast = rate(few)
-        seconds = self._settings.seconds
-        least = min(_WHOLE_BATCHES, len(self._batches))
-        rows = least * len(self._batches[0])
-        if rows <= 4 * _PATIENCE * seconds * fast:
-            fast = rate(stratified(self._batches, rows, least))
-        if rows <= _PATIENCE * seconds * fast:
-            most = max(rows, int(fast * seconds))
-            return stratified(self._batches, most, least)
-        most = max(int(fast * seconds), _STRATA * _LEAST_ROWS if batched else 0)
-        return stratified(self._batches, most, _STRATA)
-
     def latency(self, contenders: dict[str, Values]) -> dict[str, Values]:
         """Measure loading, and single texts, on one thread."""
+        names = list(contenders)
         repeats = self._settings.repeats
-        turns: dict[str, list[Values]] = {name: [] for name in contenders}
-        total = (repeats + 1) * len(contenders)
+        turns: dict[str, list[Values]] = {name: [] for name in names}
+        total = (1 + repeats) * len(names)
         with (
-            self._workers(list(contenders), 1) as workers,
+            self._workers(names, 1) as workers,
             progress(total, "single texts", "turns") as bar,
         ):
             # A round that does not count: the first file that TensorFlow
             # opens takes longer than all later ones.
-            for name in contenders:
+            for name in names:
                 bar.note(name)
                 workers[name].ask("open", name=name)
                 bar.update(1)
-            for _ in range(repeats):
-                for name, values in contenders.items():
-                    bar.note(name)
-                    turn = self._turn(workers[name], name, values["loads"])
-                    turns[name].append(turn)
-                    bar.update(1)
-        lengths = list(map(str, self._settings.words))
-        return {name: _latency(found, lengths) for name, found in turns.items()}
+            for name in names * repeats:
+                bar.note(name)
+                turn = self._turn(workers[name], name, contenders[name])
+                turns[name].append(turn)
+                bar.update(1)
+        return {name: _latency(turns[name]) for name in names}
 
-    def _turn(self, worker: Worker, name: str, loads: bool) -> Values:
-        turn: Values = {"load": None}
-        if loads:
-            turn["load"] = worker.ask("open", name=name)["seconds"]
-        for words in self._settings.words:
-            turn[str(words)] = worker.ask(
+    def _turn(self, worker: Worker, name: str, facts: Values) -> Values:
+        lengths = self._settings.words
+        load = None
+        if facts["loads"]:
+            load = worker.ask("open", name=name)["seconds"]
+        singles = {
+            str(words): worker.ask(
                 "singles",
                 name=name,
                 words=str(words),
                 calls=self._settings.calls,
-                seconds=self._settings.seconds / len(self._settings.words),
+                seconds=self._settings.seconds / len(lengths),
             )
-        return turn
+            for words in lengths
+        }
+        return {"load": load, "singles": singles}
 
     @contextlib.contextmanager
     def _workers(
         self, names: list[str], threads: int | None
     ) -> Iterator[dict[str, Worker]]:
+        """Start the two worlds' processes; give each contender's, by name."""
+        worlds = {
+            "teacher": [name for name in names if name in TEACHERS],
+            "contenders": [name for name in names if name not in TEACHERS],
+        }
+        workers = {}
         with contextlib.ExitStack() as stack:
-            workers = {}
-            for module, mine in _MODULES.items():
-                wanted = [name for name in names if mine(name)]
-                if wanted:
+            for world, mine in worlds.items():
+                if mine:
+                    module = f"keras_distill.benchmark.{world}"
                     worker = Worker(
                         ["-m", module, str(self._run_dir), str(self._texts)],
-                        self._folder / f"{module}.log",
+                        self._folder / f"{world}.log",
                         threads,
                     )
                     stack.enter_context(worker)
-                    workers |= dict.fromkeys(wanted, worker)
+                    workers |= dict.fromkeys(mine, worker)
             yield workers
 
 
@@ -336,33 +305,27 @@ def _timed(
     return answer["seconds"], answer["processor_seconds"]
 
 
-def _latency(turns: Sequence[Values], lengths: Sequence[str]) -> Values:
+def _latency(turns: Sequence[Values]) -> Values:
+    """Put together what a contender's turns of single texts found."""
     loads = [turn["load"] for turn in turns if turn["load"] is not None]
+    singles = [turn["singles"] for turn in turns]
+    latency = {}
+    for words in singles[0]:
+        times = [time for found in singles for time in found[words]["times"]]
+        p50, p99 = np.percentile(times, [50, 99]) * 1000
+        latency[words] = {
+            "ms_p50": float(p50),
+            "ms_p99": float(p99) if len(times) >= _LEAST_FOR_P99 else None,
+            "calls": len(times),
+        }
     return {
         "load_seconds": statistics.median(loads) if loads else None,
         "processors_busy": max(
-            turn[words]["processors_busy"]
-            for turn in turns
-            for words in lengths
+            answer["processors_busy"]
+            for found in singles
+            for answer in found.values()
         ),
-        "latency": {
-            words: _percentiles(
-                [time for turn in turns for time in turn[words]["times"]]
-            )
-            for words in lengths
-        },
-    }
-
-
-def _percentiles(times: list[float]) -> dict[str, float | int | None]:
-    milliseconds = 1000 * np.array(times)
-    p99 = None
-    if len(times) >= _LEAST_FOR_P99:
-        p99 = float(np.percentile(milliseconds, 99))
-    return {
-        "ms_p50": float(np.median(milliseconds)),
-        "ms_p99": p99,
-        "calls": len(times),
+        "latency": latency,
     }
 
 
@@ -378,15 +341,44 @@ def sorted_batches(rows: Sequence[Row], batch_size: int) -> list[np.ndarray]:
     by the second's.
     """
     lengths = np.array([[len(words_of(text)) for text in row] for row in rows])
-    keys = lengths[:, 0]
+    first, last = lengths[:, 0], lengths[:, -1]
+    width = batch_size
     if lengths.shape[1] > 1:
-        batches = -(-len(rows) // batch_size)
-        width = int(np.ceil(np.sqrt(batches))) * batch_size
-        stripe = np.empty(len(rows), np.int64)
-        stripe[np.argsort(keys, kind="stable")] = np.arange(len(rows)) // width
-        most = lengths.max() + 1
-        keys = (stripe * most + lengths[:, 1]) * most + lengths[:, 0]
-    return list(like_lengths(keys, batch_size))
+        width *= math.ceil(math.sqrt(math.ceil(len(rows) / batch_size)))
+    return [
+        stripe[places]
+        for stripe in like_lengths(first, width)
+        for places in like_lengths(last[stripe], batch_size)
+    ]
+
+
+def sample(
+    batches: list[np.ndarray],
+    seconds: float,
+    batched: bool,
+    timed: Callable[[list[np.ndarray]], tuple[float, float]],
+) -> list[np.ndarray]:
+    """Return all batches, or as many as the seconds allow.
+
+    What can do some whole batches gets whole ones: small ones cost more a
+    row. `timed` asks a contender and tells the seconds that it took.
+    """
+
+    def rate(some: list[np.ndarray]) -> float:
+        return sum(map(len, some)) / timed(some)[0]
+
+    # Twice, because the first time warms up.
+    few = stratified(batches, _STRATA * _PROBE_ROWS, _STRATA)
+    rate(few)
+    fast = rate(few)
+    least = min(_WHOLE_BATCHES, len(batches))
+    rows = least * len(batches[0])
+    if rows <= 4 * _PATIENCE * seconds * fast:
+        fast = rate(stratified(batches, rows, least))
+    if rows <= _PATIENCE * seconds * fast:
+        return stratified(batches, max(rows, int(fast * seconds)), least)
+    most = max(int(fast * seconds), _STRATA * _LEAST_ROWS if batched else 0)
+    return stratified(batches, most, _STRATA)
 
 
 def stratified(
@@ -403,9 +395,9 @@ def stratified(
     largest = max(map(len, batches))
     count = min(len(batches), max(strata, most_rows // largest))
     size = min(largest, max(1, most_rows // count))
-    spread = [batches[place] for place in _spread(len(batches), count)]
     return [
-        batch[_spread(len(batch), min(size, len(batch)))] for batch in spread
+        batch[_spread(len(batch), min(size, len(batch)))]
+        for batch in (batches[place] for place in _spread(len(batches), count))
     ]
 
 
@@ -455,11 +447,11 @@ def _circumstances(settings: Settings) -> Values:
     }
 
 
-def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def _processor() -> str:
     with contextlib.suppress(OSError):
-        for line in cpuinfo.read_text("utf-8", "replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        said = Path("/proc/cpuinfo").read_text("utf-8", "replace")
+        if model := re.search(r"^model name\s*: (.*)", said, re.MULTILINE):
+            return model[1].strip()
     return platform.processor() or platform.machine()
 
 

@@ -1,6 +1,5 @@
 """The tables of a benchmark, for a terminal and in Markdown."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from keras_distill.display import (
@@ -33,9 +32,9 @@ Table = list[list[str]]
 def plain(result: dict[str, Any]) -> str:
     """Return the content of `benchmark.json` as plain text."""
     blocks = [_heading(result)]
-    for title, rows in _tables(result):
+    for title, rows in _tables(result).items():
         blocks.append(f"{title}\n{aligned(rows)}")
-    blocks.append("\n".join(wrapped(n) for n in _notes(result)))
+    blocks.append("\n".join(map(wrapped, _notes(result))))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -43,8 +42,7 @@ def markdown(result: dict[str, Any]) -> str:
     """Return the content of `benchmark.json` as a Markdown page."""
     versions = ", ".join(f"{k} {v}" for k, v in result["versions"].items())
     blocks = ["# Benchmark", _heading(result)]
-    for title, rows in _tables(result):
-        head, *body = rows
+    for title, (head, *body) in _tables(result).items():
         blocks += [f"## {title}", markdown_table(head, body, numbers=True)]
     blocks.append("\n".join(f"- {note}" for note in _notes(result)))
     blocks.append(
@@ -57,9 +55,7 @@ def markdown(result: dict[str, Any]) -> str:
 def _heading(result: dict[str, Any]) -> str:
     count = result["processors"]
     gpus = f", {result['gpus']} GPU" if result["gpus"] else ""
-    before, after = (
-        result[key][0] for key in ("load_average", "load_average_after")
-    )
+    before, after = result["load_average"][0], result["load_average_after"][0]
     return (
         f"{result['date']}; {result['processor']}, {count} "
         f"processor{'s' if count > 1 else ''}{gpus}; load average {before:g} "
@@ -67,24 +63,25 @@ def _heading(result: dict[str, Any]) -> str:
     )
 
 
-def _tables(result: dict[str, Any]) -> list[tuple[str, Table]]:
-    kind = "pairs" if result["pair"] else "sentences"
-    words = "words in each text" if result["pair"] else "words"
-    return [
-        ("Size", _size_table(result)),
-        (f"Throughput, {kind} in sorted batches", _speed_table(result, kind)),
-        (
-            f"Latency of one {kind[:-1]}, ms, one thread, by {words}",
-            _latency_table(result),
+def _tables(result: dict[str, Any]) -> dict[str, Table]:
+    """Return the tables by title; the first row of each is its head."""
+    kind, words = "sentence", "words"
+    if result["pair"]:
+        kind, words = "pair", "words in each text"
+    return {
+        "Size": _sizes(result["contenders"]),
+        f"Throughput, {kind}s in sorted batches": _speeds(
+            result["contenders"], kind
         ),
-    ]
+        f"Latency of one {kind}, ms, one thread, by {words}": _latencies(
+            result["contenders"], result["settings"]["words"]
+        ),
+    }
 
 
-def _size_table(result: dict[str, Any]) -> Table:
-    rows = [
-        ["", "parameters", "without embeddings", "file", "loads in"],
-    ]
-    for name, values in result["contenders"].items():
+def _sizes(contenders: dict[str, Any]) -> Table:
+    rows = [["", "parameters", "without embeddings", "file", "loads in"]]
+    for name, values in contenders.items():
         load = values["load_seconds"]
         rows.append(
             [
@@ -98,21 +95,20 @@ def _size_table(result: dict[str, Any]) -> Table:
     return rows
 
 
-def _speed_table(result: dict[str, Any], kind: str) -> Table:
-    references = [name for name in _RATIOS if name in result["contenders"]]
-    heads = [_RATIOS[name] for name in references]
-    rows = [["", f"{kind}/s", *heads, "per processor s", "rows", "batch"]]
-    for name, values in result["contenders"].items():
+def _speeds(contenders: dict[str, Any], kind: str) -> Table:
+    heads = {name: _RATIOS[name] for name in _RATIOS if name in contenders}
+    rows = [
+        ["", f"{kind}s/s", *heads.values(), "per processor s", "rows", "batch"]
+    ]
+    for name, values in contenders.items():
         found = values["throughput"]
+        ratios = [values["ratios"].get(other, 1.0) for other in heads]
         sample = "sample of " if found["sample"] else ""
         rows.append(
             [
                 _name(name),
                 _number(found["sentences_per_s"]),
-                *(
-                    _number(values["ratios"].get(other, 1.0))
-                    for other in references
-                ),
+                *map(_number, ratios),
                 _number(found["sentences_per_processor_s"]),
                 f"{sample}{found['rows']:,}",
                 str(found["batch_size"] if values["batched"] else 1),
@@ -121,15 +117,12 @@ def _speed_table(result: dict[str, Any], kind: str) -> Table:
     return rows
 
 
-def _latency_table(result: dict[str, Any]) -> Table:
-    lengths = result["settings"]["words"]
+def _latencies(contenders: dict[str, Any], lengths: list[int]) -> Table:
     heads = [f"{n}: {part}" for n in lengths for part in ("median", "p99")]
     rows = [["", "from", *heads]]
-    for name, values in result["contenders"].items():
-        cells = []
-        for length in lengths:
-            found = values["latency"][str(length)]
-            cells += [_number(found["ms_p50"]), _number(found["ms_p99"])]
+    for name, values in contenders.items():
+        found = [values["latency"][str(length)] for length in lengths]
+        cells = [_number(f[key]) for f in found for key in ("ms_p50", "ms_p99")]
         rows.append([_name(name), values["single"], *cells])
     return rows
 
@@ -174,8 +167,7 @@ def _number(value: float | None) -> str:
         return UNKNOWN
     if value >= 100:
         return f"{value:,.0f}"
-    decimals: Sequence[tuple[float, int]] = ((10, 1), (1, 2), (0.1, 3))
-    for least, digits in decimals:
+    for least, digits in ((10, 1), (1, 2), (0.1, 3)):
         if value >= least:
             return f"{value:.{digits}f}"
     return f"{value:.4f}"

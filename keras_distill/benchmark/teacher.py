@@ -4,7 +4,6 @@ python -m keras_distill.benchmark.teacher RUN TEXTS
 """
 
 import sys
-from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ import numpy as np
 from keras_distill.benchmark.worker import (
     Columns,
     Contender,
-    Entry,
     Stopwatch,
     serve,
 )
@@ -47,32 +45,29 @@ def _build() -> Stopwatch:
         precision = set_precision(precision)
     labels = read_json(run / "data" / "manifest.json")["labels"]
     known = (run / "teacher", labels, settings.max_length)
-    return Stopwatch(
-        {
-            "teacher": Entry(
-                partial(_teacher, *known),
-                note=f"{settings.name}, {precision}",
-            ),
-            "bert_large": Entry(
-                partial(_bert_large, *known),
-                loads=False,
-                note=f"random weights, {precision}",
-            ),
-        },
-        texts,
-    )
+    said = f"{settings.name}, {precision}"
+    random = f"random weights, {precision}"
+    openers = {
+        "teacher": partial(_teacher, *known, said),
+        "bert_large": partial(_bert_large, *known, random),
+    }
+    return Stopwatch(openers, texts)
 
 
-def _teacher(folder: Path, labels: list[str], longest: int) -> Contender:
+def _teacher(
+    folder: Path, labels: list[str], longest: int, note: str
+) -> Contender:
     from keras_distill.teacher.checkpoint import load_fine_tuned
 
     teacher = load_fine_tuned(str(folder), labels)
     weights = [*folder.glob("*.safetensors"), *folder.glob("*.h5")]
     size = sum(path.stat().st_size for path in weights) or None
-    return _contender(teacher, longest, size)
+    return _contender(teacher, longest, size, note=note)
 
 
-def _bert_large(folder: Path, labels: list[str], longest: int) -> Contender:
+def _bert_large(
+    folder: Path, labels: list[str], longest: int, note: str
+) -> Contender:
     """Build BERT-large; the teacher's tokenizer serves it.
 
     Its first layer looks up ids: which ones changes no time.
@@ -90,46 +85,42 @@ def _bert_large(folder: Path, labels: list[str], longest: int) -> Contender:
     model.build_in_name_scope()
     teacher = Teacher(model, tokenizer, list(range(len(labels))))
     # As its weights would take in a file, in float32.
-    return _contender(teacher, longest, 4 * model.num_parameters())
+    size = 4 * model.num_parameters()
+    return _contender(teacher, longest, size, note=note, loads=False)
 
 
-def _contender(teacher: "Teacher", longest: int, size: int | None) -> Contender:
+def _contender(
+    teacher: "Teacher", longest: int, size: int | None, **facts: Any
+) -> Contender:
+    import tensorflow as tf
+
     from keras_distill.data.examples import Example
     from keras_distill.teacher.predict import encode
 
-    longest = teacher.cut(longest)
-    graphs: list[Callable] = []
-
-    def ask(columns: Columns) -> Any:
+    def encoded(columns: Columns) -> Any:
         examples = [Example(*texts) for texts in zip(*columns, strict=True)]
-        encoded = encode(teacher.tokenizer, examples, longest)
-        if not graphs:
-            graphs.append(_graph(teacher, encoded.columns))
-        return graphs[0](encoded.batch(np.arange(len(examples)))).numpy()
-
-    parameters = teacher.model.num_parameters()
-    body = parameters - _table_parameters(teacher.model)
-    return Contender(
-        ask,
-        {
-            "parameters": parameters,
-            "parameters_without_embeddings": body,
-            "bytes": size,
-        },
-    )
-
-
-def _graph(teacher: "Teacher", names: Iterable[str]) -> Callable:
-    import tensorflow as tf
+        return encode(teacher.tokenizer, examples, teacher.cut(longest))
 
     ids = tf.TensorSpec([None, None], tf.int32)
+    names = encoded([["a"]]).columns
 
     @tf.function(input_signature=[dict.fromkeys(names, ids)])
     def forward(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         logits = teacher.model(inputs, training=False).logits
         return tf.cast(tf.gather(logits, teacher.columns, axis=1), tf.float32)
 
-    return forward
+    def ask(columns: Columns) -> np.ndarray:
+        batch = encoded(columns).batch(np.arange(len(columns[0])))
+        return forward(batch).numpy()
+
+    parameters = teacher.model.num_parameters()
+    body = parameters - _table_parameters(teacher.model)
+    sizes = {
+        "parameters": parameters,
+        "parameters_without_embeddings": body,
+        "bytes": size,
+    }
+    return Contender(ask, sizes, **facts)
 
 
 def _table_parameters(model: Any) -> int:

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,11 @@ from keras_distill.process import child_environment, cores
 Columns = Sequence[Sequence[str]]
 
 _THREADS = "BENCHMARK_THREADS"
+_THREAD_LIMITS = (
+    *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"),
+    _THREADS,
+)
 _WARM_UP_CALLS = 3
 
 
@@ -64,15 +69,18 @@ class Worker:
         if arguments[0] != "-m":
             self._command = f"python {Path(arguments[0]).name}"
         self._log = log
+        variables = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+        if threads is not None:
+            variables |= dict.fromkeys(_THREAD_LIMITS, str(threads))
+            # Threads that are counted are a CPU's.
+            variables["CUDA_VISIBLE_DEVICES"] = "-1"
         with open(log, "wb") as stream:
             self._process = subprocess.Popen(
                 [str(python), *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stream,
-                env=child_environment(
-                    {"TF_CPP_MIN_LOG_LEVEL": "3"} | _thread_limits(threads)
-                ),
+                env=child_environment(variables),
                 text=True,
                 encoding="utf-8",
             )
@@ -96,11 +104,7 @@ class Worker:
                 stream.close()
 
     def ask(self, question: str, **arguments: Any) -> dict[str, Any]:
-        """Ask and wait for the answer.
-
-        Args:
-            question: The name of a method of what the other side serves.
-            **arguments: Of that method.
+        """Call a method of what the other side serves; return its answer.
 
         Raises:
             UserError: A file is damaged, or the process died.
@@ -156,9 +160,7 @@ def serve(build: Callable[[], Any]) -> None:
 
 def threads_here() -> int:
     """Return how many threads this process' contenders may use."""
-    if limit := os.environ.get(_THREADS):
-        return int(limit)
-    return cores()
+    return int(os.environ.get(_THREADS) or cores())
 
 
 def peak_memory(process: int | str = "self") -> int:
@@ -176,16 +178,19 @@ def peak_memory(process: int | str = "self") -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _thread_limits(threads: int | None) -> Mapping[str, str]:
-    if threads is None:
-        return {}
-    names = (
-        *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
-        *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"),
-        _THREADS,
-    )
-    # Threads that are counted are a CPU's.
-    return dict.fromkeys(names, str(threads)) | {"CUDA_VISIBLE_DEVICES": "-1"}
+class Watch:
+    """Takes the time from its making on."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter(), time.process_time()
+
+    def read(self) -> tuple[float, float]:
+        """Return seconds, and those that all processors spent on it.
+
+        On a machine that is busy otherwise the latter say more.
+        """
+        wall, processors = self._started
+        return time.perf_counter() - wall, time.process_time() - processors
 
 
 @dataclass(frozen=True)
@@ -195,65 +200,65 @@ class Contender:
     Attributes:
         ask: Takes what `prepare` made and returns the logits, float32
             [rows, classes], of the whole batch.
-        facts: `parameters`, `parameters_without_embeddings`, `bytes`: None
+        size: `parameters`, `parameters_without_embeddings`, `bytes`: None
             where unknown.
         prepare: Takes columns of texts (one column, for pairs two) and does
             what an app has done before it asks the model.
-    """
-
-    ask: Callable[[Any], Any]
-    facts: dict[str, int | None]
-    prepare: Callable[[Columns], Any] = lambda columns: columns
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What can be opened, and how.
-
-    Attributes:
-        open: Opens it.
         single: What one timed answer begins with: `text` or `ids`.
         batched: False where texts go one at a time.
-        loads: Whether opening reads a file; else it says nothing.
+        loads: Whether opening it reads a file; else it says nothing.
         note: What the table has to say of it.
     """
 
-    open: Callable[[], Contender]
+    ask: Callable[[Any], Any]
+    size: dict[str, int | None]
+    prepare: Callable[[Columns], Any] = lambda columns: columns
     single: str = "text"
     batched: bool = True
     loads: bool = True
     note: str = ""
+
+    def facts(self) -> dict[str, Any]:
+        """Return what `benchmark.json` says of it beside its speed."""
+        return self.size | {
+            "single": self.single,
+            "batched": self.batched,
+            "loads": self.loads,
+            "note": self.note,
+        }
+
+
+Openers = dict[str, Callable[[], Contender]]
 
 
 class Stopwatch:
     """Opens contenders and takes their time: what `serve` serves here.
 
     Args:
-        entries: What can be opened, by name.
+        openers: What can be opened, by name.
         texts: JSON: `rows` (lists of texts) and `singles` (by number of
             words, lists of rows).
     """
 
-    def __init__(self, entries: dict[str, Entry], texts: Path) -> None:
+    hello: dict[str, Any] = {}
+
+    def __init__(self, openers: Openers, texts: Path) -> None:
         content = json.loads(texts.read_text(encoding="utf-8"))
-        self._entries = entries
+        self._openers = openers
         self._rows, self._singles = content["rows"], content["singles"]
         self._open: dict[str, Contender] = {}
-        self.hello = {name: dict(vars(e)) for name, e in entries.items()}
-        for entry in self.hello.values():
-            del entry["open"]
 
     def open(self, name: str) -> dict[str, Any]:
         """Open a contender, anew if it is open, and ask it one text."""
         self._open.pop(name, None)
         gc.collect()
         row = next(iter(self._singles.values()))[0]
-        started = time.perf_counter()
-        contender = self._entries[name].open()
+        watch = Watch()
+        contender = self._openers[name]()
         contender.ask(contender.prepare(_columns([row])))
-        seconds = time.perf_counter() - started
+        seconds, _ = watch.read()
         self._open[name] = contender
-        return {"seconds": seconds, "facts": contender.facts}
+        return {"seconds": seconds, "facts": contender.facts()}
 
     def batches(
         self, name: str, batches: Sequence[Sequence[int]]
@@ -263,10 +268,10 @@ class Stopwatch:
         seconds = busy = 0.0
         for places in batches:
             columns = _columns([self._rows[place] for place in places])
-            started = time.perf_counter(), time.process_time()
+            watch = Watch()
             contender.ask(contender.prepare(columns))
-            seconds += time.perf_counter() - started[0]
-            busy += time.process_time() - started[1]
+            took = watch.read()
+            seconds, busy = seconds + took[0], busy + took[1]
         return {"seconds": seconds, "processor_seconds": busy}
 
     def singles(
@@ -283,17 +288,15 @@ class Stopwatch:
         times = []
         gc.collect()
         gc.disable()
-        began, processor = time.perf_counter(), time.process_time()
+        watch = Watch()
         for number in range(calls):
             inputs = asked[number % len(asked)]
             started = time.perf_counter()
             contender.ask(inputs)
-            ended = time.perf_counter()
-            times.append(ended - started)
-            if ended - began > seconds:
+            times.append(time.perf_counter() - started)
+            if watch.read()[0] > seconds:
                 break
-        wall = time.perf_counter() - began
-        busy = time.process_time() - processor
+        wall, busy = watch.read()
         gc.enable()
         return {"times": times, "processors_busy": busy / wall}
 

@@ -2,7 +2,7 @@
 
 The pipeline calls `exporter.export_student`: it takes a student's folder and
 leaves the SavedModel, the TFLite files and MediaPipe's bundles in RUN/export,
-with `exports.json` about them. Before it, `selection.calibrate` leaves the
-temperature there. `opened.exported_forms` opens what is there again, and
-`opened.ask_forms` asks it. `forms.LITE_FORMS` is the table of the files.
+with `exports.json` about them. `forms` tells how a form comes to be and has the
+table of them. Before it, `selection.calibrate` leaves the temperature there.
+`forms.exported_forms` opens what is there again, `opened.ask_forms` asks it.
 """

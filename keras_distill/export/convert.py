@@ -9,21 +9,28 @@ put it, and leaves FORM.tflite there.
 
 import contextlib
 import os
+import pickle
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_distill.cli import configure_logging, exit_code, import_tensorflow
-from keras_distill.errors import UserError
-from keras_distill.files import write_bytes, write_text
+from keras_distill.cli import (
+    BAD_INPUT,
+    configure_logging,
+    exit_code,
+    import_tensorflow,
+)
+from keras_distill.errors import ReportedError, UserError
+from keras_distill.files import atomic_path, write_bytes
 from keras_distill.process import exit_with_parent, run_child
 
 if TYPE_CHECKING:
     from keras_distill.export.student import Exported
 
 _MODULE = "keras_distill.export.convert"
-_STUDENT, _ERROR, _NATIVE = "student.npz", "error.txt", "native.txt"
+# The student, and what the converter says.
+_STUDENT, _SAID = "student.pickle", "said.txt"
 
 
 def convert_all(
@@ -42,22 +49,19 @@ def convert_all(
     Raises:
         UserError: A conversion failed; the message names it.
     """
-    from keras_distill.export.student import write_exported
-
-    paths = {form: _path(form, work) for form in forms}
-    write_exported(exported, work / _STUDENT)
+    paths = {form: work / f"{form}.tflite" for form in forms}
+    with atomic_path(work / _STUDENT) as path, open(path, "wb") as stream:
+        pickle.dump(exported, stream)
     try:
         run_child(_MODULE, [",".join(forms), str(work)])
-    except UserError as error:
-        failed = next(
-            (form for form, path in paths.items() if not path.is_file()),
-            forms[-1],
-        )
-        reason = _last_line(work / _ERROR)
-        if reason is None:
+    except (ReportedError, UserError) as error:
+        reason = _last_line(work / _SAID)
+        if isinstance(error, UserError):
             # It died without a word of its own.
-            native = _last_line(work / _NATIVE)
-            reason = f"{error}; {native}" if native else str(error)
+            reason = f"{error}; {reason}" if reason else str(error)
+        elif not reason:
+            raise
+        failed = next((f for f in forms if not paths[f].is_file()), forms[-1])
         raise UserError(
             f"cannot convert the student to {failed}: {reason}"
         ) from error
@@ -79,21 +83,19 @@ def main(arguments: Sequence[str]) -> int:
 def _convert(forms: Sequence[str], work: Path) -> None:
     import_tensorflow()
     from keras_distill.export.forms import LITE_FORMS
-    from keras_distill.export.student import read_exported
 
-    exported = read_exported(work / _STUDENT)
+    # The parent's own file, in a folder that it has just made.
+    exported = pickle.loads((work / _STUDENT).read_bytes())
     for form in forms:
-        try:
-            with _native_output(work / _NATIVE):
+        with _native_output(work / _SAID):
+            try:
                 model = LITE_FORMS[form].convert(exported)
-            write_bytes(_path(form, work), model)
-        # Whatever it is, the parent has to hear of it.
-        except Exception as error:
-            lines = " ".join(str(error).split())[:300]
-            reason = lines or type(error).__name__
-            with contextlib.suppress(UserError):
-                write_text(work / _ERROR, reason)
-            sys.exit(1)
+                write_bytes(work / f"{form}.tflite", model)
+            # Whatever it is, the parent has to hear of it.
+            except Exception as error:
+                reason = " ".join(str(error).split()) or type(error).__name__
+                os.write(2, f"\n{reason}\n".encode())
+                sys.exit(BAD_INPUT)
 
 
 @contextlib.contextmanager
@@ -115,16 +117,11 @@ def _native_output(path: Path) -> Iterator[None]:
         os.close(stderr)
 
 
-def _path(form: str, work: Path) -> Path:
-    return work / f"{form}.tflite"
-
-
-def _last_line(path: Path) -> str | None:
+def _last_line(path: Path) -> str:
     if not path.is_file():
-        return None
+        return ""
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    lines = [line.strip() for line in lines if line.strip()]
-    return lines[-1][:300] if lines else None
+    return next((x.strip() for x in reversed(lines) if x.strip()), "")[:300]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The bundle for MediaPipe's Text Classifier."""
 
-import json
 import uuid
 from dataclasses import replace
 
@@ -11,16 +10,14 @@ from tensorflow.lite.python import schema_py_generated as schema
 from keras_distill.export.mediapipe_text import bundle_vocabulary
 from keras_distill.export.metadata import (
     LABELS_FILE,
+    TEXT_FILE,
     VOCABULARY_FILE,
     TensorInfo,
+    described,
     with_metadata,
 )
-from keras_distill.export.student import Exported, StudentWeights
-from keras_distill.export.tflite import (
-    TEXT_FILE,
-    convert_function,
-    quantized_rows,
-)
+from keras_distill.export.student import Exported, StudentWeights, lines_file
+from keras_distill.export.tflite import convert_function, gather_quantized
 from keras_distill.student.text import CLS_ID, PAD_ID, SEP_ID, UNK_ID
 
 # Closes a gate: sigmoid(-40) is 4e-18.
@@ -56,17 +53,8 @@ class _MediaPipeGraph:
         self._rows = rows
         self._window = window
         self._int8 = int8
-        self._closing, kernels = _closing_kernels(weights)
-        self._directions = [
-            (_fused_lstm(backwards), *arrays)
-            for backwards, *arrays in zip(
-                (False, True),
-                kernels,
-                weights.recurrent_kernel,
-                np.split(weights.bias, 2),
-                strict=True,
-            )
-        ]
+        self._closing, self._kernels = _closing_kernels(weights)
+        self._lstms = _fused_lstm(False), _fused_lstm(True)
 
     def logits(self, ids: tf.Tensor) -> tf.Tensor:
         """Compute logits, float32 [1, classes].
@@ -87,9 +75,7 @@ class _MediaPipeGraph:
             [self._vectors(ids), tf.expand_dims(outside, axis=-1)], axis=-1
         )
         inputs = tf.expand_dims(vectors, axis=0)
-        forward, backward = (
-            self._states(inputs, *direction) for direction in self._directions
-        )
+        forward, backward = self._states(inputs, 0), self._states(inputs, 1)
         # Words stand behind [CLS]: the last one is the number-th, and the
         # first one is the last but one that the reversed direction reads.
         last = tf.gather(forward, tf.maximum(number, 1))
@@ -111,29 +97,20 @@ class _MediaPipeGraph:
         vectors = self._weights.vectors
         if len(self._rows) > len(vectors):
             ids = tf.gather(self._rows, ids)
-        if not self._int8:
-            return tf.gather(vectors, ids)
-        numbers, scales, unit = quantized_rows(vectors)
-        found = tf.cast(tf.gather(numbers, ids), tf.float32)
-        return found * (tf.cast(tf.gather(scales, ids), tf.float32) * unit)
+        gather = gather_quantized if self._int8 else tf.gather
+        return gather(vectors, ids)
 
-    def _states(
-        self,
-        inputs: tf.Tensor,
-        lstm: tf.types.experimental.PolymorphicFunction,
-        kernel: np.ndarray,
-        recurrent_kernel: np.ndarray,
-        bias: np.ndarray,
-    ) -> tf.Tensor:
+    def _states(self, inputs: tf.Tensor, direction: int) -> tf.Tensor:
         """Return all states, float32 [window, units], in reading order."""
-        zeros = tf.zeros([1, self._weights.units])
-        _, states, _, _, _ = lstm(
+        weights = self._weights
+        zeros = tf.zeros([1, weights.units])
+        _, states, *_ = self._lstms[direction](
             inputs,
             zeros,
             zeros,
-            tf.constant(kernel),
-            tf.constant(recurrent_kernel),
-            tf.constant(bias),
+            tf.constant(self._kernels[direction]),
+            tf.constant(weights.recurrent_kernel[direction]),
+            tf.constant(np.split(weights.bias, 2)[direction]),
         )
         return states[0]
 
@@ -254,11 +231,7 @@ def convert_float32(exported: Exported) -> bytes:
 
 
 def convert_int8(exported: Exported) -> bytes:
-    """Convert to a model whose weights take a quarter of the space.
-
-    Weights are whole numbers, activations are quantised as they come
-    (dynamic range), so that no data is needed.
-    """
+    """Convert to a model whose weights take a quarter of the space."""
     return _convert(exported, 1)
 
 
@@ -268,48 +241,48 @@ def packed_bundle(exported: Exported, model: bytes) -> bytes:
     `vocab.txt`, `labels.txt` and `text.json` lie in it.
     """
     vocabulary, _ = bundle_vocabulary(exported)
-    settings = {
-        "lower_case": exported.lower_case,
-        "max_length": words_read(exported),
-        "pair": exported.pair,
-        "temperature": exported.temperature,
-    }
+    files = {"ids": VOCABULARY_FILE}
     return with_metadata(
         model,
         name="student",
-        description=f"Sorts texts into: {', '.join(exported.labels)}.",
+        description=described(exported),
         inputs=[
-            TensorInfo(name, description, vocabulary=VOCABULARY_FILE)
-            if name == "ids"
-            else TensorInfo(name, description)
+            TensorInfo(name, description, vocabulary=files.get(name))
             for name, description in INPUTS.items()
         ],
         outputs=[
             TensorInfo(OUTPUT, "Probabilities of the classes.", LABELS_FILE)
         ],
         files={
-            VOCABULARY_FILE: "".join(
-                f"{word}\n" for word in vocabulary
-            ).encode(),
+            VOCABULARY_FILE: lines_file(vocabulary),
             LABELS_FILE: exported.labels_file(),
-            TEXT_FILE: (json.dumps(settings, indent=2) + "\n").encode(),
+            TEXT_FILE: exported.text_file(
+                max_length=words_read(exported),
+                temperature=exported.temperature,
+            ),
         },
         bert_tokenizer=True,
     )
 
 
+def unfit(exported: Exported) -> str | None:
+    """Say why MediaPipe cannot ask a student, None where it can."""
+    if exported.pair:
+        return "MediaPipe classifies one text, this student pairs"
+    if not exported.lower_case:
+        return "MediaPipe lower-cases, this student reads case"
+    return None
+
+
 def _convert(exported: Exported, bytes_per_weight: int) -> bytes:
-    if exported.pair or not exported.lower_case:
-        raise ValueError(
-            "MediaPipe takes one text and lower-cases it. Received: a "
-            f"student with pair={exported.pair}, "
-            f"lower_case={exported.lower_case}"
-        )
-    int8 = bytes_per_weight == 1
+    if reason := unfit(exported):
+        raise ValueError(reason)
     # [CLS] and [SEP] stand around the words.
     window = words_read(exported) + 2
     _, rows = bundle_vocabulary(exported)
-    graph = _MediaPipeGraph(exported.weights, rows, window, int8)
+    graph = _MediaPipeGraph(
+        exported.weights, rows, window, bytes_per_weight == 1
+    )
 
     def answer(
         ids: tf.Tensor, mask: tf.Tensor, segment_ids: tf.Tensor
@@ -318,15 +291,10 @@ def _convert(exported: Exported, bytes_per_weight: int) -> bytes:
         scaled = graph.logits(ids) * np.float32(1 / exported.temperature)
         return {OUTPUT: tf.nn.softmax(scaled)}
 
-    def quantize(converter: tf.lite.TFLiteConverter) -> None:
-        if int8:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-
     # Fixed shapes, and from a SavedModel: only so are the LSTMs fused.
     specs = [tf.TensorSpec([1, window], tf.int32, name) for name in INPUTS]
     function = tf.function(answer, specs)
-    model = convert_function(function, exported, bytes_per_weight, quantize)
-    return _unclipped(model)
+    return _unclipped(convert_function(function, exported, bytes_per_weight))
 
 
 def _unclipped(model: bytes) -> bytes:

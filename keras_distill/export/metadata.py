@@ -12,9 +12,10 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_distill.errors import UserError
 from keras_distill.export.student import IDS, TEXTS, Exported
-from keras_distill.export.tflite import TEXT_FILE
 
 VOCABULARY_FILE, LABELS_FILE = "vocab.txt", "labels.txt"
+# What a client must know to make the ids.
+TEXT_FILE = "text.json"
 
 _NAME = "TFLITE_METADATA"
 _MODEL_IDENTIFIER, _METADATA_IDENTIFIER = b"TFL3", b"M001"
@@ -26,6 +27,14 @@ _FEATURE_PROPERTIES, _BERT_TOKENIZER = 1, 4
 # TFLite reads weights in place, and some kernels want them aligned.
 _ALIGNMENT = 16
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_DESCRIPTIONS = {
+    IDS[0]: "Word ids of the text, int32 [batch, len], padded with 0.",
+    IDS[1]: "Word ids of the second text, int32 [batch, len].",
+    TEXTS[0]: "The text, string [batch].",
+    TEXTS[1]: "The second text, string [batch].",
+    "logits": "Logits of the classes, float32 [batch, classes].",
+    "probabilities": "Probabilities of the classes, in labels.txt's order.",
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,45 @@ class TensorInfo:
     description: str
     labels: str | None = None
     vocabulary: str | None = None
+
+
+def packed(exported: Exported, model: bytes, takes_text: bool) -> bytes:
+    """Add metadata and the packed files to a bare model.
+
+    Args:
+        exported: The student.
+        model: The model of `tflite`.
+        takes_text: Whether it takes raw text; otherwise word ids.
+
+    Returns:
+        The model with `vocab.txt`, `labels.txt` and `text.json` inside.
+    """
+    vocabulary = None if takes_text else VOCABULARY_FILE
+    return with_metadata(
+        model,
+        name="student",
+        description=described(exported),
+        inputs=[
+            TensorInfo(name, _DESCRIPTIONS[name], vocabulary=vocabulary)
+            for name in (TEXTS if takes_text else IDS)[: exported.texts]
+        ],
+        outputs=[
+            TensorInfo(name, _DESCRIPTIONS[name], labels=LABELS_FILE)
+            for name in ("logits", "probabilities")
+        ],
+        files={
+            VOCABULARY_FILE: exported.vocabulary_file(),
+            LABELS_FILE: exported.labels_file(),
+            TEXT_FILE: exported.text_file(),
+        },
+        bert_tokenizer=False,
+    )
+
+
+def described(exported: Exported) -> str:
+    """Return a file's description of itself."""
+    kind = "pairs of texts" if exported.pair else "texts"
+    return f"Sorts {kind} into: {', '.join(exported.labels)}."
 
 
 def with_metadata(
@@ -70,11 +118,12 @@ def with_metadata(
             f"the metadata names files that are not packed: {missing}"
         )
     tree = schema.ModelT.InitFromPackedBuf(model)
-    metadata = _Metadata(files, named).build(
+    metadata = _metadata(
         name,
         description,
         _in_model_order(tree, inputs, "inputs"),
         _in_model_order(tree, outputs, "outputs"),
+        [file for file in files if file not in named],
         bert_tokenizer,
     )
     own = schema.BufferT(np.frombuffer(metadata, np.uint8))
@@ -114,99 +163,71 @@ class _AlignedBuffer(schema.BufferT):
         return super().Pack(builder)
 
 
-class _Metadata:
-    """Writes the flatbuffer of the metadata."""
+def _metadata(
+    name: str,
+    description: str,
+    inputs: Sequence[TensorInfo],
+    outputs: Sequence[TensorInfo],
+    other_files: Sequence[str],
+    bert_tokenizer: bool,
+) -> bytes:
+    """Return the flatbuffer of a ModelMetadata.
 
-    def __init__(self, files: Mapping[str, bytes], named: set[str]) -> None:
-        self._builder = flatbuffers.Builder(1024)
-        self._others = [file for file in files if file not in named]
-
-    def build(
-        self,
-        name: str,
-        description: str,
-        inputs: Sequence[TensorInfo],
-        outputs: Sequence[TensorInfo],
-        bert_tokenizer: bool,
-    ) -> bytes:
-        builder = self._builder
-        # A table's children are written before the table itself.
-        tensors = [
-            _vector(builder, [self._tensor(info) for info in infos])
-            for infos in (inputs, outputs)
-        ]
-        units = [self._tokenizer()] if bert_tokenizer else []
-        subgraph = _table(
-            builder, None, None, *tensors, None, _vector(builder, units)
-        )
-        others = [self._file(file, _UNKNOWN) for file in self._others]
-        model = _table(
-            builder,
-            builder.CreateString(name),
-            builder.CreateString(description),
-            None,
-            _vector(builder, [subgraph]),
-            None,
-            None,
-            _vector(builder, others),
-            builder.CreateString(_PARSER_VERSION),
-        )
-        builder.Finish(model, _METADATA_IDENTIFIER)
-        return bytes(builder.Output())
-
-    def _tensor(self, info: TensorInfo) -> int:
-        builder = self._builder
-        kinds = {_AXIS_LABELS: info.labels, _VOCABULARY: info.vocabulary}
-        files = [
-            self._file(file, kind)
-            for kind, file in kinds.items()
-            if file is not None
-        ]
-        content = _table(builder, _Byte(_FEATURE_PROPERTIES), _table(builder))
-        return _table(
-            builder,
-            builder.CreateString(info.name),
-            builder.CreateString(info.description),
-            None,
-            content,
-            None,
-            None,
-            _vector(builder, files),
-        )
-
-    def _tokenizer(self) -> int:
-        vocabulary = self._file(VOCABULARY_FILE, _VOCABULARY)
-        options = _table(self._builder, _vector(self._builder, [vocabulary]))
-        return _table(self._builder, _Byte(_BERT_TOKENIZER), options)
-
-    def _file(self, name: str, kind: int) -> int:
-        name = self._builder.CreateString(name)
-        return _table(self._builder, name, None, _Byte(kind))
+    A table of the schema is a tuple here, its fields in the schema's order; a
+    vector is a list; a number is a field of one byte.
+    """
+    vocabulary = _file(VOCABULARY_FILE, _VOCABULARY)
+    tokenizer = (_BERT_TOKENIZER, ([vocabulary],))
+    subgraph = (
+        None,
+        None,
+        list(map(_tensor, inputs)),
+        list(map(_tensor, outputs)),
+        None,
+        [tokenizer] if bert_tokenizer else None,
+    )
+    others = [_file(file, _UNKNOWN) for file in other_files]
+    model = (
+        *(name, description, None, [subgraph]),
+        *(None, None, others or None, _PARSER_VERSION),
+    )
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(_written(builder, model), _METADATA_IDENTIFIER)
+    return bytes(builder.Output())
 
 
-class _Byte(int):
-    """A field that is a number itself and not the place of a table."""
+def _tensor(info: TensorInfo) -> tuple:
+    kinds = {_AXIS_LABELS: info.labels, _VOCABULARY: info.vocabulary}
+    files = [_file(file, kind) for kind, file in kinds.items() if file]
+    content = (_FEATURE_PROPERTIES, ())
+    return info.name, info.description, None, content, None, None, files or None
 
 
-def _table(builder: flatbuffers.Builder, *fields: int | None) -> int:
-    """Write a table of the fields in the schema's order."""
-    builder.StartObject(len(fields))
-    for slot, field in enumerate(fields):
-        if isinstance(field, _Byte):
-            builder.PrependInt8Slot(slot, field, 0)
-        elif field is not None:
-            builder.PrependUOffsetTRelativeSlot(slot, field, 0)
+def _file(name: str, kind: int) -> tuple:
+    return name, None, kind
+
+
+def _written(builder: flatbuffers.Builder, value: str | list | tuple) -> int:
+    """Write a string, a vector or a table, return its place."""
+    if isinstance(value, str):
+        return builder.CreateString(value)
+    # Children are written before what holds them.
+    places = [
+        _written(builder, child) if isinstance(child, str | list | tuple) else 0
+        for child in value
+    ]
+    if isinstance(value, list):
+        builder.StartVector(4, len(places), 4)
+        for place in reversed(places):
+            builder.PrependUOffsetTRelative(place)
+        return builder.EndVector()
+    builder.StartObject(len(value))
+    for slot, (child, place) in enumerate(zip(value, places, strict=True)):
+        if isinstance(child, int):
+            builder.PrependInt8Slot(slot, child, 0)
+        elif child is not None:
+            builder.PrependUOffsetTRelativeSlot(slot, place, 0)
     return builder.EndObject()
-
-
-def _vector(builder: flatbuffers.Builder, tables: Sequence[int]) -> int | None:
-    """Write a vector of tables, nothing where there are none."""
-    if not tables:
-        return None
-    builder.StartVector(4, len(tables), 4)
-    for table in reversed(tables):
-        builder.PrependUOffsetTRelative(table)
-    return builder.EndVector()
 
 
 def _in_model_order(
@@ -236,56 +257,3 @@ def _packed(model: bytes, files: Mapping[str, bytes]) -> bytes:
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
     return stream.getvalue()
-
-
-_DESCRIPTIONS = {
-    IDS[0]: "Word ids of the text, int32 [batch, len], padded with 0.",
-    IDS[1]: "Word ids of the second text, int32 [batch, len].",
-    TEXTS[0]: "The text, string [batch].",
-    TEXTS[1]: "The second text, string [batch].",
-    "logits": "Logits of the classes, float32 [batch, classes].",
-    "probabilities": "Probabilities of the classes, in labels.txt's order.",
-}
-
-
-def packed(exported: Exported, model: bytes, takes_text: bool) -> bytes:
-    """Add metadata and the packed files to a bare model.
-
-    Args:
-        exported: The student.
-        model: The model of `tflite`.
-        takes_text: Whether it takes raw text; otherwise word ids.
-
-    Returns:
-        The model with `vocab.txt`, `labels.txt` and `text.json` inside.
-    """
-    names = TEXTS if takes_text else IDS
-    inputs = names if exported.pair else names[:1]
-    return with_metadata(
-        model,
-        name="student",
-        description=_description(exported),
-        inputs=[
-            TensorInfo(
-                name,
-                _DESCRIPTIONS[name],
-                vocabulary=None if takes_text else VOCABULARY_FILE,
-            )
-            for name in inputs
-        ],
-        outputs=[
-            TensorInfo(name, _DESCRIPTIONS[name], labels=LABELS_FILE)
-            for name in ("logits", "probabilities")
-        ],
-        files={
-            VOCABULARY_FILE: exported.vocabulary_file(),
-            LABELS_FILE: exported.labels_file(),
-            TEXT_FILE: exported.text_file(),
-        },
-        bert_tokenizer=False,
-    )
-
-
-def _description(exported: Exported) -> str:
-    kind = "pairs of texts" if exported.pair else "texts"
-    return f"Sorts {kind} into: {', '.join(exported.labels)}."

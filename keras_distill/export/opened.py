@@ -1,10 +1,10 @@
-"""Every exported form, opened again and asked."""
+"""Exported files, opened again and asked."""
 
+import contextlib
 import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,16 @@ from keras_distill.batches import like_lengths
 from keras_distill.cli import quiet_native
 from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
-from keras_distill.export.forms import LITE_FORMS
 from keras_distill.export.mediapipe import INPUTS, OUTPUT
 from keras_distill.export.mediapipe_text import MediaPipeTokenizer
 from keras_distill.export.metadata import (
     LABELS_FILE,
+    TEXT_FILE,
     VOCABULARY_FILE,
     read_packed_files,
 )
-from keras_distill.export.saved_model import folder_bytes
 from keras_distill.export.student import IDS, TEXTS
-from keras_distill.export.tflite import SIGNATURE, TEXT_FILE
+from keras_distill.export.tflite import SIGNATURE
 from keras_distill.metrics import accuracy
 from keras_distill.progress import progress
 from keras_distill.student.text import PAD_ID, StudentTokenizer
@@ -42,47 +41,70 @@ Columns = Sequence[Sequence[str]]
 OnRows = Callable[[int], object]
 
 
-def _open_interpreter(
-    path: Path | str, threads: int = 1
-) -> Callable[..., dict[str, np.ndarray]]:
-    """Open a TFLite file without the chatter of native code.
-
-    Args:
-        path: The file, with or without metadata, of word ids or raw text.
-        threads: Threads that the interpreter may use.
-
-    Returns:
-        A function of the signature's inputs by name that gives its outputs
-        by name. It has `get_input_details` and `get_output_details`.
-
-    Raises:
-        ValueError: It is no such file.
-        RuntimeError: Likewise.
-    """
-    with warnings.catch_warnings(), quiet_native():
-        # "deprecated": its successor is one more package.
-        warnings.simplefilter("ignore")
-        interpreter = InterpreterWithCustomOps(
-            model_path=str(path),
-            num_threads=threads,
-            custom_op_registerers=tf_text.tflite_registrar.SELECT_TFTEXT_OPS,
-        )
-        # Here and not with the first text: it has things to say.
-        interpreter.allocate_tensors()
-        return interpreter.get_signature_runner(SIGNATURE)
-
-
-class LiteStudent:
-    """A TFLite file of word ids or of raw text, opened.
+class _LiteFile:
+    """A TFLite file, opened.
 
     What a client has to know lies in the file itself: `vocab.txt`,
     `labels.txt` and `text.json`.
+    """
+
+    _kind = ""
+
+    def __init__(self, path: Path | str, threads: int) -> None:
+        self.path = Path(path)
+        files = read_packed_files(self.path)
+        with self._expected():
+            self._settings = json.loads(files[TEXT_FILE])
+            self._vocabulary = _lines(files[VOCABULARY_FILE])
+            self.labels = _lines(files[LABELS_FILE])
+            self._run = self._runner(threads)
+            self._inputs = self._run.get_input_details()
+
+    def _runner(self, threads: int) -> Callable[..., dict[str, np.ndarray]]:
+        """Return a function of the inputs by name to outputs by name."""
+        # Native code chatters.
+        with warnings.catch_warnings(), quiet_native():
+            # "deprecated": its successor is one more package.
+            warnings.simplefilter("ignore")
+            interpreter = InterpreterWithCustomOps(
+                model_path=str(self.path),
+                num_threads=threads,
+                custom_op_registerers=tf_text.tflite_registrar.SELECT_TFTEXT_OPS,
+            )
+            # Here and not with the first text: it has things to say.
+            interpreter.allocate_tensors()
+            return interpreter.get_signature_runner(SIGNATURE)
+
+    @contextlib.contextmanager
+    def _expected(self) -> Iterator[None]:
+        """Turn what is wrong with the file into one line for the user."""
+        try:
+            yield
+        except (TypeError, ValueError, RuntimeError, UserError) as error:
+            reason = str(error)
+        except KeyError as error:
+            reason = f"it holds no {error.args[0]}"
+        else:
+            return
+        raise UserError(
+            f"{self.path} is no whole {self._kind} of a student: "
+            f"{_one_line(reason)}"
+        )
+
+    def _expect_inputs(self, names: Iterable[str]) -> None:
+        if set(self._inputs) != set(names):
+            raise ValueError(f"it takes {', '.join(sorted(self._inputs))}")
+
+
+class LiteStudent(_LiteFile):
+    """A TFLite file of word ids or of raw text, opened.
 
     Args:
         path: The file.
         threads: Threads that the interpreter may use.
 
     Attributes:
+        path: The file.
         labels: Class names in logit order.
         tokenizer: Makes the word ids.
         pair: Whether it takes two texts.
@@ -92,31 +114,20 @@ class LiteStudent:
         UserError: The file is damaged or no export of a student.
     """
 
+    _kind = "TFLite export"
+
     def __init__(self, path: Path | str, threads: int = 1) -> None:
-        self.path = Path(path)
-        files = read_packed_files(self.path)
-        names = (VOCABULARY_FILE, LABELS_FILE, TEXT_FILE)
-        if missing := [name for name in names if name not in files]:
-            raise self._foreign(f"it holds no {missing[0]}")
-        try:
-            settings = json.loads(files[TEXT_FILE])
-            self.labels = _lines(files[LABELS_FILE])
+        super().__init__(path, threads)
+        self.takes_text = TEXTS[0] in self._inputs
+        with self._expected():
+            self.pair = self._settings["pair"]
             self.tokenizer = StudentTokenizer(
-                _lines(files[VOCABULARY_FILE]),
-                settings["lower_case"],
-                settings["max_length"],
+                self._vocabulary,
+                self._settings["lower_case"],
+                self._settings["max_length"],
             )
-            self.pair = settings["pair"]
-            self._run = _open_interpreter(self.path, threads)
-        except UserError as error:
-            raise self._foreign(str(error)) from error
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise self._foreign(repr(error)) from error
-        takes = set(self._run.get_input_details())
-        self.takes_text = TEXTS[0] in takes
-        names = TEXTS if self.takes_text else IDS
-        if takes != set(names[: 1 + self.pair]):
-            raise self._foreign(f"it takes {', '.join(sorted(takes))}")
+            names = TEXTS if self.takes_text else IDS
+            self._expect_inputs(names[: 1 + self.pair])
 
     def answers(
         self,
@@ -143,6 +154,10 @@ class LiteStudent:
         )
         return found["logits"], found["probabilities"]
 
+    def logits(self, columns: Columns, on_rows: OnRows) -> np.ndarray:
+        """Return the logits of `answers`."""
+        return self.answers(columns, on_rows)[0]
+
     def inputs(self, columns: Columns) -> dict[str, np.ndarray]:
         """Return what the graph takes for a batch of texts.
 
@@ -158,14 +173,11 @@ class LiteStudent:
                 name: np.array([text.encode() for text in column], object)
                 for name, column in zip(TEXTS, columns, strict=False)
             }
-        return {
-            name: self.tokenizer(
-                tf.constant(list(map(normalize, column)), tf.string)
-            )
-            .to_tensor(PAD_ID)
-            .numpy()
-            for name, column in zip(IDS, columns, strict=False)
-        }
+        inputs = {}
+        for name, column in zip(IDS, columns, strict=False):
+            texts = tf.constant(list(map(normalize, column)), tf.string)
+            inputs[name] = self.tokenizer(texts).to_tensor(PAD_ID).numpy()
+        return inputs
 
     def ask(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the graph once.
@@ -178,14 +190,8 @@ class LiteStudent:
         """
         return self._run(**inputs)
 
-    def _foreign(self, reason: str) -> UserError:
-        return UserError(
-            f"{self.path} is no whole TFLite export of a student: "
-            f"{_one_line(reason)}"
-        )
 
-
-class MediaPipeStudent:
+class MediaPipeStudent(_LiteFile):
     """A bundle, opened as MediaPipe opens it.
 
     Args:
@@ -193,6 +199,7 @@ class MediaPipeStudent:
         threads: Threads that the interpreter may use.
 
     Attributes:
+        path: The file.
         labels: Class names in logit order.
         tokenizer: Makes word ids as MediaPipe does.
         window: Ids in its input.
@@ -201,26 +208,15 @@ class MediaPipeStudent:
         UserError: The file is damaged or no bundle of a student.
     """
 
+    _kind = "MediaPipe bundle"
+
     def __init__(self, path: Path | str, threads: int = 1) -> None:
-        self.path = Path(path)
-        files = read_packed_files(self.path)
-        try:
-            self._temperature = float(
-                json.loads(files[TEXT_FILE])["temperature"]
-            )
-            self.labels = _lines(files[LABELS_FILE])
-            vocabulary = _lines(files[VOCABULARY_FILE])
-            self._run = _open_interpreter(self.path, threads)
-            takes = self._run.get_input_details()
-            if set(takes) != set(INPUTS):
-                raise ValueError(f"it takes {', '.join(sorted(takes))}")
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise UserError(
-                f"{self.path} is no whole MediaPipe bundle of a student: "
-                f"{_one_line(str(error))}"
-            ) from error
-        self.window = int(takes["ids"]["shape"][1])
-        self.tokenizer = MediaPipeTokenizer(vocabulary, self.window)
+        super().__init__(path, threads)
+        with self._expected():
+            self._temperature = np.float32(self._settings["temperature"])
+            self._expect_inputs(INPUTS)
+        self.window = int(self._inputs["ids"]["shape"][1])
+        self.tokenizer = MediaPipeTokenizer(self._vocabulary, self.window)
 
     def probabilities(self, text: str) -> np.ndarray:
         """Return the scores that MediaPipe gives, float32 [classes]."""
@@ -234,25 +230,64 @@ class MediaPipeStudent:
         return answer[OUTPUT][0]
 
     def logits(
-        self, texts: Sequence[str], on_rows: OnRows = lambda rows: None
+        self, columns: Columns, on_rows: OnRows = lambda rows: None
     ) -> np.ndarray:
-        """Return logits, which are known up to a number for each text.
+        """Return logits, float32 [texts, classes].
 
-        Probabilities do not tell that number: the logits of a text are
-        moved so that their mean is 0. Text is normalised in Python first.
+        Up to a number for each text: probabilities do not tell it. Text is
+        normalised in Python first.
         """
+        if len(columns) != 1:
+            raise UserError(
+                f"{self.path} takes one text, expected pairs: another run's?"
+            )
+        (texts,) = columns
         found = np.zeros((len(texts), len(self.labels)), np.float32)
         for row, text in enumerate(texts):
             found[row] = self.probabilities(normalize(text))
             on_rows(1)
-        return centred(
-            np.log(np.maximum(found, _LEAST)) * np.float32(self._temperature)
-        )
+        return np.log(np.maximum(found, _LEAST)) * self._temperature
+
+
+class SavedModelStudent:
+    """A SavedModel, which is loaded for each question alone."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def logits(self, columns: Columns, on_rows: OnRows) -> np.ndarray:
+        """Return logits, float32 [texts, classes], in the texts' order."""
+        try:
+            loaded = tf.saved_model.load(str(self.path))
+            serve = loaded.signatures["serving_default"]
+        except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
+            raise UserError(
+                f"{self.path} is no SavedModel: {_one_line(str(error))}"
+            ) from error
+        names = TEXTS[: len(columns)]
+        takes = set(serve.structured_input_signature[1])
+        if takes != set(names):
+            raise UserError(
+                f"{self.path} takes {', '.join(sorted(takes))}, expected "
+                f"{', '.join(names)}: another run's?"
+            )
+
+        def ask(batch: Columns) -> dict[str, np.ndarray]:
+            texts = zip(names, map(tf.constant, batch), strict=True)
+            return {"logits": serve(**dict(texts))["logits"].numpy()}
+
+        return _in_batches(ask, columns, _SERVED_BATCH, on_rows)["logits"]
 
 
 def centred(logits: np.ndarray) -> np.ndarray:
     """Move each row so that its mean is 0, which changes no probability."""
     return logits - logits.mean(axis=-1, keepdims=True)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the size of all files in a folder and below."""
+    files = (path for path in Path(folder).rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in files)
 
 
 @dataclass(frozen=True)
@@ -265,52 +300,24 @@ class Form:
         logits: Takes columns of texts (one column, for pairs two) and a
             function that is told how many rows were just finished; returns
             float32 [rows, classes] in the order of the texts.
-        centred: Whether the logits of a row are moved so that their mean is
-            0: probabilities tell no more.
-        slow: Whether every text takes as long as the longest, one at a time.
+        bundle: Whether it is MediaPipe's: every text takes as long as the
+            longest, one at a time, and logits are known up to a number for
+            each row.
     """
 
     name: str
     bytes: int
     logits: Callable[[Columns, OnRows], np.ndarray]
-    centred: bool = False
-    slow: bool = False
+    bundle: bool = False
 
     def measured(self, rows: int) -> slice:
         """Return which of so many rows it is measured on.
 
-        All; of a slow form at most 1,000, from all over a file that may be
+        All; of a bundle at most 1,000, from all over a file that may be
         sorted by label.
         """
-        step = -(-rows // _SLOW_ROWS) if self.slow else 1
+        step = -(-rows // _SLOW_ROWS) if self.bundle else 1
         return slice(None, None, max(1, step))
-
-
-def exported_forms(export_dir: Path) -> list[Form]:
-    """Open the forms that a folder of exports holds.
-
-    Args:
-        export_dir: A run's `export` folder; it may be missing.
-
-    Raises:
-        UserError: One is damaged or no export of a student.
-    """
-    names = ["saved_model", *(f"{name}.tflite" for name in LITE_FORMS)]
-    paths = [Path(export_dir) / name for name in names]
-    return [open_form(path) for path in paths if path.exists()]
-
-
-def open_form(path: Path) -> Form:
-    """Open a SavedModel, a TFLite file or a MediaPipe bundle."""
-    if path.is_dir():
-        size, logits = folder_bytes(path), partial(_served_logits, path)
-        return Form(path.name, size, logits)
-    size = path.stat().st_size
-    if LITE_FORMS[path.stem].bundle:
-        logits = partial(_bundle_logits, MediaPipeStudent(path))
-        return Form(path.name, size, logits, centred=True, slow=True)
-    lite = LiteStudent(path)
-    return Form(path.name, size, lambda *texts: lite.answers(*texts)[0])
 
 
 @dataclass(frozen=True)
@@ -321,8 +328,8 @@ class Asked:
         form: The form.
         labels: int [rows], -1 where unknown.
         logits: float32 [rows, classes].
-        expected: The Keras model's, likewise; with mean 0 where the form's
-            are.
+        expected: The Keras model's, likewise. Of a bundle both are moved so
+            that their mean is 0.
     """
 
     form: Form
@@ -338,26 +345,15 @@ class Asked:
             that were asked; `accuracy` on the labelled ones, None when no
             row is.
         """
+        known = self.labels >= 0
+        found = self.logits[known], self.labels[known]
         difference = np.max(np.abs(self.logits - self.expected))
         return {
             "bytes": self.form.bytes,
             "max_abs_logit_difference": float(difference),
-            "accuracy": self._accuracy(self.logits),
+            "accuracy": accuracy(*found) if known.any() else None,
             "rows": len(self.labels),
         }
-
-    def points(self) -> float | None:
-        """Return the points of accuracy that it is below the Keras model."""
-        found = self._accuracy(self.logits)
-        if found is None:
-            return None
-        return 100 * (self._accuracy(self.expected) - found)
-
-    def _accuracy(self, logits: np.ndarray) -> float | None:
-        known = self.labels >= 0
-        if not known.any():
-            return None
-        return accuracy(logits[known], self.labels[known])
 
 
 def ask_forms(
@@ -370,11 +366,11 @@ def ask_forms(
     """Ask forms about rows that the Keras model has answered.
 
     Args:
-        forms: Opened forms, see `exported_forms`.
+        forms: Opened forms, see `forms.exported_forms`.
         columns: The texts: one list, for pairs two.
         labels: int [rows], -1 where unknown.
         said: The Keras model's logits, float32 [rows, classes].
-        every_row: Ask slow forms, too, about all rows.
+        every_row: Ask bundles, too, about all rows.
 
     Yields:
         One answer a form, in their order.
@@ -392,43 +388,9 @@ def ask_forms(
                 f"{form.name} has {logits.shape[-1]} classes, the student "
                 f"{expected.shape[-1]}: export it again"
             )
-        if form.centred:
-            expected = centred(expected)
+        if form.bundle:
+            logits, expected = centred(logits), centred(expected)
         yield Asked(form, labels[some], logits, expected)
-
-
-def _bundle_logits(
-    bundle: MediaPipeStudent, columns: Columns, on_rows: OnRows
-) -> np.ndarray:
-    if len(columns) != 1:
-        raise UserError(
-            f"{bundle.path} takes one text, expected pairs: another run's?"
-        )
-    return bundle.logits(columns[0], on_rows)
-
-
-def _served_logits(
-    folder: Path, columns: Columns, on_rows: OnRows
-) -> np.ndarray:
-    try:
-        serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
-    except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
-        raise UserError(
-            f"{folder} is no SavedModel: {_one_line(str(error))}"
-        ) from error
-    names = TEXTS[: len(columns)]
-    takes = set(serve.structured_input_signature[1])
-    if takes != set(names):
-        raise UserError(
-            f"{folder} takes {', '.join(sorted(takes))}, expected "
-            f"{', '.join(names)}: another run's?"
-        )
-
-    def ask(batch: Columns) -> dict[str, np.ndarray]:
-        texts = zip(names, map(tf.constant, batch), strict=True)
-        return {"logits": serve(**dict(texts))["logits"].numpy()}
-
-    return _in_batches(ask, columns, _SERVED_BATCH, on_rows)["logits"]
 
 
 def _in_batches(

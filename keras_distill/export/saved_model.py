@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras_distill.batches import like_lengths
 from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
+from keras_distill.export.opened import folder_bytes
 from keras_distill.export.spelling import normalize_for_ids
 from keras_distill.export.student import (
     IDS,
@@ -29,17 +30,15 @@ from keras_distill.export.verify import (
     check_probabilities,
 )
 from keras_distill.files import atomic_path
-from keras_distill.student.text import PAD_ID, StudentTokenizer
+from keras_distill.student.text import PAD_ID
 
 
 class StudentGraph(tf.Module):
     """The forward pass of a student.
 
-    Args:
-        weights: The student's weights.
-        folded: Hold every word's projection instead of its vector. The
-            loop's inputs are look-ups then, which is faster; the table is
-            8 * units numbers wide instead of a vector's width.
+    Folded, it holds every word's projection instead of its vector. The loop's
+    inputs are look-ups then, which is faster; the table is 8 * units numbers
+    wide instead of a vector's width.
     """
 
     def __init__(self, weights: StudentWeights, folded: bool = False) -> None:
@@ -78,10 +77,9 @@ class StudentGraph(tf.Module):
                 [output, second, output * second, tf.abs(output - second)],
                 axis=-1,
             )
-        *hidden, last = self.dense
-        for kernel, bias in hidden:
-            output = tf.nn.relu(tf.matmul(output, kernel) + bias)
-        kernel, bias = last
+        *hidden, (kernel, bias) = self.dense
+        for inner_kernel, inner_bias in hidden:
+            output = tf.nn.relu(tf.matmul(output, inner_kernel) + inner_bias)
         return tf.matmul(output, kernel) + bias
 
     def _encode(self, ids: tf.Tensor) -> tf.Tensor:
@@ -146,9 +144,7 @@ class GraphStudent:
 
     def __init__(self, exported: Exported) -> None:
         self.pair = exported.pair
-        self.tokenizer = StudentTokenizer(
-            exported.vocabulary, exported.lower_case, exported.max_length
-        )
+        self.tokenizer = exported.tokenizer()
         self.graph = StudentGraph(exported.weights)
         spec = tf.TensorSpec([None, None], tf.int32)
         self._forward = tf.function(
@@ -198,9 +194,7 @@ class SavedStudent(tf.Module):
             )
         self.graph = StudentGraph(exported.weights, folded=variant == "fast")
         self._labels = exported.labels
-        self._tokenizer = StudentTokenizer(
-            exported.vocabulary, exported.lower_case, exported.max_length
-        )
+        self._tokenizer = exported.tokenizer()
         self._temperature = exported.temperature
 
     def signatures(self) -> dict[str, Any]:
@@ -211,13 +205,9 @@ class SavedStudent(tf.Module):
         on the right. Both give `logits` and `probabilities`, float32
         [batch, classes], and `label`, string [batch].
         """
-        texts, ids = (
-            [tf.TensorSpec(shape, kind, name) for name in names[: self._texts]]
-            for names, shape, kind in (
-                (TEXTS, [None], tf.string),
-                (IDS, [None, None], tf.int32),
-            )
-        )
+        number = 1 + self.graph.pair
+        texts = [tf.TensorSpec([None], tf.string, n) for n in TEXTS[:number]]
+        ids = [tf.TensorSpec([None, None], tf.int32, n) for n in IDS[:number]]
         return {
             "serving_default": tf.function(self.from_texts, texts),
             "ids": tf.function(self.from_ids, ids),
@@ -240,10 +230,6 @@ class SavedStudent(tf.Module):
             "probabilities": tf.nn.softmax(logits / self._temperature),
             "label": tf.gather(self._labels, tf.argmax(logits, axis=-1)),
         }
-
-    @property
-    def _texts(self) -> int:
-        return 2 if self.graph.pair else 1
 
 
 def export_saved_model(
@@ -275,12 +261,6 @@ def export_saved_model(
         difference = _prove(temporary, exported, proof)
         size = folder_bytes(temporary)
     return {"bytes": size, "max_abs_logit_difference": difference}
-
-
-def folder_bytes(folder: Path) -> int:
-    """Return the size of all files in a folder and below."""
-    files = (path for path in Path(folder).rglob("*") if path.is_file())
-    return sum(path.stat().st_size for path in files)
 
 
 def _prove(saved_model: Path, exported: Exported, proof: Proof) -> float:

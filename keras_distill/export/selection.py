@@ -4,7 +4,6 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +18,10 @@ from keras_distill.student.vocabulary import count_words
 
 logger = logging.getLogger(__name__)
 
+CALIBRATION = "calibration.json"
+
 # A held-out selection split has no more rows; a dev file may.
 _MOST_ROWS = 5000
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Labelled rows in the order of their file: columns of texts, int32."""
-
-    columns: list[list[str]]
-    labels: np.ndarray
 
 
 def run_examples(student_dir: Path, split: str) -> Iterator[Example]:
@@ -44,8 +37,10 @@ def run_examples(student_dir: Path, split: str) -> Iterator[Example]:
     return iter(())
 
 
-def selection_rows(student_dir: Path, pair: bool) -> Labelled:
-    """Read the labelled rows that a run chooses on.
+def selection_rows(
+    student_dir: Path, pair: bool
+) -> tuple[list[list[str]], np.ndarray]:
+    """Read the labelled rows that a run chooses on: columns of texts, labels.
 
     At most 5,000, from all of the file; none when it is gone.
     """
@@ -59,7 +54,7 @@ def selection_rows(student_dir: Path, pair: bool) -> Labelled:
     if pair:
         columns.append([example.text_b for example in examples])
     labels = [example.label for example in examples]
-    return Labelled(columns, np.array(labels, np.int32))
+    return columns, np.array(labels, np.int32)
 
 
 def word_counts(student_dir: Path, lower_case: bool) -> Counter[str] | None:
@@ -71,9 +66,6 @@ def word_counts(student_dir: Path, lower_case: bool) -> Counter[str] | None:
         if text is not None
     )
     return count_words(texts, lower_case) or None
-
-
-CALIBRATION = "calibration.json"
 
 
 def calibrate(student_dir: Path, export_dir: Path) -> float:
@@ -92,24 +84,17 @@ def calibrate(student_dir: Path, export_dir: Path) -> float:
             be written.
     """
     student = StudentPredictor.load(student_dir)
-    rows = selection_rows(student_dir, student.pair)
-    if not len(rows.labels):
+    columns, labels = selection_rows(student_dir, student.pair)
+    if not len(labels):
         logger.warning(
             "%s: no selection split, probabilities stay uncalibrated",
             student_dir,
         )
         return 1.0
-    temperature = fit_temperature(student.logits(*rows.columns), rows.labels)
-    write_json(
-        Path(export_dir) / CALIBRATION,
-        {
-            "temperature": temperature,
-            "rows": len(rows.labels),
-        },
-    )
-    logger.info(
-        "temperature %.2f, fitted on %d rows", temperature, len(rows.labels)
-    )
+    temperature = fit_temperature(student.logits(*columns), labels)
+    notes = {"temperature": temperature, "rows": len(labels)}
+    write_json(Path(export_dir) / CALIBRATION, notes)
+    logger.info("temperature %.2f, fitted on %d rows", temperature, len(labels))
     return temperature
 
 

@@ -5,10 +5,11 @@ becomes smaller, how well a smaller one answers, which one is the best that
 fits, and what the finished files cost.
 """
 
+import functools
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,21 +18,17 @@ import tensorflow as tf
 
 from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
-from keras_distill.export.forms import LITE_FORMS
+from keras_distill.export.forms import LITE_FORMS, open_form
 from keras_distill.export.mediapipe_text import bundle_vocabulary
-from keras_distill.export.opened import ask_forms, open_form
+from keras_distill.export.opened import ask_forms
 from keras_distill.export.saved_model import GraphStudent
 from keras_distill.export.selection import selection_rows, word_counts
-from keras_distill.export.student import Exported, load_exported
+from keras_distill.export.student import Exported, lines_file, load_exported
 from keras_distill.export.tflite import quantized_rows
 from keras_distill.metrics import accuracy, agreement
 from keras_distill.progress import progress
 from keras_distill.student.predictor import StudentPredictor
-from keras_distill.student.text import (
-    SPECIALS,
-    UNK_ID,
-    StudentTokenizer,
-)
+from keras_distill.student.text import SPECIALS, UNK_ID
 from keras_distill.transfer_set.record import Rows
 
 logger = logging.getLogger(__name__)
@@ -45,31 +42,28 @@ _BUNDLE_BYTES = 8_000
 _COLUMN_BYTES = 12
 
 
-def file_bytes(exported: Exported, bytes_per_weight: int) -> int:
+def file_bytes(exported: Exported, bytes_per_weight: int = 1) -> int:
     """Estimate a TFLite file of word ids, a little too high.
 
     A weight has 4 bytes, 2 (float16) or 1 (int8).
     """
     weights = exported.weights
-    size = bytes_per_weight * weights.size + _packed_bytes(exported)
+    size = _GRAPH_BYTES + bytes_per_weight * weights.size
+    size += len(exported.vocabulary_file())
+    size += len(exported.labels_file()) + len(exported.text_file())
     if bytes_per_weight == 1:
         # Each bias has four bytes, and so has each word's scale.
         biases = weights.bias.size + sum(bias.size for _, bias in weights.dense)
         size += 3 * biases + 4 * len(exported.vocabulary)
         size += _column_bytes(exported)
-    return size + _GRAPH_BYTES
-
-
-def int8_bytes(exported: Exported) -> int:
-    """Estimate the size of `student_int8.tflite`, a little too high."""
-    return file_bytes(exported, 1)
+    return size
 
 
 def widest(exported: Exported, budget_bytes: int) -> int:
     """Return the greatest width, 0 or less if none, whose int8 file fits."""
     words, width = exported.weights.vectors.shape
     each = words + exported.weights.kernel.shape[1]
-    return width + min(0, (budget_bytes - int8_bytes(exported)) // each)
+    return width + min(0, (budget_bytes - file_bytes(exported)) // each)
 
 
 def _column_bytes(exported: Exported) -> int:
@@ -80,20 +74,11 @@ def _column_bytes(exported: Exported) -> int:
     return _COLUMN_BYTES * columns
 
 
-def _packed_bytes(exported: Exported) -> int:
-    files = (
-        exported.vocabulary_file(),
-        exported.labels_file(),
-        exported.text_file(),
-    )
-    return sum(map(len, files))
-
-
 def _bundle_bytes(exported: Exported) -> int:
     """Return what a MediaPipe bundle holds more than the other form."""
     vocabulary, rows = bundle_vocabulary(exported)
     more = vocabulary[len(exported.vocabulary) :]
-    lines = sum(len(f"{word}\n".encode()) for word in more)
+    lines = len(lines_file(more))
     # The converter leaves these in float32 there, and gives all other
     # matrices a single scale.
     dense = 3 * sum(kernel.size for kernel, _ in exported.weights.dense)
@@ -137,37 +122,46 @@ def cut_vocabulary(exported: Exported, lines: int) -> Exported:
     )
 
 
-def narrowed(
-    exported: Exported,
-    width: int,
-    counts: Mapping[str, int] | None = None,
-) -> Exported:
-    """Give a student narrower vectors.
+class Narrower:
+    """Gives a student, or one cut from it, narrower vectors.
 
     The principal axes of the words' projections, `vectors @ kernel`, which
     is all that the LSTM reads of them: of all students with vectors of that
     width this one has the nearest projections, in the mean of their squared
     distances over the running words. `counts` says how often words occur.
+
+    QR and eigenvectors take longer than all else here, so each is computed
+    once: for the kernel, and for each number of words.
     """
-    if width < 1:
-        raise ValueError(f"width must be at least 1. Received: {width}")
-    weights = exported.weights
-    # kernel = right @ basis with rows of basis at right angles: distances
-    # of vectors @ right are those of the projections.
-    basis, right = np.linalg.qr(weights.kernel.astype(np.float64).T)
-    vectors = weights.vectors @ right.T
-    importance = _importance(exported.vocabulary, counts)
-    _, axes = np.linalg.eigh((vectors.T * importance) @ vectors)
-    # eigh has the smallest first.
-    axes = axes[:, ::-1][:, :width] @ _rotation(min(width, len(axes)))
-    return replace(
-        exported,
-        weights=replace(
-            weights,
+
+    def __init__(
+        self, kernel: np.ndarray, counts: Mapping[str, int] | None = None
+    ) -> None:
+        # kernel = right @ basis with rows of basis at right angles: distances
+        # of vectors @ right are those of the projections.
+        self._basis, right = np.linalg.qr(kernel.astype(np.float64).T)
+        self._right = right.T
+        self._counts = counts
+        self._axes: dict[int, np.ndarray] = {}
+
+    def __call__(self, exported: Exported, width: int) -> Exported:
+        """Return the student with vectors of that width."""
+        if width < 1:
+            raise ValueError(f"width must be at least 1. Received: {width}")
+        vectors = exported.weights.vectors @ self._right
+        if len(vectors) not in self._axes:
+            importance = _importance(exported.vocabulary, self._counts)
+            _, axes = np.linalg.eigh((vectors.T * importance) @ vectors)
+            # eigh has the smallest first.
+            self._axes[len(vectors)] = axes[:, ::-1]
+        axes = self._axes[len(vectors)][:, :width]
+        axes = axes @ _rotation(axes.shape[1])
+        weights = replace(
+            exported.weights,
             vectors=(vectors @ axes).astype(np.float32),
-            kernel=(axes.T @ basis.T).astype(np.float32),
-        ),
-    )
+            kernel=(axes.T @ self._basis.T).astype(np.float32),
+        )
+        return replace(exported, weights=weights)
 
 
 def _rotation(width: int) -> np.ndarray:
@@ -223,8 +217,8 @@ class Trial:
         ]
         self._labels = np.asarray(labels)
         self._student = GraphStudent(exported)
-        self._vocabulary: list[str] = []
-        self._ids: list[tf.RaggedTensor] = []
+        # Students are cut from one: its size tells a vocabulary.
+        self._ids: dict[int, list[tf.RaggedTensor]] = {}
         self._expected = self._answers(exported, exported.weights.vectors)
         self.whole = self._score(self._expected)
 
@@ -247,13 +241,10 @@ class Trial:
     def _answers(self, exported: Exported, vectors: np.ndarray) -> np.ndarray:
         _lay(self._student.graph.vectors, vectors)
         _lay(self._student.graph.kernel, exported.weights.kernel)
-        if exported.vocabulary != self._vocabulary:
-            tokenizer = StudentTokenizer(
-                exported.vocabulary, exported.lower_case, exported.max_length
-            )
-            self._ids = [tokenizer(texts) for texts in self._texts]
-            self._vocabulary = exported.vocabulary
-        return self._student.answer(self._ids)
+        words = len(exported.vocabulary)
+        if words not in self._ids:
+            self._ids[words] = list(map(exported.tokenizer(), self._texts))
+        return self._student.answer(self._ids[words])
 
 
 def _lay(variable: tf.Variable, values: np.ndarray) -> None:
@@ -273,29 +264,20 @@ _SHARES = (1.0, 0.8, 0.6, 0.4, 0.25, 0.1)
 _FAR_BELOW = 0.02
 
 
-@dataclass(frozen=True, eq=False)
-class Smaller:
-    """A student made of another, and the points of accuracy that it costs."""
+class Smaller(NamedTuple):
+    """A student made of another, and how it answers.
+
+    `bytes` is the estimated size of its int8 file, `points` the accuracy that
+    it costs.
+    """
 
     exported: Exported
+    words: int
+    width: int
+    bytes: int
     accuracy: float
     agreement: float
     points: float
-
-    @property
-    def words(self) -> int:
-        """Return the lines of its vocabulary."""
-        return self.exported.weights.vectors.shape[0]
-
-    @property
-    def width(self) -> int:
-        """Return how many numbers are in a word's vector."""
-        return self.exported.weights.vectors.shape[1]
-
-    @property
-    def bytes(self) -> int:
-        """Return the estimated size of its int8 file."""
-        return int8_bytes(self.exported)
 
 
 class Shrinker:
@@ -321,20 +303,21 @@ class Shrinker:
         self._scores: dict[tuple[int, ...], Score] = {}
 
     @classmethod
-    def of_run(cls, exported: Exported, student_dir: Path) -> "Shrinker":
-        """Make one that chooses on a run's selection split."""
-        rows = selection_rows(student_dir, exported.pair)
-        if not len(rows.labels):
-            raise UserError(
-                f"{student_dir} stands in no run with data/select.jsonl.gz, "
-                "expected labelled rows to choose a smaller student on"
-            )
-        trial = Trial(exported, rows.columns, rows.labels)
+    def of_run(cls, exported: Exported, student_dir: Path) -> "Shrinker | None":
+        """Make one that chooses on a run's selection split; None without."""
+        columns, labels = selection_rows(student_dir, exported.pair)
+        if not len(labels):
+            return None
+        trial = Trial(exported, columns, labels)
         counts = word_counts(student_dir, exported.lower_case)
         share = trial.whole.accuracy
         # One standard error.
-        margin = math.sqrt(share * (1 - share) / len(rows.labels))
+        margin = math.sqrt(share * (1 - share) / len(labels))
         return cls(exported, trial, trial.whole, counts, margin)
+
+    @functools.cached_property
+    def _narrowed(self) -> Narrower:
+        return Narrower(self._exported.weights.kernel, self._counts)
 
     def tried(self, budget_bytes: int) -> list[Smaller]:
         """Return the students whose int8 file fits a budget, the best first.
@@ -343,7 +326,7 @@ class Shrinker:
         that answers most like the whole student, then the one with more
         words.
         """
-        if int8_bytes(self._exported) <= budget_bytes:
+        if file_bytes(self._exported) <= budget_bytes:
             return [self._measured(self._exported)]
         tried: list[Smaller] = []
         best = 0.0
@@ -354,17 +337,16 @@ class Shrinker:
             size = len(cut.vocabulary), width
             if width < 1 or size in [(one.words, one.width) for one in tried]:
                 continue
-            tried.append(self._measured(narrowed(cut, width, self._counts)))
-            best = max(best, tried[-1].accuracy)
+            one = self._measured(self._narrowed(cut, width))
+            tried.append(one)
+            best = max(best, one.accuracy)
             # Fewer words would make no room that could be used, or cost
             # still more.
-            if (
-                width == cut.weights.vectors.shape[1]
-                or tried[-1].accuracy < best - _FAR_BELOW
-            ):
+            whole_width = width == cut.weights.vectors.shape[1]
+            if whole_width or one.accuracy < best - _FAR_BELOW:
                 break
         if not tried:
-            least = int8_bytes(narrowed(cut, 1, self._counts))
+            least = file_bytes(self._narrowed(cut, 1))
             raise UserError(
                 f"a student of {budget_bytes / 1e6:.2f} MB cannot be made of "
                 f"this one, the smallest has {least / 1e6:.2f} MB: most of "
@@ -383,15 +365,7 @@ class Shrinker:
             self._scores[size] = self._measure(exported)
         score = self._scores[size]
         points = 100 * (self._whole.accuracy - score.accuracy)
-        return Smaller(exported, *score, points)
-
-
-# By the bytes of a weight, the most exact first; MediaPipe has no float16.
-_FORMS = {
-    4: ("student", "student_mediapipe"),
-    2: ("student_fp16", "student_mediapipe_int8"),
-    1: ("student_int8", "student_mediapipe_int8"),
-}
+        return Smaller(exported, *size, file_bytes(exported), *score, points)
 
 
 class Budget:
@@ -417,16 +391,18 @@ class Budget:
         # What the estimate leaves of the budget.
         bundle = any(LITE_FORMS[form].bundle for form in self._wanted)
         self._spare = _bundle_bytes(exported) if bundle else 0
-        for each in _FORMS:
+        # Float32, float16, int8.
+        for each in (4, 2, 1):
             self.forms = self._of(each)
             size = file_bytes(exported, each)
             self.whole_fits = size <= most_bytes - self._spare
             if self.forms and self.whole_fits:
                 break
         if not self.forms:
+            small = [name for name, f in LITE_FORMS.items() if 1 in f.budgets]
             raise UserError(
                 f"--forms: {', '.join(wanted)} cannot be made so small, "
-                f"expected {' or '.join(_FORMS[1])}"
+                f"expected {' or '.join(small)}"
             )
 
     def tighten(self, bytes_over: int) -> None:
@@ -440,6 +416,12 @@ class Budget:
             return self._exported
         if self._shrinker is None:
             self._shrinker = Shrinker.of_run(self._exported, self._student_dir)
+        if self._shrinker is None:
+            raise UserError(
+                f"{self._student_dir} stands in no run with "
+                "data/select.jsonl.gz, expected labelled rows to choose a "
+                "smaller student on"
+            )
         tried = self._shrinker.tried(self.bytes - self._spare)
         for one in sorted(tried, key=lambda one: -one.words):
             logger.info(
@@ -456,8 +438,9 @@ class Budget:
         return tried[0].exported
 
     def _of(self, bytes_per_weight: int) -> list[str]:
-        forms = _FORMS[bytes_per_weight]
-        return [form for form in self._wanted if form in forms]
+        return [
+            f for f in self._wanted if bytes_per_weight in LITE_FORMS[f].budgets
+        ]
 
 
 # Budgets, as parts of the whole student's int8 file.
@@ -485,16 +468,17 @@ def measure_sizes(student_dir: Path, reported: Rows) -> list[dict[str, Any]]:
         UserError: The student or the run's data are damaged.
     """
     exported = load_exported(student_dir)
-    rows = selection_rows(student_dir, exported.pair)
-    if not len(rows.labels) or not (reported.labels >= 0).any():
+    if not (reported.labels >= 0).any():
         return []
     shrinker = Shrinker.of_run(exported, student_dir)
+    if shrinker is None:
+        return []
     trial = Trial(exported, reported.columns, reported.labels)
     sizes: list[dict[str, Any]] = []
     with progress(len(_PARTS), "measuring sizes", "sizes") as bar:
         for part in _PARTS:
             try:
-                best, *_ = shrinker.tried(int(part * int8_bytes(exported)))
+                best, *_ = shrinker.tried(int(part * file_bytes(exported)))
             except UserError:
                 break
             score = trial(best.exported)
@@ -520,29 +504,29 @@ def selection_cost(
     `accuracy` on them, and `points` that it is below the whole student's;
     accuracy and points are None when the split is gone.
     """
-    rows = selection_rows(student_dir, student.pair)
-    if not len(rows.labels):
+    columns, labels = selection_rows(student_dir, student.pair)
+    if not len(labels):
         logger.warning(
             "%s: no selection split, what the files cost is not known",
             student_dir,
         )
-        unknown = {"rows": 0, "accuracy": None, "points": None}
-        return {path.name: dict(unknown) for path in files}
-    said = student.logits(*rows.columns)
-    forms = map(open_form, files)
+        return {
+            path.name: {"rows": 0, "accuracy": None, "points": None}
+            for path in files
+        }
+    said = student.logits(*columns)
     costs = {}
-    for asked in ask_forms(forms, rows.columns, rows.labels, said):
-        facts, points = asked.facts(), asked.points()
+    for asked in ask_forms(map(open_form, files), columns, labels, said):
+        found = accuracy(asked.logits, asked.labels)
+        points = 100 * (accuracy(asked.expected, asked.labels) - found)
+        rows = len(asked.labels)
         logger.info(
             "%s: %.2f%% on %d rows of the selection split (%+.2f points)",
             asked.form.name,
-            100 * facts["accuracy"],
-            facts["rows"],
+            100 * found,
+            rows,
             0 - points,
         )
-        costs[asked.form.name] = {
-            "rows": facts["rows"],
-            "accuracy": facts["accuracy"],
-            "points": points,
-        }
+        cost = {"rows": rows, "accuracy": found, "points": points}
+        costs[asked.form.name] = cost
     return costs

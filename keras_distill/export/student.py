@@ -1,16 +1,19 @@
 """What every form of export is made from: a student's weights."""
 
+import itertools
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from keras_distill.files import atomic_path
 from keras_distill.student.layers import BiLSTM, PairUnit, WordVectors
 from keras_distill.student.predictor import StudentPredictor
+from keras_distill.student.text import StudentTokenizer
 
 # What graphs take: word ids or raw text, of one text or two.
 IDS = ("ids_a", "ids_b")
@@ -49,8 +52,7 @@ class StudentWeights:
     def size(self) -> int:
         """Return how many numbers these are."""
         arrays = [self.vectors, self.kernel, self.recurrent_kernel, self.bias]
-        for layer in self.dense:
-            arrays += layer
+        arrays += itertools.chain(*self.dense)
         return sum(array.size for array in arrays)
 
 
@@ -63,31 +65,24 @@ def student_weights(model: keras.Model) -> StudentWeights:
     Raises:
         ValueError: The model holds a layer that a student does not have.
     """
-    kinds = {WordVectors: [], BiLSTM: [], keras.layers.Dense: []}
+    weights = {WordVectors: [], BiLSTM: [], keras.layers.Dense: []}
     for layer in model.layers:
-        if type(layer) in kinds:
-            kinds[type(layer)].append(layer)
+        if type(layer) in weights:
+            weights[type(layer)].append(layer.get_weights())
         elif not isinstance(layer, _WITHOUT_WEIGHTS):
             raise ValueError(
                 "expected a student's layers: WordVectors, BiLSTM, PairUnit, "
                 f"Dropout, Dense. Received: {layer!r}"
             )
-    tables, encoders, dense = kinds.values()
-    if len(encoders) != 1:
-        raise ValueError(
-            f"a student has one BiLSTM. Received: {len(encoders)} of them"
-        )
+    tables, (encoder,), dense = weights.values()
     # Kernel, recurrent kernel, bias of each direction.
-    weights = encoders[0].get_weights()
-    kernels, recurrent, biases = zip(weights[:3], weights[3:], strict=True)
+    kernels, recurrent, biases = zip(encoder[:3], encoder[3:], strict=True)
     return StudentWeights(
-        vectors=np.concatenate(
-            [table.get_weights()[0] for table in tables], axis=1
-        ),
+        vectors=np.concatenate([table for (table,) in tables], axis=1),
         kernel=np.concatenate(kernels, axis=1),
         recurrent_kernel=np.stack(recurrent),
         bias=np.concatenate(biases),
-        dense=tuple(tuple(layer.get_weights()) for layer in dense),
+        dense=tuple(map(tuple, dense)),
         pair=len(model.inputs) == 2,
     )
 
@@ -136,22 +131,33 @@ class Exported:
         """Return whether the student takes two texts."""
         return self.weights.pair
 
+    @property
+    def texts(self) -> int:
+        """Return how many texts it takes."""
+        return 1 + self.pair
+
+    def tokenizer(self) -> StudentTokenizer:
+        """Make what turns normalised text into its word ids."""
+        return StudentTokenizer(
+            self.vocabulary, self.lower_case, self.max_length
+        )
+
     def vocabulary_file(self) -> bytes:
         """Return the content of `vocab.txt`."""
-        return _lines(self.vocabulary)
+        return lines_file(self.vocabulary)
 
-    def text_file(self) -> bytes:
+    def labels_file(self) -> bytes:
+        """Return the content of `labels.txt`."""
+        return lines_file(self.labels)
+
+    def text_file(self, **changes: Any) -> bytes:
         """Return the content of `text.json`: how words become ids."""
         values = {
             "lower_case": self.lower_case,
             "max_length": self.max_length,
             "pair": self.pair,
         }
-        return (json.dumps(values, indent=2) + "\n").encode("utf-8")
-
-    def labels_file(self) -> bytes:
-        """Return the content of `labels.txt`."""
-        return _lines(self.labels)
+        return (json.dumps(values | changes, indent=2) + "\n").encode()
 
 
 def load_exported(
@@ -175,30 +181,6 @@ def exported_from(
     )
 
 
-def write_exported(exported: Exported, path: Path) -> None:
-    """Write a student to one .npz file, for another process."""
-    weights = vars(exported.weights).copy()
-    dense = [array for layer in weights.pop("dense") for array in layer]
-    values = vars(exported) | {"weights": {"pair": weights.pop("pair")}}
-    arrays = {f"dense_{place}": array for place, array in enumerate(dense)}
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        np.savez(stream, values=json.dumps(values), **weights, **arrays)
-
-
-def read_exported(path: Path) -> Exported:
-    """Read what `write_exported` wrote."""
-    with np.load(path) as stream:
-        arrays = dict(stream)
-    values = json.loads(str(arrays.pop("values")))
-    names = [name for name in arrays if name.startswith("dense_")]
-    dense = [arrays.pop(name) for name in names]
-    weights = StudentWeights(
-        **arrays,
-        **values.pop("weights"),
-        dense=tuple(zip(dense[::2], dense[1::2], strict=True)),
-    )
-    return Exported(weights, **values)
-
-
-def _lines(items: list[str]) -> bytes:
+def lines_file(items: Iterable[str]) -> bytes:
+    """Return the content of a file of lines."""
     return "".join(f"{item}\n" for item in items).encode("utf-8")

@@ -1,8 +1,7 @@
 """The TFLite files: graphs of the student, and their conversion."""
 
 import tempfile
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +14,8 @@ from keras_distill.export.student import (
     StudentWeights,
 )
 from keras_distill.student.text import PAD_ID, UNK_ID, StudentTokenizer
+
+SIGNATURE = "serving_default"
 
 # Each one is a word by itself to BERT's splitter.
 _STRAIGHT = {quote: normalize(quote) for quote in "\u2018\u2019\u201c\u201d`"}
@@ -73,11 +74,9 @@ _STEPS = 2**23
 class LiteGraph:
     """The forward pass of a student.
 
-    Args:
-        weights: The student's weights.
-        int8_vectors: Hold the word vectors as whole numbers with one scale
-            for each word. The converter does not: it would quantise the
-            table with one scale for all words and unpack it when loaded.
+    With `int8_vectors` word vectors are whole numbers with one scale for each
+    word. The converter would quantise the table with one scale for all words,
+    and unpack it when loaded.
     """
 
     def __init__(
@@ -160,12 +159,8 @@ class LiteGraph:
     def _input_gates(self, ids: tf.Tensor) -> tf.Tensor:
         """Look up and project; return [ids, 8 * units]."""
         vectors = self._weights.vectors
-        if self._int8_vectors:
-            numbers, scales, unit = quantized_rows(vectors)
-            found = tf.cast(tf.gather(numbers, ids), tf.float32)
-            found *= tf.cast(tf.gather(scales, ids), tf.float32) * unit
-        else:
-            found = tf.gather(vectors, ids)
+        gather = gather_quantized if self._int8_vectors else tf.gather
+        found = gather(vectors, ids)
         return tf.matmul(found, self._kernel) + self._bias
 
 
@@ -185,6 +180,13 @@ def quantized_rows(
     return numbers.astype(np.int8), steps.astype(np.int32), unit
 
 
+def gather_quantized(table: np.ndarray, ids: tf.Tensor) -> tf.Tensor:
+    """Look up rows of a table that the graph holds as `quantized_rows`."""
+    numbers, scales, unit = quantized_rows(table)
+    found = tf.cast(tf.gather(numbers, ids), tf.float32)
+    return found * (tf.cast(tf.gather(scales, ids), tf.float32) * unit)
+
+
 def _sigmoids_first(array: np.ndarray, units: int) -> np.ndarray:
     """Reorder gates i, f, g, o of the last axis to i, f, o, g."""
     shape = array.shape
@@ -200,39 +202,31 @@ def _widened(ids: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
     return tf.pad(ids, paddings)
 
 
-SIGNATURE = "serving_default"
-# Packed into the files beside vocab.txt and labels.txt: what a client must
-# know to make the ids.
-TEXT_FILE = "text.json"
-
-
 def convert_float32(exported: Exported) -> bytes:
     """Convert to a model of word ids, exactly."""
-    return convert_function(_ids_function(exported), exported, 4)
+    return _convert_ids(exported, 4)
 
 
 def convert_float16(exported: Exported) -> bytes:
     """Convert to a model of word ids whose weights take half the space."""
-
-    def halve(converter: tf.lite.TFLiteConverter) -> None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
-
-    return convert_function(_ids_function(exported), exported, 2, halve)
+    return _convert_ids(exported, 2)
 
 
 def convert_int8(exported: Exported) -> bytes:
-    """Convert to a model of word ids whose weights take a quarter.
+    """Convert to a model of word ids whose weights take a quarter."""
+    return _convert_ids(exported, 1)
 
-    Weights are whole numbers, activations are quantised as they come
-    (dynamic range), so that no data is needed.
-    """
 
-    def quantize(converter: tf.lite.TFLiteConverter) -> None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-
-    function = _ids_function(exported, int8_vectors=True)
-    return convert_function(function, exported, 1, quantize)
+def _convert_ids(exported: Exported, bytes_per_weight: int) -> bytes:
+    graph = LiteGraph(exported.weights, bytes_per_weight == 1)
+    function = tf.function(
+        lambda *ids: _answers(graph, exported, ids),
+        [
+            tf.TensorSpec([None, None], tf.int32, name)
+            for name in IDS[: exported.texts]
+        ],
+    )
+    return convert_function(function, exported, bytes_per_weight)
 
 
 def convert_text(exported: Exported) -> bytes:
@@ -241,31 +235,20 @@ def convert_text(exported: Exported) -> bytes:
         exported.vocabulary, exported.lower_case, exported.max_length
     )
     graph = LiteGraph(exported.weights)
-
-    def answer(*texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _answers(graph, exported, map(tokenizer, texts))
-
-    def allow(converter: tf.lite.TFLiteConverter) -> None:
-        converter.allow_custom_ops = True
-
-    function = tf.function(answer, _inputs(exported, TEXTS, [None], tf.string))
+    function = tf.function(
+        lambda *texts: _answers(graph, exported, map(tokenizer, texts)),
+        [
+            tf.TensorSpec([None], tf.string, name)
+            for name in TEXTS[: exported.texts]
+        ],
+    )
     # The graph holds the tokenizer's model but not its owner.
     function.keep_alive = tokenizer
-    return convert_function(function, exported, 4, allow)
-
-
-def _ids_function(
-    exported: Exported, int8_vectors: bool = False
-) -> Callable[..., Any]:
-    graph = LiteGraph(exported.weights, int8_vectors)
-    return tf.function(
-        lambda *ids: _answers(graph, exported, ids),
-        _inputs(exported, IDS, [None, None], tf.int32),
-    )
+    return convert_function(function, exported, custom_ops=True)
 
 
 def _answers(
-    graph: LiteGraph, exported: Exported, ids: Any
+    graph: LiteGraph, exported: Exported, ids: Iterable[tf.Tensor]
 ) -> dict[str, tf.Tensor]:
     logits = graph.logits(*ids)
     # In two parts, as the float16 form would round one.
@@ -275,32 +258,17 @@ def _answers(
     return {"logits": logits, "probabilities": tf.nn.softmax(scaled)}
 
 
-def _inputs(
-    exported: Exported,
-    names: tuple[str, str],
-    shape: list[None],
-    dtype: tf.DType,
-) -> list[tf.TensorSpec]:
-    names = names if exported.pair else names[:1]
-    return [tf.TensorSpec(shape, dtype, name) for name in names]
-
-
 def convert_function(
-    function: Callable[..., Any],
+    function: tf.types.experimental.PolymorphicFunction,
     exported: Exported,
-    bytes_per_weight: int,
-    configure: Callable[[tf.lite.TFLiteConverter], None] = lambda _: None,
+    bytes_per_weight: int = 4,
+    custom_ops: bool = False,
 ) -> bytes:
     """Convert a `tf.function` to a bare model with one signature.
 
-    Args:
-        function: Has its input signature.
-        exported: The student.
-        bytes_per_weight: How many the model must have at the least.
-        configure: Sets what is to be done to the weights.
-
-    Raises:
-        RuntimeError: Weights are missing.
+    Weights are float32, float16 or whole numbers of one byte. With the last,
+    activations are quantised as they come (dynamic range), so that no data is
+    needed.
     """
     module = tf.Module()
     module.function = function
@@ -312,7 +280,11 @@ def convert_function(
             folder, signature_keys=[SIGNATURE]
         )
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        configure(converter)
+        converter.allow_custom_ops = custom_ops
+        if bytes_per_weight < 4:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if bytes_per_weight == 2:
+            converter.target_spec.supported_types = [tf.float16]
         model = converter.convert()
     least = bytes_per_weight * exported.weights.size
     if len(model) < least:

@@ -5,11 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import tensorflow as tf
 
+from keras_distill.data.normalize import normalize
+from keras_distill.export.mediapipe_text import bundle_vocabulary
+from keras_distill.export.opened import (
+    LiteStudent,
+    MediaPipeStudent,
+    centred,
+)
+from keras_distill.export.student import Exported
 from keras_distill.export.tflite import read_alike
 from keras_distill.metrics import softmax
 from keras_distill.student.predictor import StudentPredictor
-from keras_distill.student.text import SPECIALS, StudentTokenizer
+from keras_distill.student.text import SPECIALS, UNK_ID, StudentTokenizer
 
 # How far logits may be apart, relative to the largest one where that is
 # above 1. Another kernel adds up in another order.
@@ -42,6 +51,8 @@ _AWKWARD = (
     "word " * 3000,
 )
 _RANDOM_TEXTS = 64
+# So many texts are asked again, after all the others.
+_AGAIN = 8
 
 
 @dataclass(frozen=True)
@@ -56,11 +67,10 @@ class Proof:
     columns: list[list[str]]
     logits: np.ndarray
 
-    def first(self, rows: int) -> "Proof":
-        """Return the proof of the first rows."""
-        return Proof(
-            [column[:rows] for column in self.columns], self.logits[:rows]
-        )
+    def some(self, rows: np.ndarray) -> "Proof":
+        """Return the proof of some rows."""
+        columns = [[column[row] for row in rows] for column in self.columns]
+        return Proof(columns, self.logits[rows])
 
     def as_typed(self, tokenizer: StudentTokenizer) -> "Proof":
         """Return the rows that a form can answer which cannot rewrite text.
@@ -68,11 +78,7 @@ class Proof:
         Texts stay as they are.
         """
         alike = [read_alike(column, tokenizer) for column in self.columns]
-        rows = np.flatnonzero(np.all(alike, axis=0))
-        return Proof(
-            [[column[row] for row in rows] for column in self.columns],
-            self.logits[rows],
-        )
+        return self.some(np.flatnonzero(np.all(alike, axis=0)))
 
 
 def make_proof(
@@ -82,28 +88,75 @@ def make_proof(
 
     Real ones are columns of texts of its task, empty when none are at hand.
     """
-    texts = _probes(student.tokenizer.vocabulary)
+    words = [
+        word
+        for word in student.tokenizer.vocabulary
+        if word not in SPECIALS and not word.startswith("##")
+    ]
+    texts = list(_AWKWARD)
+    if words:
+        # Always the same.
+        rng = random.Random(0)
+        texts += [
+            " ".join(rng.choices(words, k=rng.randint(1, 40)))
+            for _ in range(_RANDOM_TEXTS)
+        ]
     columns = [texts, texts[::-1]] if student.pair else [texts]
     for column, more in zip(columns, real, strict=bool(real)):
         column += more
     return Proof(columns, student.logits(*columns))
 
 
-def _probes(vocabulary: Sequence[str]) -> list[str]:
-    """Return awkward texts and random ones, always the same."""
-    rng = random.Random(0)
-    words = [
-        word
-        for word in vocabulary
-        if word not in SPECIALS and not word.startswith("##")
+def prove_lite(
+    lite: LiteStudent,
+    exported: Exported,
+    proof: Proof,
+    tolerance: float,
+    name: str,
+) -> float:
+    """Return the largest difference of a logit, see `LiteForm.prove`."""
+    if lite.takes_text:
+        proof = proof.as_typed(lite.tokenizer)
+    logits, probabilities = lite.answers(proof.columns)
+    difference = check_logits(proof.logits, logits, tolerance, name)
+    check_probabilities(logits, probabilities, exported.temperature, name)
+    # One text at a time, as apps ask; after the others, so that a state
+    # left behind would show.
+    few = proof.some(np.arange(len(proof.logits))[:_AGAIN])
+    alone, _ = lite.answers(few.columns, batch_size=1)
+    return max(difference, check_logits(few.logits, alone, tolerance, name))
+
+
+def prove_bundle(
+    bundle: MediaPipeStudent,
+    exported: Exported,
+    proof: Proof,
+    tolerance: float,
+    name: str,
+) -> float:
+    """Prove on the texts that MediaPipe splits as the student does."""
+    _, rows = bundle_vocabulary(exported)
+    texts = [normalize(text) for text in proof.columns[0]]
+    ids = exported.tokenizer()(tf.constant(texts)).to_list()
+    whole = [
+        row for row, found in enumerate(ids) if len(found) <= bundle.window - 2
     ]
-    texts = list(_AWKWARD)
-    if words:
-        texts += [
-            " ".join(rng.choices(words, k=rng.randint(1, 40)))
-            for _ in range(_RANDOM_TEXTS)
-        ]
-    return texts
+    same = [
+        row
+        for row in whole
+        if (rows[bundle.tokenizer.words(texts[row])].tolist() or [UNK_ID])
+        == ids[row]
+    ]
+    # MediaPipe splits as BERT does: where most texts differ, all do.
+    if len(same) < len(whole) / 2:
+        raise RuntimeError(
+            f"{name} reads {len(whole) - len(same)} of {len(whole)} "
+            "texts otherwise than the student"
+        )
+    # The first ones once more at the end: a state left behind would show.
+    asked = proof.some(np.array(same + same[:_AGAIN]))
+    found = bundle.logits(asked.columns)
+    return check_logits(centred(asked.logits), centred(found), tolerance, name)
 
 
 def check_logits(

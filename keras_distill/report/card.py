@@ -6,7 +6,6 @@ from typing import Any
 
 from keras_distill.config import Config
 from keras_distill.display import (
-    UNKNOWN,
     count,
     markdown_table,
     percent,
@@ -15,16 +14,17 @@ from keras_distill.display import (
 )
 from keras_distill.report.table import (
     CONDITIONS,
-    PAPER,
     SOURCE,
     calibration_sentence,
     choice_sentence,
     choices,
     chosen_on,
+    cost_cells,
     f1_name,
     gain_sentence,
     models,
-    rate,
+    number,
+    paper_results,
     score,
     texts_name,
 )
@@ -74,26 +74,16 @@ def model_card(
 def _numbers(results: dict[str, Any]) -> str:
     """Return how good the models are on every split."""
     split = results["gain"]["split"]
-    finding = [
-        choice_sentence(results, split),
-        gain_sentence(results),
+    finding = [choice_sentence(results, split), gain_sentence(results)]
+    heads = [
+        *("split", "model", "accuracy", f1_name(results), "MCC"),
+        *("agreement with teacher", "KL", "logit MSE"),
     ]
-    parts = ["## Numbers", wrapped(" ".join(filter(None, finding)))]
-    parts.append(
-        markdown_table(
-            [
-                "split",
-                "model",
-                "accuracy",
-                f1_name(results),
-                "MCC",
-                "agreement with teacher",
-                "KL",
-                "logit MSE",
-            ],
-            _metric_rows(results),
-        )
-    )
+    parts = [
+        "## Numbers",
+        wrapped(" ".join(filter(None, finding))),
+        markdown_table(heads, _metric_rows(results)),
+    ]
     notes = ["In percent; KL(teacher, student) in nats."]
     if len(results["labels"]) == 2:
         label = _code(results["labels"][1])
@@ -128,21 +118,13 @@ def _metric_rows(results: dict[str, Any]) -> Iterable[list[str]]:
                     score(values, metric)
                     for metric in ("accuracy", "f1", "mcc", "agreement")
                 ),
-                *(_number(values.get(key)) for key in ("kl", "logit_mse")),
+                *(number(values.get(key)) for key in ("kl", "logit_mse")),
             ]
 
 
 def _cost(results: dict[str, Any], size_picture: str | None = None) -> str:
     """Return how large and how fast the models are."""
-    rows = [
-        [
-            name,
-            count(model["parameters"]),
-            size(model["bytes"]),
-            rate(model["sentences_per_s"]),
-        ]
-        for name, model in models(results)
-    ]
+    rows = [[name, *cost_cells(model)] for name, model in models(results)]
     machine = results["machine"]
     where = f"{machine['processors']} processors ({machine['platform']})"
     if machine["gpus"]:
@@ -165,9 +147,9 @@ def _cost(results: dict[str, Any], size_picture: str | None = None) -> str:
                     [
                         f"`{name}`",
                         size(values["bytes"]),
-                        _number(values.get("rows"), ",d"),
+                        number(values.get("rows"), ",d"),
                         percent(values["accuracy"]),
-                        _number(values["max_abs_logit_difference"], ".1e"),
+                        number(values["max_abs_logit_difference"], ".1e"),
                     ]
                     for name, values in results["exports"].items()
                 ],
@@ -211,26 +193,18 @@ def _smaller(results: dict[str, Any]) -> list[str]:
 
 def _paper(task: str) -> str | None:
     """Return the paper's numbers, or None for a task it does not have."""
-    if task not in PAPER:
+    if not (paper := paper_results(task)):
         return None
-    paper = PAPER[task]
-    rows = [
-        [name, role, *(f"{value:.1f}" for value in values)]
-        for name, role, values in paper.rows()
-    ]
+    columns, rows = paper
     return f"""## The paper's numbers
 
 {SOURCE}, for orientation: {CONDITIONS}.
 
-{markdown_table(["model", "what it is", *paper.columns], rows)}"""
+{markdown_table(["model", "what it is", *columns], rows)}"""
 
 
 def _splits(results: dict[str, Any]) -> list[str]:
     return [name for name in results["splits"] if name != "train"]
-
-
-def _number(value: float | None, form: str = ".3f") -> str:
-    return UNKNOWN if value is None else format(value, form)
 
 
 def _code(text: str) -> str:

@@ -341,7 +341,8 @@ def logit_scatter(
     student, teacher, labels = student[rows], teacher[rows], labels[rows]
     if len(names) == 2:
         margin = f"{names[1]} minus {names[0]}"
-        panels = [(f"logit of {margin}", *map(_margin, (student, teacher)))]
+        both = (logits[:, 1] - logits[:, 0] for logits in (student, teacher))
+        panels = [(f"logit of {margin}", *both)]
     elif len(names) <= _MOST_PANELS:
         panels = [
             (f"logit of {name}", student[:, i], teacher[:, i])
@@ -371,10 +372,6 @@ def logit_scatter(
         )
     figure.suptitle(title, fontsize=11)
     return figure
-
-
-def _margin(logits: np.ndarray) -> np.ndarray:
-    return logits[:, 1] - logits[:, 0]
 
 
 def _scatter(

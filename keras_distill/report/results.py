@@ -4,7 +4,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ import keras_distill
 from keras_distill.config import STAGES, Config
 from keras_distill.errors import UserError
 from keras_distill.export.exporter import NOTES
-from keras_distill.export.opened import ask_forms, exported_forms
+from keras_distill.export.forms import exported_forms
+from keras_distill.export.opened import ask_forms
 from keras_distill.export.selection import stored_temperature
 from keras_distill.export.shrink import measure_sizes
 from keras_distill.files import (
@@ -111,7 +112,9 @@ def collect_results(
     manifest = Manifest.load(transfer_set)
     data = read_json(run_dir / "data" / "manifest.json")
     manifest.expect(labels=data["labels"], pair=data["pair"])
-    splits = _read_splits(transfer_set, manifest, data)
+    # The run chose on dev, or on a part of train that was held out.
+    chosen = "dev" if data["selected_on"] == "dev" else "select"
+    splits = _read_splits(transfer_set, manifest, data["splits"], chosen)
     timed = read_rows(
         manifest.files(transfer_set, "train"),
         manifest.pair,
@@ -129,8 +132,8 @@ def collect_results(
             ("baseline", config.baseline.enabled),
         )
     )
-    first = next(iter(splits))
-    rows, said = splits[first].rows, student.logits[first][0]
+    first, rows = next(iter(splits.items()))
+    said = student.logits[first][0]
     model = run_dir / "student" / "model.keras"
     shards = [shard.sha256 for shard in manifest.shards]
     of = [sha256_file(model), first, shards, keras_distill.__version__]
@@ -147,7 +150,7 @@ def collect_results(
         "splits": {
             "train": {"rows": data["splits"]["train"], "chosen_on": False},
             **{
-                name: {"rows": len(split.rows), "chosen_on": split.chosen_on}
+                name: {"rows": len(split), "chosen_on": name == chosen}
                 for name, split in splits.items()
             },
         },
@@ -187,26 +190,16 @@ def collect_results(
     return results, Shown(student.main, manifest, first, rows, said)
 
 
-@dataclass(frozen=True)
-class _Split:
-    """The rows of a split, and whether epochs or the like were chosen on it."""
-
-    rows: Rows
-    chosen_on: bool
-
-
 def _read_splits(
-    folder: Path, manifest: Manifest, data: Mapping[str, Any]
-) -> dict[str, _Split]:
+    folder: Path, manifest: Manifest, names: Iterable[str], chosen: str
+) -> dict[str, Rows]:
     """Read the splits in the order in which they are to be looked at.
 
-    What the files call `select` is `dev` when the run chose on dev; else it
-    is a part of train that was held out.
+    What the files call `select` is named as `chosen` says.
     """
-    on_dev = data["selected_on"] == "dev"
     files = {
-        "dev" if on_dev and name == "select" else name: name
-        for name in data["splits"]
+        chosen if name == "select" else name: name
+        for name in names
         if name != "train"
     }
     splits = {}
@@ -217,10 +210,7 @@ def _read_splits(
                 f"{folder} has no records of the split {files[name]}: run "
                 "the label stage again"
             )
-        splits[name] = _Split(
-            read_rows(paths, manifest.pair, len(manifest.labels)),
-            chosen_on=files[name] == "select",
-        )
+        splits[name] = read_rows(paths, manifest.pair, len(manifest.labels))
     return splits
 
 
@@ -241,7 +231,7 @@ class _Students:
 
 def _measure_students(
     folders: Mapping[int, Path],
-    splits: Mapping[str, _Split],
+    splits: Mapping[str, Rows],
     timed: Rows,
     manifest: Manifest,
 ) -> _Students:
@@ -249,20 +239,20 @@ def _measure_students(
     main, *_ = places = list(folders.values())
     logits: dict[str, list[np.ndarray]] = {name: [] for name in splits}
     students = []
-    rows = sum(len(split.rows) for split in splits.values()) * len(places)
+    rows = sum(map(len, splits.values())) * len(places)
     with progress(rows, f"measuring {main.name}", "rows") as bar:
         for place in places:
             student = StudentPredictor.load(place)
             _check_fits(student, place, manifest)
             for name, split in splits.items():
                 logits[name].append(
-                    student.logits(*split.rows.columns, on_rows=bar.update)
+                    student.logits(*split.columns, on_rows=bar.update)
                 )
             students.append(student)
     results = _cost(main, students[0], timed)
     results["seeds"] = list(folders)
     for name, split in splits.items():
-        results[name] = _metrics(split.rows, logits[name])
+        results[name] = _metrics(split, logits[name])
     return _Students(students[0], logits, results)
 
 
@@ -396,7 +386,7 @@ def _teacher(
     run_dir: Path,
     config: Config,
     manifest: Manifest,
-    splits: Mapping[str, _Split],
+    splits: Mapping[str, Rows],
 ) -> dict[str, Any]:
     folder = run_dir / "teacher"
     facts = read_json(folder / "teacher.json")
@@ -419,7 +409,7 @@ def _teacher(
     }
     for name, split in splits.items():
         results[name] = classification_metrics(
-            split.rows.teacher_logits, split.rows.labels
+            split.teacher_logits, split.labels
         )
     return results
 
@@ -427,17 +417,17 @@ def _teacher(
 def _gain(
     student: _Students,
     baseline: _Students | None,
-    splits: Mapping[str, _Split],
+    splits: Mapping[str, Rows],
     seed: int,
 ) -> dict[str, Any]:
     unknown = dict.fromkeys(("points", "ci_low", "ci_high"))
     by_split = {}
     for name, split in splits.items():
         by_split[name] = unknown
-        if baseline is not None and np.any(split.rows.labels >= 0):
+        if baseline is not None and np.any(split.labels >= 0):
             by_split[name] = paired_gain(
-                student.correct(name, split.rows),
-                baseline.correct(name, split.rows),
+                student.correct(name, split),
+                baseline.correct(name, split),
                 seed,
             )
     first = next(iter(splits))

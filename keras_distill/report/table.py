@@ -1,6 +1,6 @@
 """A run's results in words, and as a table on the terminal."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from keras_distill.display import (
     NO_BREAK,
@@ -26,36 +26,36 @@ SOURCE = "Tang et al. 2019, table 1"
 CONDITIONS = "BERT-large teacher, full training data, GLUE's test server"
 
 
-class _PaperResults(NamedTuple):
-    """Table 1 for one task: the columns, and three rows in percent."""
-
-    columns: tuple[str, ...]
-    teacher: tuple[float, ...]
-    undistilled: tuple[float, ...]
-    distilled: tuple[float, ...]
-
-    def rows(self) -> list[tuple[str, str, tuple[float, ...]]]:
-        """Return the paper's name, what it is here, and the numbers."""
-        return [
-            ("BERT_LARGE", "the teacher", self.teacher),
-            # The paper's own implementation, not GLUE's.
-            ("BiLSTM", "on labels alone", self.undistilled),
-            ("BiLSTM_SOFT", "distilled", self.distilled),
-        ]
-
-
-PAPER = {
-    "sst2": _PaperResults(("accuracy",), (94.9,), (86.7,), (90.7,)),
-    "qqp": _PaperResults(
-        ("accuracy", "F1"), (89.3, 72.1), (86.2, 63.7), (88.1, 68.2)
-    ),
-    "mnli": _PaperResults(
-        ("accuracy, matched", "accuracy, mismatched"),
-        (86.7, 85.9),
-        (68.7, 68.3),
-        (73.0, 72.6),
+_PAPER_MODELS = (
+    ("BERT_LARGE", "the teacher"),
+    # The paper's own implementation, not GLUE's.
+    ("BiLSTM", "on labels alone"),
+    ("BiLSTM_SOFT", "distilled"),
+)
+# By task the columns, and the models' numbers in percent.
+_PAPER = {
+    "sst2": (["accuracy"], [[94.9], [86.7], [90.7]]),
+    "qqp": (["accuracy", "F1"], [[89.3, 72.1], [86.2, 63.7], [88.1, 68.2]]),
+    "mnli": (
+        ["accuracy, matched", "accuracy, mismatched"],
+        [[86.7, 85.9], [68.7, 68.3], [73.0, 72.6]],
     ),
 }
+
+
+def paper_results(task: str) -> tuple[list[str], list[list[str]]] | None:
+    """Return table 1 for a task, or None for one that it does not have.
+
+    The columns; then for each model the paper's name, what it is here, and
+    the numbers.
+    """
+    if task not in _PAPER:
+        return None
+    columns, numbers = _PAPER[task]
+    return columns, [
+        [*names, *(f"{value:.1f}" for value in values)]
+        for names, values in zip(_PAPER_MODELS, numbers, strict=True)
+    ]
 
 
 def results_table(results: dict[str, Any]) -> str:
@@ -90,9 +90,9 @@ def score(values: dict[str, Any] | None, metric: str) -> str:
     return f"{percent(values[f'{metric}_mean'])} ± {percent(spread)}"
 
 
-def rate(value: float | None) -> str:
-    """Return a number per second for people: `2,950`."""
-    return UNKNOWN if value is None else f"{value:,.0f}"
+def number(value: float | None, form: str = ".3f") -> str:
+    """Return a formatted number, a dash for None."""
+    return UNKNOWN if value is None else format(value, form)
 
 
 def f1_name(results: dict[str, Any]) -> str:
@@ -116,6 +116,15 @@ def models(results: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         (name, results[key])
         for key, name in MODELS.items()
         if results[key] is not None
+    ]
+
+
+def cost_cells(model: dict[str, Any]) -> list[str]:
+    """Return a model's parameters, size and speed for people."""
+    return [
+        count(model["parameters"]),
+        size(model["bytes"]),
+        number(model["sentences_per_s"], ",.0f"),
     ]
 
 
@@ -184,19 +193,11 @@ def _main_block(results: dict[str, Any]) -> str:
     heads = ["accuracy", f1_name(results), "parameters", "size", texts]
     rows = [[f"{split}, %", *heads]]
     for name, model in models(results):
-        rows.append(
-            [
-                name,
-                score(model[split], "accuracy"),
-                score(model[split], "f1"),
-                count(model["parameters"]),
-                size(model["bytes"]),
-                rate(model["sentences_per_s"]),
-            ]
-        )
-    number = results["splits"][split]["rows"]
+        scores = [score(model[split], key) for key in ("accuracy", "f1")]
+        rows.append([name, *scores, *cost_cells(model)])
+    total = results["splits"][split]["rows"]
     heading = (
-        f"{results['task']}: {number:,} rows of {split}. "
+        f"{results['task']}: {total:,} rows of {split}. "
         + choice_sentence(results, split)
     )
     lines = [wrapped(heading), "", aligned(rows, _NAME_WIDTH), ""]
@@ -232,13 +233,11 @@ def _other_splits(results: dict[str, Any]) -> str | None:
 
 
 def _paper_block(task: str) -> str | None:
-    if task not in PAPER:
+    if not (paper := paper_results(task)):
         return None
-    paper = PAPER[task]
-    rows = [["", *paper.columns]]
-    for name, role, values in paper.rows():
-        rows.append([f"{name}, {role}", *(f"{value:.1f}" for value in values)])
-    table = aligned(rows, _NAME_WIDTH)
+    columns, rows = paper
+    lines = [[f"{name}, {role}", *values] for name, role, *values in rows]
+    table = aligned([["", *columns], *lines], _NAME_WIDTH)
     return f"For orientation, {SOURCE}\n({CONDITIONS}):\n\n{table}"
 
 

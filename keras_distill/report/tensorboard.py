@@ -32,7 +32,7 @@ from keras_distill.student.predictor import (
     StudentPredictor,
     forward_function,
 )
-from keras_distill.student.text import MASK, SPECIALS, StudentTokenizer
+from keras_distill.student.text import MASK_ID, SPECIALS, StudentTokenizer
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import (
     SOURCE_NAMES,
@@ -109,64 +109,49 @@ def write_extras(
     with rewritten(place, _RUN):
         tf.summary.text("1 model card", card)
         tf.summary.text("2 configuration", _configuration(config))
-        tf.summary.text(
-            "3 worst disagreements",
-            disagreements(
-                shown.rows, shown.logits, manifest.labels, shown.split
-            ),
+        worst = disagreements(
+            shown.rows, shown.logits, manifest.labels, shown.split
         )
+        tf.summary.text("3 worst disagreements", worst)
         graph = forward_function(student.model).get_concrete_function()
         tf.summary.graph(graph.graph)
         if can_draw():
-            _quality_pictures(run_dir, shown)
-            _transfer_pictures(run_dir, manifest, statistics)
+            _write_pictures(run_dir, shown, statistics)
 
 
-def _quality_pictures(run_dir: Path, shown: Shown) -> None:
-    rows, names = shown.rows, shown.manifest.labels
+def _write_pictures(
+    run_dir: Path, shown: Shown, statistics: "Statistics"
+) -> None:
+    rows, names, split = shown.rows, shown.manifest.labels, shown.split
+    ours, theirs = shown.logits, rows.teacher_logits
     if (rows.labels >= 0).any():
-        for who, logits in (
-            ("student", shown.logits),
-            ("teacher", rows.teacher_logits),
-        ):
+        for who, logits in (("student", ours), ("teacher", theirs)):
+            title = f"{who}, {split}"
             write_picture(
                 f"confusion/{who}",
-                confusion_matrix(
-                    logits, rows.labels, names, f"{who}, {shown.split}"
-                ),
+                confusion_matrix(logits, rows.labels, names, title),
                 f"What the {who} says to the rows of each label",
             )
+        temperature = stored_temperature(run_dir / "export")
+        title = f"student, {split}"
         write_picture(
             "calibration/reliability",
-            reliability_diagram(
-                shown.logits,
-                rows.labels,
-                stored_temperature(run_dir / "export"),
-                f"student, {shown.split}",
-            ),
+            reliability_diagram(ours, rows.labels, temperature, title),
             "Accuracy of the rows of like confidence; numbers are rows. On "
             "the dashed line probabilities are frequencies.",
         )
     write_picture(
         "logits/student_against_teacher",
-        logit_scatter(
-            shown.logits, rows.teacher_logits, rows.labels, names, shown.split
-        ),
+        logit_scatter(ours, theirs, rows.labels, names, split),
         "A point is a row; on the dashed line the student says what the "
         "teacher says. Upper left and lower right they choose differently.",
     )
-
-
-def _transfer_pictures(
-    run_dir: Path, manifest: Manifest, statistics: "Statistics"
-) -> None:
     write_picture(
         "transfer_set/lengths_and_sources",
-        transfer_set_chart(statistics.lengths, manifest.counts),
+        transfer_set_chart(statistics.lengths, shown.manifest.counts),
         "Words as the student splits them; a pair is one row",
     )
-    examples = augmentation_examples(run_dir)
-    if examples:
+    if examples := augmentation_examples(run_dir):
         write_picture(
             "transfer_set/augmentation",
             augmentation_table(examples),
@@ -238,10 +223,8 @@ def _count(found: Statistics, ids: tf.RaggedTensor, logits: np.ndarray) -> None:
     places = np.unique(ids.value_rowids().numpy() * words + values)
     row, word = places // words, places % words
     found.rows_with += np.bincount(word, minlength=words)
-    for number, column in enumerate(logits.T):
-        found.logit_sums[:, number] += np.bincount(
-            word, column[row], minlength=words
-        )
+    for sums, column in zip(found.logit_sums.T, logits.T, strict=True):
+        sums += np.bincount(word, column[row], minlength=words)
 
 
 def write_projector(
@@ -254,14 +237,13 @@ def write_projector(
 ) -> bool:
     """Write the most frequent words' trained vectors for the projector.
 
-    Returns:
-        Whether there are any: a student with frozen vectors alone has none.
+    Say whether there are any: a student with frozen vectors alone has none.
     """
     table = trainable_vectors(model)
     if table is None:
         logger.info("no word vectors for the projector: all are frozen")
         return False
-    words = _most_frequent(vocabulary, statistics, most_words)
+    words = _most_frequent(statistics, most_words)
     folder = Path(folder)
     write_bytes(
         folder / _VECTORS, np.ascontiguousarray(table[words]).data.cast("B")
@@ -287,19 +269,12 @@ def trainable_vectors(model: keras.Model) -> np.ndarray | None:
     return None
 
 
-def _most_frequent(
-    vocabulary: Sequence[str], statistics: Statistics, most_words: int
-) -> np.ndarray:
-    order = np.argsort(-statistics.frequency, kind="stable")
-    shown = {*range(len(vocabulary))} - {
-        number for number, word in enumerate(SPECIALS) if word != MASK
-    }
-    occurs = [
-        word
-        for word in order
-        if word in shown and statistics.frequency[word] > 0
-    ]
-    return np.asarray(occurs[:most_words], np.int64)
+def _most_frequent(statistics: Statistics, most_words: int) -> np.ndarray:
+    frequency = statistics.frequency.copy()
+    # Of the special tokens only [MASK] is a word of the transfer set.
+    frequency[[word for word in range(len(SPECIALS)) if word != MASK_ID]] = 0
+    order = np.argsort(-frequency, kind="stable")
+    return order[frequency[order] > 0][:most_words]
 
 
 def _metadata(

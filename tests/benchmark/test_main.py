@@ -1,8 +1,8 @@
 """The command, its contenders in this process; once in processes of theirs."""
 
-import dataclasses
 import functools
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,8 @@ from tiny_students import make_run, random_texts, tiny_model
 
 from keras_distill.benchmark import __main__ as benchmark
 from keras_distill.benchmark import measure as measuring
-from keras_distill.benchmark.contenders import entries, stock_student
-from keras_distill.benchmark.worker import Contender, Entry, Stopwatch
+from keras_distill.benchmark.contenders import openers, stock_student
+from keras_distill.benchmark.worker import Contender, Stopwatch
 from keras_distill.data.examples import Example, write_examples
 from keras_distill.export.forms import LITE_FORMS
 from keras_distill.export.saved_model import SavedStudent
@@ -33,14 +33,14 @@ class InThisProcess:
 
     def __init__(self, arguments, log, threads=None):
         _, module, run, texts = arguments
-        found = {"teacher": teacher(), "bert_large": teacher(loads=False)}
+        found = {"teacher": teacher, "bert_large": partial(teacher, False)}
         if module.endswith("contenders"):
-            found = dict(entries(Path(run), Path(texts).parent))
-            for name, entry in found.items():
-                once = self._opened.setdefault(
-                    name, functools.cache(entry.open)
-                )
-                found[name] = dataclasses.replace(entry, open=once)
+            found = {
+                name: self._opened.setdefault(name, functools.cache(opener))
+                for name, opener in openers(
+                    Path(run), Path(texts).parent
+                ).items()
+            }
         self._served = Stopwatch(found, Path(texts))
         self.hello = self._served.hello
 
@@ -58,13 +58,12 @@ class InThisProcess:
 
 
 def teacher(loads=True):
-    """An entry that answers at once."""
-    facts = dict.fromkeys(
+    """A contender that answers at once."""
+    size = dict.fromkeys(
         ("parameters", "parameters_without_embeddings", "bytes"), 1000
     )
-    return Entry(
-        lambda: Contender(lambda columns: np.zeros(len(columns[0])), facts),
-        loads=loads,
+    return Contender(
+        lambda columns: np.zeros(len(columns[0])), size, loads=loads
     )
 
 

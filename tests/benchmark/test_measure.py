@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from keras_distill.benchmark.measure import (
-    Settings,
-    _Bench,
+    sample,
     sorted_batches,
     stratified,
     texts_of_length,
@@ -114,23 +113,15 @@ class TestTextsOfLength:
         assert one == same != other
 
 
-class FixedRate:
-    """A worker that takes a fixed time for each row."""
-
-    def __init__(self, rate):
-        self.rate = rate
-
-    def ask(self, do, name, batches):
-        seconds = sum(map(len, batches)) / self.rate
-        return {"seconds": seconds, "processor_seconds": seconds}
-
-
 class TestTheSampleOfAContender:
     @pytest.fixture
-    def bench(self, tmp_path):
+    def batches(self):
         rows = [("w " * (i % 50 + 1),) for i in range(2000)]
-        settings = Settings(batch_size=100, seconds=1.0)
-        return _Bench(tmp_path, tmp_path, rows, settings)
+        return sorted_batches(rows, 100)
+
+    def at(self, rate):
+        """A contender that takes a fixed time for each row."""
+        return lambda batches: (sum(map(len, batches)) / rate, 0.0)
 
     @pytest.mark.parametrize(
         ("rate", "batched", "expected"),
@@ -143,10 +134,10 @@ class TestTheSampleOfAContender:
             pytest.param(0.5, False, [1] * 8, id="one text at a time"),
         ],
     )
-    def test_it_fits_the_speed(self, bench, rate, batched, expected):
-        found = bench._sample(FixedRate(rate), "any", batched)
+    def test_it_fits_the_speed(self, batches, rate, batched, expected):
+        found = sample(batches, 1.0, batched, self.at(rate))
         assert [len(places) for places in found] == expected
 
-    def test_it_is_of_all_lengths(self, bench):
-        found = np.concatenate(bench._sample(FixedRate(80), "any", True))
+    def test_it_is_of_all_lengths(self, batches):
+        found = np.concatenate(sample(batches, 1.0, True, self.at(80)))
         assert np.mean(found % 50 + 1) == pytest.approx(25.5, abs=3)

@@ -26,7 +26,6 @@ FAKE = """
     from work import Inference, Training, Work, compete
 
     class Other:
-        versions = ("numpy",)
         facts = {{"precision": "float32", "kernels": [[2, 3]]}}
 
         def label(self, number):
@@ -45,11 +44,11 @@ FAKE = """
         if (folder / "targets.npy").exists():
             step = lambda ids, targets: 1.0
             both = lambda ids, targets: (ids, targets)
-            return Training(work, folder, step, both, ["numpy"])
+            return Training(work, step, both, options)
         answer = lambda ids: np.full((len(ids), 2), 0.5)
-        return Inference(work, work.ids, answer, 9, ["numpy"], options)
+        return Inference(work, work.ids, answer, 9, options)
 
-    compete(build)
+    compete(build, "numpy")
 """
 
 
@@ -64,7 +63,7 @@ def fakes(tmp_path, monkeypatch, module):
     for name in ("torch_student", "onnx_student", "torch_bert"):
         (folder / f"{name}.py").write_text("import nobody_has_this")
     (folder / "gemm.py").write_text(
-        script.replace("compete(build)", "compete(lambda *_: Other())")
+        script.replace("compete(build,", "compete(lambda *_: Other(),")
     )
     module("workload")
     monkeypatch.setattr(module("contest"), "CONTENDERS", folder)
@@ -128,7 +127,7 @@ def test_our_student_and_the_stock_one_have_equal_logits_and_gradients(
     ours = keras_models.our_model(weights)
     stock = keras_models.stock_model(weights)
     mine, my_gradients = gradients(ours, {"ids_a": ids}, targets)
-    logits, their_gradients = gradients(stock, ids, targets)
+    logits, their_gradients = gradients(stock, {"ids_a": ids}, targets)
     np.testing.assert_allclose(mine, logits, atol=1e-5)
     assert my_gradients.keys() == their_gradients.keys()
     for name, expected in their_gradients.items():
@@ -154,12 +153,10 @@ def test_updates_equal_those_of_stock_layers_with_dense_adadelta(weights):
     ours = keras_training.training_step(
         keras_models.our_model(weights),
         AdaDelta(1.0, rho=0.95, epsilon=1e-6),
-        lambda ids: {"ids_a": ids},
     )
     stock = keras_training.training_step(
         keras_models.stock_model(weights),
         Dense(1.0, rho=0.95, epsilon=1e-6),
-        lambda ids: ids,
     )
     targets = np.random.default_rng(1).normal(size=(4, 2)).astype("float32")
     for seed in range(6):

@@ -33,7 +33,7 @@ def test_a_table_goes_between_its_marks_and_prose_stays():
 
 
 def test_memory_shows_the_sets_by_size_and_their_growth():
-    from pages import memory
+    from memory import as_page
 
     def one(rows, peak):
         stages = {"label": {"peak_memory_mib": peak}}
@@ -45,7 +45,7 @@ def test_memory_shows_the_sets_by_size_and_their_growth():
         "cores": 2,
         "load_average": [0.1, 0, 0],
     }
-    text = memory(
+    text = as_page(
         facts
         | {
             "sets": [one(2000, 1100), one(1000, 1000)],
@@ -59,7 +59,7 @@ def test_memory_shows_the_sets_by_size_and_their_growth():
 
 
 def test_hours_are_given_to_two_figures():
-    from pages import projection_gpu
+    from projection import as_gpu_page
 
     task = {
         "transfer_rows": 1000,
@@ -68,6 +68,6 @@ def test_hours_are_given_to_two_figures():
             "student, 2 passes": [1234.5, 2345.6],
         },
     }
-    text = projection_gpu(dict.fromkeys(("sst2", "qqp", "mnli"), task))
+    text = as_gpu_page(dict.fromkeys(("sst2", "qqp", "mnli"), task))
     assert "| BERT-large labels | < 0.01 to 0.12 |" in text
     assert "| student, 2 passes | 1,200 to 2,300 |" in text

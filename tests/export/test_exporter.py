@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from exported_students import answer_here, convert_here
+from exported_students import answer_here, columns, convert_here
 from tiny_students import VOCABULARY, random_texts, tiny_model
 
 from keras_distill.config import StudentConfig
@@ -75,8 +75,8 @@ def test_every_form_of_a_trained_student_has_the_logits_of_keras(
     answer_here(monkeypatch)
     student = trained(mode, pair)
     exported = exported_from(student, temperature=1.37)
-    columns = [TEXTS, TEXTS[::-1]][: 1 + pair]
-    proof = Proof(columns, student.logits(*columns))
+    texts = columns(student, TEXTS)
+    proof = Proof(texts, student.logits(*texts))
     assert len(proof.as_typed(student.tokenizer).logits) == len(TEXTS)
     assert np.ptp(proof.logits, axis=0).min() > 1
 
@@ -86,8 +86,8 @@ def test_every_form_of_a_trained_student_has_the_logits_of_keras(
         )
     }
     # Each file is opened again and asked about the proof's texts.
-    forms = exporter._check_forms(None, exported)
-    facts |= exporter._export_lite(forms[1:], exported, tmp_path, proof)
+    forms = exporter._wanted(None, exported)
+    facts |= exporter.export_lite(forms[1:], exported, tmp_path, proof)
 
     left_out = 2 if pair else 0
     assert list(facts) == list(TOLERANCES)[: len(TOLERANCES) - left_out]

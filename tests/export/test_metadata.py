@@ -101,12 +101,9 @@ def children(table, field):
 
 
 def answers(model):
-    interpreter = tf.lite.Interpreter(model_content=model)
-    inputs = {"words": np.linspace(0, 1, 13), "amount": [2.0]}
-    return interpreter.get_signature_runner()(
-        **{name: np.float32([v]).reshape(-1) for name, v in inputs.items()}
-        | {"words": np.float32([inputs["words"]])}
-    )["scores"]
+    run = tf.lite.Interpreter(model_content=model).get_signature_runner()
+    words = np.linspace(0, 1, 13, dtype=np.float32)
+    return run(words=words[np.newaxis], amount=np.float32([2]))["scores"]
 
 
 def test_packed_files_come_back_byte_for_byte(bare, tmp_path):

@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_text as tf_text
+from exported_students import columns, student_of
 from tensorflow.lite.python.interpreter import InterpreterWithCustomOps
-from tiny_students import VOCABULARY, make_run, random_texts, tiny_model
+from tiny_students import VOCABULARY, make_run, random_texts
 
 from keras_distill.data.normalize import normalize
 from keras_distill.evaluate import evaluate
-from keras_distill.export import exporter, tflite
-from keras_distill.export import tflite as raw_text
+from keras_distill.export import tflite
+from keras_distill.export.forms import LITE_FORMS
 from keras_distill.export.metadata import packed
 from keras_distill.export.student import exported_from, load_exported
 from keras_distill.export.tflite import RawTextTokenizer, read_alike
 from keras_distill.export.verify import make_proof
-from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import StudentTokenizer
 
 # Of each text what normalisation changes is told by BERT's splitter, or is
@@ -55,22 +55,17 @@ EVERY_WORD = [
 ]
 
 
-def student_of(pair=False, lower_case=True, vocabulary=VOCABULARY):
-    tokenizer = StudentTokenizer(vocabulary, lower_case, 20)
-    return StudentPredictor(tiny_model(pair), tokenizer, ["n", "y"])
-
-
-def asked(student, columns):
+def asked(student, texts):
     """Return the logits of the form for texts as they stand."""
     run = InterpreterWithCustomOps(
         model_content=tflite.convert_text(exported_from(student)),
         custom_op_registerers=tf_text.tflite_registrar.SELECT_TFTEXT_OPS,
     ).get_signature_runner("serving_default")
-    texts = {
+    inputs = {
         name: np.array([text.encode() for text in column], object)
-        for name, column in zip(("text", "text_b"), columns, strict=False)
+        for name, column in zip(("text", "text_b"), texts, strict=False)
     }
-    return run(**texts)["logits"]
+    return run(**inputs)["logits"]
 
 
 @pytest.mark.parametrize("lower_case", [True, False], ids=["uncased", "cased"])
@@ -78,9 +73,9 @@ def asked(student, columns):
 def test_text_as_people_type_it_has_the_logits_of_keras(pair, lower_case):
     student = student_of(pair, lower_case)
     texts = READ_ALIKE + (INVISIBLE if lower_case else [])
-    columns = [texts, texts[::-1]][: 1 + pair]
+    asked_for = columns(student, texts)
     np.testing.assert_allclose(
-        asked(student, columns), student.logits(*columns), atol=1e-5
+        asked(student, asked_for), student.logits(*asked_for), atol=1e-5
     )
 
 
@@ -149,18 +144,19 @@ def test_the_page_lists_texts_that_are_read_otherwise():
 def test_a_file_that_misreads_curly_quotes_is_refused(monkeypatch, tmp_path):
     exported = exported_from(student_of())
     proof = make_proof(student_of())
+    prove = LITE_FORMS["student_text"].prove
     path = tmp_path / "student_text.tflite"
     path.write_bytes(
         packed(exported, tflite.convert_text(exported), takes_text=True)
     )
-    assert exporter.prove("student_text", path, exported, proof) < 1e-4
+    assert prove(path, exported, proof) < 1e-4
 
     with monkeypatch.context() as patch:
-        patch.setattr(raw_text, "_STRAIGHT", {})
+        patch.setattr(tflite, "_STRAIGHT", {})
         model = tflite.convert_text(exported)
     path.write_bytes(packed(exported, model, takes_text=True))
     with pytest.raises(RuntimeError, match="student_text.tflite answers other"):
-        exporter.prove("student_text", path, exported, proof)
+        prove(path, exported, proof)
 
 
 def test_the_proof_leaves_texts_as_they_are():

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from exported_students import TEMPERATURE, answer_here
+from exported_students import TEMPERATURE, answer_here, columns, student_of
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tiny_students import (
     VOCABULARY,
@@ -31,7 +31,6 @@ from keras_distill.export.student import exported_from, student_weights
 from keras_distill.export.verify import make_proof
 from keras_distill.metrics import softmax
 from keras_distill.student.dataset import evaluation_dataset
-from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import StudentTokenizer
 from keras_distill.transfer_set.record import ORIGINAL, encode, write_shard
 
@@ -48,7 +47,6 @@ AWKWARD = [
     "good bad " * 5000,
 ]
 TEXTS = AWKWARD + random_texts(20)
-SECOND = TEXTS[::-1]
 
 
 @pytest.fixture
@@ -64,15 +62,6 @@ def serving(student, temperature=1.0, **changes):
     return SavedStudent(exported, **changes).signatures()
 
 
-def student_of(pair=False, lower_case=True, **changes):
-    tokenizer = StudentTokenizer(VOCABULARY, lower_case, 20)
-    return StudentPredictor(tiny_model(pair, **changes), tokenizer, ["n", "y"])
-
-
-def columns(student, first=TEXTS, second=SECOND):
-    return [first, second] if student.pair else [first]
-
-
 def inputs(texts):
     names = ("text", "text_b")
     return {
@@ -84,7 +73,7 @@ def inputs(texts):
 def test_raw_texts_give_the_answers_of_keras(exported):
     student, folder, _ = exported
     serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
-    texts = columns(student)
+    texts = columns(student, TEXTS)
     answers = serve(**inputs(texts))
     logits = student.logits(*texts)
     assert np.ptp(logits) > 0.1
@@ -117,7 +106,7 @@ def test_vocabulary_and_class_names_travel_along(exported):
 def test_word_ids_give_the_answers_of_texts(exported):
     student, folder, _ = exported
     loaded = tf.saved_model.load(str(folder))
-    texts = columns(student)
+    texts = columns(student, TEXTS)
     ids = {
         name: student.ids(column).to_tensor()
         for name, column in zip(("ids_a", "ids_b"), texts, strict=False)
@@ -170,7 +159,7 @@ assert "keras_distill" not in sys.modules
     for (student, _, _), line in zip(
         exports.values(), output.splitlines(), strict=True
     ):
-        texts = columns(student, ["good film"], ["good film"])
+        texts = columns(student, ["good film"])
         np.testing.assert_allclose(
             json.loads(line), student.logits(*texts), atol=1e-5
         )

@@ -69,16 +69,16 @@ def test_without_a_selection_split_nothing_is_calibrated(tmp_path, caplog):
 def test_rows_without_labels_are_left_out_of_the_selection(tmp_path):
     labels = [None, *LABELS[1:]]
     run = with_data(make_run(tmp_path / "run"), labels=labels)
-    rows = selection_rows(run / "student", pair=False)
-    assert rows.labels.tolist() == LABELS[1:]
-    assert rows.columns == [TEXTS[1:]]
+    columns, found = selection_rows(run / "student", pair=False)
+    assert found.tolist() == LABELS[1:]
+    assert columns == [TEXTS[1:]]
 
 
 def test_many_rows_are_thinned_from_end_to_end(tmp_path, monkeypatch):
     monkeypatch.setattr(selection, "_MOST_ROWS", 25)
     run = with_data(make_run(tmp_path / "run"))
-    rows = selection_rows(run / "student", pair=False)
-    assert rows.columns == [TEXTS[::3]]
+    columns, _ = selection_rows(run / "student", pair=False)
+    assert columns == [TEXTS[::3]]
 
 
 def test_words_are_counted_as_the_student_reads_them(tmp_path):

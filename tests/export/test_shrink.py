@@ -1,17 +1,16 @@
-import json
 import logging
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from exported_students import convert_here
+from exported_students import convert_here, random_exported
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_students import make_student, random_texts
 
 from keras_distill.config import StudentConfig
-from keras_distill.data.examples import Example, write_examples
+from keras_distill.data.examples import Example, read_examples, write_examples
 from keras_distill.errors import UserError
 from keras_distill.export import __main__ as command
 from keras_distill.export import exporter, shrink, tflite
@@ -20,16 +19,15 @@ from keras_distill.export.opened import LiteStudent
 from keras_distill.export.saved_model import GraphStudent
 from keras_distill.export.shrink import (
     Budget,
+    Narrower,
     Score,
     Shrinker,
     Trial,
     cut_vocabulary,
     file_bytes,
-    int8_bytes,
-    narrowed,
     widest,
 )
-from keras_distill.export.student import Exported, StudentWeights, load_exported
+from keras_distill.export.student import load_exported
 from keras_distill.files import read_json, write_json, write_text
 from keras_distill.student import text as vocabulary
 from keras_distill.student.models import build_student
@@ -37,27 +35,8 @@ from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import SPECIALS
 
 
-def student(words=60, width=12, units=4, seed=0, vocabulary=None, hidden=5):
-    """A student of random weights; its words are w0, w1, ..."""
-    rng = np.random.default_rng(seed)
-
-    def some(*shape):
-        return rng.normal(size=shape).astype(np.float32)
-
-    if vocabulary is None:
-        vocabulary = [*SPECIALS, *(f"w{i}" for i in range(words - 5))]
-    weights = StudentWeights(
-        vectors=some(len(vocabulary), width),
-        kernel=some(width, 8 * units),
-        recurrent_kernel=0.3 * some(2, units, 4 * units),
-        bias=some(8 * units),
-        dense=(
-            (some(2 * units, hidden), some(hidden)),
-            (some(hidden, 2), some(2)),
-        ),
-        pair=False,
-    )
-    return Exported(weights, vocabulary, ["no", "yes"], True, 20)
+def narrowed(whole, width, counts=None):
+    return Narrower(whole.weights.kernel, counts)(whole, width)
 
 
 def projections(exported):
@@ -86,7 +65,7 @@ SIZES = {
 @given(**SIZES, counted=st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_at_full_width_nothing_is_lost(words, width, units, seed, counted):
-    whole = student(words, width, units, seed)
+    whole = random_exported(words, width, units, seed)
     counts = counts_of(whole, seed) if counted else None
     same = narrowed(whole, width, counts)
     np.testing.assert_allclose(projections(same), projections(whole), atol=2e-4)
@@ -95,7 +74,7 @@ def test_at_full_width_nothing_is_lost(words, width, units, seed, counted):
 @given(**SIZES)
 @settings(max_examples=20, deadline=None)
 def test_a_wider_student_never_loses_more(words, width, units, seed):
-    whole = student(words, width, units, seed)
+    whole = random_exported(words, width, units, seed)
     counts = dict.fromkeys(whole.vocabulary, 1)
     losses = [loss(narrowed(whole, w, counts), whole) for w in range(1, 8)]
     assert all(a >= b - 1e-6 for a, b in zip(losses, losses[1:], strict=False))
@@ -103,7 +82,7 @@ def test_a_wider_student_never_loses_more(words, width, units, seed):
 
 @pytest.mark.parametrize("width", [1, 3, 8])
 def test_no_linear_map_of_that_width_loses_less(width):
-    whole = student(words=60, width=12)
+    whole = random_exported(words=60, width=12)
     counts = counts_of(whole)
     importance = np.array([counts[word] for word in whole.vocabulary])
     # Eckart and Young 1936: what is lost are the smallest singular values.
@@ -117,7 +96,7 @@ def test_no_linear_map_of_that_width_loses_less(width):
 
 
 def test_frequent_words_are_kept_best():
-    whole = student()
+    whole = random_exported()
     often = whole.vocabulary[7]
     narrow = narrowed(whole, 3, {often: 10_000})
     errors = ((projections(narrow) - projections(whole)) ** 2).sum(axis=1)
@@ -127,7 +106,7 @@ def test_frequent_words_are_kept_best():
 def test_narrow_vectors_spread_over_all_numbers():
     # Whole numbers with one scale a word are exact for such vectors alone.
     rng = np.random.default_rng(1)
-    whole = student(words=400, width=64, units=16)
+    whole = random_exported(words=400, width=64, units=16)
     vectors = rng.normal(size=(400, 64)) * np.logspace(0, -4, 64)
     whole = replace(
         whole, weights=replace(whole.weights, vectors=vectors.astype("f4"))
@@ -139,11 +118,11 @@ def test_narrow_vectors_spread_over_all_numbers():
 
 def test_a_student_without_width_is_refused():
     with pytest.raises(ValueError, match="at least 1. Received: 0"):
-        narrowed(student(), 0)
+        narrowed(random_exported(), 0)
 
 
 def test_the_most_frequent_words_stay():
-    whole = student(words=30)
+    whole = random_exported(words=30)
     cut = cut_vocabulary(whole, 12)
     assert cut.vocabulary == whole.vocabulary[:12]
     np.testing.assert_array_equal(
@@ -155,18 +134,18 @@ def test_the_most_frequent_words_stay():
 
 def test_pieces_and_single_characters_stay_with_word_pieces():
     words = [*SPECIALS, *"film a good bad".split(), "x", "##s", "##es"]
-    cut = cut_vocabulary(student(vocabulary=words), 10)
+    cut = cut_vocabulary(random_exported(vocabulary=words), 10)
     kept = [*SPECIALS, "film", "a", "x", "##s", "##es"]
     assert cut.vocabulary == kept
     rows = [words.index(word) for word in kept]
     np.testing.assert_array_equal(
         cut.weights.vectors,
-        student(vocabulary=words).weights.vectors[rows],
+        random_exported(vocabulary=words).weights.vectors[rows],
     )
 
 
 def test_words_that_are_gone_are_unknown():
-    whole = student(words=30)
+    whole = random_exported(words=30)
     known, *unknown = GraphStudent(cut_vocabulary(whole, 12)).logits(
         ["w3 w4", "w3 w20", "w3 qqq"]
     )
@@ -178,13 +157,13 @@ def test_words_that_are_gone_are_unknown():
 @given(budget=st.integers(25_000, 48_000), words=st.integers(6, 300))
 @settings(max_examples=30, deadline=None)
 def test_the_widest_that_fits_fits_and_is_the_widest(budget, words):
-    whole = student(words=words, width=30)
+    whole = random_exported(words=words, width=30)
     width = widest(whole, budget)
     assert width <= 30
     if width >= 1:
-        assert int8_bytes(narrowed(whole, width)) <= budget
+        assert file_bytes(narrowed(whole, width)) <= budget
     if 1 <= width + 1 <= 30:
-        assert int8_bytes(narrowed(whole, width + 1)) > budget
+        assert file_bytes(narrowed(whole, width + 1)) > budget
 
 
 class Measure:
@@ -199,9 +178,9 @@ class Measure:
         return self.score(*self.asked[-1])
 
 
-WHOLE = student(words=1000, width=64, units=8)
+WHOLE = random_exported(words=1000, width=64, units=8)
 FULL = Score(0.9, 1.0)
-BUDGET = int8_bytes(WHOLE) - 20_000
+BUDGET = file_bytes(WHOLE) - 20_000
 
 
 def test_the_most_accurate_student_that_fits_is_chosen():
@@ -239,7 +218,7 @@ def test_words_are_not_given_up_for_width_that_is_there():
 
 def test_a_student_that_fits_as_it_is_stays_whole():
     measure = Measure(lambda *_: Score(0.89, 0.99))
-    (only,) = Shrinker(WHOLE, measure, FULL).tried(int8_bytes(WHOLE))
+    (only,) = Shrinker(WHOLE, measure, FULL).tried(file_bytes(WHOLE))
     assert only.exported is WHOLE
     assert only.points == pytest.approx(1)
 
@@ -292,9 +271,9 @@ def test_a_student_answers_without_keras_as_with_it(made, pair):
 
 
 def written(number, seed=0):
-    """Texts of the words of `student`."""
+    """Texts of the words of `random_exported`."""
     rng = np.random.default_rng(seed)
-    words = student().vocabulary[5:]
+    words = random_exported().vocabulary[5:]
     return [
         " ".join(rng.choice(words, rng.integers(1, 9))) for _ in range(number)
     ]
@@ -302,7 +281,7 @@ def written(number, seed=0):
 
 def balanced(texts):
     """A student that gives both answers about equally often."""
-    exported = student()
+    exported = random_exported()
     *hidden, (kernel, bias) = exported.weights.dense
     bias = bias - np.median(GraphStudent(exported).logits(texts), axis=0)
     dense = (*hidden, (kernel, bias.astype(np.float32)))
@@ -425,7 +404,7 @@ def test_the_estimate_is_near_the_file_and_not_below(run, in_process, tmp_path):
     facts = exporter.export_student(
         run / "student", tmp_path, forms=["student_int8"]
     )
-    estimate = int8_bytes(load_exported(run / "student"))
+    estimate = file_bytes(load_exported(run / "student"))
     found = facts["student_int8.tflite"]["bytes"]
     assert found <= estimate < found + 24_000
 
@@ -433,14 +412,14 @@ def test_the_estimate_is_near_the_file_and_not_below(run, in_process, tmp_path):
 def test_the_estimate_of_the_papers_student_is_near_the_file():
     # Its matrices are large enough to be quantised, with a scale for each
     # column.
-    exported = student(words=3000, width=100, units=150, hidden=200)
+    exported = random_exported(words=3000, width=100, units=150, hidden=200)
     model = tflite.convert_int8(exported)
     found = len(packed(exported, model, takes_text=False))
-    assert found <= int8_bytes(exported) < found + 10_000
+    assert found <= file_bytes(exported) < found + 10_000
 
 
 def test_a_file_is_as_small_as_asked_for(run, in_process, capsys):
-    whole = int8_bytes(load_exported(run / "student"))
+    whole = file_bytes(load_exported(run / "student"))
     most = whole - 60_000
     code = command.main(
         [str(run), "--forms", "student_int8", "--max-size-mb", str(most / 1e6)]
@@ -460,12 +439,9 @@ def test_a_file_is_as_small_as_asked_for(run, in_process, capsys):
 def assert_measured(run, path):
     """The facts have what the finished file answers to the selection."""
     facts = read_json(path.parent / "exports.json")[path.name]
-    rows = [
-        json.loads(line)
-        for line in _unzipped(run / "data" / "select.jsonl.gz").splitlines()
-    ]
-    texts = [row["text_a"] for row in rows]
-    labels = [row["label"] for row in rows]
+    rows = list(read_examples(run / "data" / "select.jsonl.gz"))
+    texts = [row.text_a for row in rows]
+    labels = [row.label for row in rows]
     said = (
         StudentPredictor.load(run / "student").logits(texts),
         LiteStudent(path).answers([texts])[0],
@@ -505,7 +481,7 @@ def test_an_estimate_that_was_too_low_is_mended(
     run, in_process, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(shrink, "_GRAPH_BYTES", -9_000)
-    most = int8_bytes(load_exported(run / "student")) - 30_000
+    most = file_bytes(load_exported(run / "student")) - 30_000
     facts = exporter.export_student(
         run / "student",
         tmp_path,
@@ -515,12 +491,6 @@ def test_an_estimate_that_was_too_low_is_mended(
     (size,) = {values["bytes"] for values in facts.values()}
     assert size <= most
     assert len(in_process) > 1
-
-
-def _unzipped(path):
-    import gzip
-
-    return gzip.decompress(path.read_bytes()).decode()
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "four", "nan", "inf"])

@@ -1,17 +1,24 @@
+import io
 import json
 import zipfile
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from exported_students import LABELS, TEMPERATURE, convert_here
+from exported_students import (
+    LABELS,
+    TEMPERATURE,
+    columns,
+    convert_here,
+    random_exported,
+    student_of,
+)
 from tensorflow.lite.python import schema_py_generated as schema
 from tiny_students import (
     VOCABULARY,
     make_run,
     make_student,
     random_texts,
-    tiny_model,
 )
 
 from keras_distill.data.normalize import normalize
@@ -19,15 +26,11 @@ from keras_distill.errors import UserError
 from keras_distill.export import __main__ as command
 from keras_distill.export import convert, exporter, tflite
 from keras_distill.export import selection as calibrated
+from keras_distill.export.forms import exported_forms
 from keras_distill.export.metadata import packed, read_packed_files
-from keras_distill.export.opened import LiteStudent, exported_forms
+from keras_distill.export.opened import LiteStudent
 from keras_distill.export.student import (
-    Exported,
-    StudentWeights,
-    load_exported,
-    read_exported,
-    student_weights,
-    write_exported,
+    exported_from,
 )
 from keras_distill.export.tflite import quantized_rows
 from keras_distill.export.verify import FLOAT16, FLOAT32, INT8, make_proof
@@ -60,38 +63,14 @@ TEXTS = [
 ]
 
 
-def columns(student, first=TEXTS):
-    return [first, first[::-1]] if student.pair else [first]
-
-
 def opened(content):
     """A signature runner of a model's bytes."""
     interpreter = tf.lite.Interpreter(model_content=content)
     return interpreter.get_signature_runner("serving_default")
 
 
-def exported_of(pair=False, lower_case=True, vocabulary=VOCABULARY, **changes):
-    weights = student_weights(tiny_model(pair, **changes))
-    return Exported(weights, vocabulary, ["n", "y"], lower_case, 20)
-
-
-def random_exported(words, width, units):
-    rng = np.random.default_rng(0)
-    sizes = {
-        "vectors": (words, width),
-        "kernel": (width, 8 * units),
-        "recurrent_kernel": (2, units, 4 * units),
-        "bias": (8 * units,),
-    }
-    arrays = {
-        name: rng.normal(size=shape).astype("float32") / 10
-        for name, shape in sizes.items()
-    }
-    output = rng.normal(size=(2 * units, 2)), rng.normal(size=2)
-    dense = (tuple(array.astype("float32") for array in output),)
-    weights = StudentWeights(**arrays, dense=dense, pair=False)
-    vocabulary = VOCABULARY[:5] + [f"w{i}" for i in range(words - 5)]
-    return Exported(weights, vocabulary, ["n", "y"], True, 20)
+def exported_of(**changes):
+    return exported_from(student_of(**changes))
 
 
 @pytest.mark.parametrize("batch_size", [1, 7])
@@ -99,7 +78,7 @@ def random_exported(words, width, units):
 def test_every_file_gives_the_answers_of_keras(made, form, batch_size):
     student, folder, _ = made
     lite = LiteStudent(folder / f"{form}.tflite")
-    texts = columns(student)
+    texts = columns(student, TEXTS)
     logits, probabilities = lite.answers(texts, batch_size=batch_size)
     expected = student.logits(*texts)
     assert np.ptp(expected) > 0.1
@@ -192,19 +171,10 @@ def test_evaluation_finds_every_file(made):
     forms = {form.name: form for form in exported_forms(folder)}
     assert list(forms) == list(facts)
     rows = []
-    texts = columns(student)
+    texts = columns(student, TEXTS)
     logits = forms["student.tflite"].logits(texts, rows.append)
     assert sum(rows) == len(TEXTS)
     np.testing.assert_allclose(logits, student.logits(*texts), atol=1e-3)
-
-
-def test_a_cased_student_keeps_case_in_raw_text(tmp_path):
-    exported = exported_of(lower_case=False)
-    path = tmp_path / "student_text.tflite"
-    model = tflite.convert_text(exported)
-    path.write_bytes(packed(exported, model, takes_text=True))
-    logits, _ = LiteStudent(path).answers([["Film Café", "film cafe"]])
-    assert np.abs(logits[0] - logits[1]).max() > 1e-3
 
 
 def test_word_pieces_split_in_raw_text_as_in_training(tmp_path):
@@ -261,26 +231,6 @@ def test_rows_keep_their_own_scale():
 def test_a_table_of_zeros_stays_one():
     numbers, scales, unit = quantized_rows(np.zeros((3, 2), np.float32))
     assert not np.any(numbers * (scales * unit))
-
-
-def test_a_student_reaches_the_child_as_it_was(tmp_path):
-    folder = make_student(tmp_path / "student", pair=True)
-    exported = load_exported(folder, temperature=1.5)
-    write_exported(exported, tmp_path / "student.npz")
-    again = read_exported(tmp_path / "student.npz")
-    for name in ("labels", "vocabulary", "lower_case", "max_length", "pair"):
-        assert getattr(again, name) == getattr(exported, name)
-    assert again.temperature == 1.5
-    assert again.weights.size == exported.weights.size
-    for name in ("vectors", "kernel", "recurrent_kernel", "bias"):
-        np.testing.assert_array_equal(
-            getattr(again.weights, name), getattr(exported.weights, name)
-        )
-    for one, other in zip(
-        again.weights.dense, exported.weights.dense, strict=True
-    ):
-        for array, copy in zip(one, other, strict=True):
-            np.testing.assert_array_equal(array, copy)
 
 
 def test_words_without_vectors_are_refused():
@@ -350,50 +300,35 @@ def test_a_file_that_answers_otherwise_is_refused(monkeypatch, tmp_path):
     assert len(list(output.iterdir())) == 1
 
 
-def damaged(kind, whole, path):
-    content = whole.read_bytes()
-    if kind == "half":
-        content = content[: len(content) // 2]
-    elif kind == "without its end":
-        content = content[:-10]
-    elif kind == "another thing":
-        content = b"no model at all"
-    elif kind == "empty":
-        content = b""
-    path.write_bytes(content)
-    if kind == "bare":
-        path.write_bytes(tflite.convert_float32(exported_of()))
-    elif kind == "words alone":
-        path.write_bytes(b"TFL3")
-        with zipfile.ZipFile(path, "a") as archive:
-            archive.writestr("vocab.txt", "a\n")
-    elif kind == "no model before the files":
-        path.write_bytes(b"")
-        with (
-            zipfile.ZipFile(path, "a") as archive,
-            zipfile.ZipFile(whole) as files,
-        ):
-            for name in files.namelist():
-                archive.writestr(name, files.read(name))
-    elif kind == "settings of another":
-        path.write_bytes(b"TFL3")
-        with zipfile.ZipFile(path, "a") as archive:
-            archive.writestr("vocab.txt", "a\n")
-            archive.writestr("labels.txt", "a\n")
-            archive.writestr("text.json", "[]")
+def zipped(files, model=b"TFL3"):
+    stream = io.BytesIO(model)
+    with zipfile.ZipFile(stream, "a") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        *("half", "without its end", "another thing", "empty", "bare"),
-        *("words alone", "no model before the files", "settings of another"),
-    ],
-)
+DAMAGES = {
+    "half": lambda whole: whole[: len(whole) // 2],
+    "without its end": lambda whole: whole[:-10],
+    "another thing": lambda whole: b"no model at all",
+    "empty": lambda whole: b"",
+    "bare": lambda whole: tflite.convert_float32(exported_of()),
+    "words alone": lambda whole: zipped({"vocab.txt": "a\n"}),
+    "no model before the files": lambda whole: zipped(
+        read_packed_files(io.BytesIO(whole)), model=b""
+    ),
+    "settings of another": lambda whole: zipped(
+        {"vocab.txt": "a\n", "labels.txt": "a\n", "text.json": "[]"}
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
 def test_a_damaged_or_foreign_file_is_one_clear_error(exports, tmp_path, kind):
-    _, folder, _ = exports[False]
+    whole = (exports[False].folder / "student.tflite").read_bytes()
     path = tmp_path / "student.tflite"
-    damaged(kind, folder / "student.tflite", path)
+    path.write_bytes(DAMAGES[kind](whole))
     with pytest.raises(UserError) as caught:
         exported_forms(tmp_path)
     message = str(caught.value)
@@ -425,10 +360,10 @@ def test_a_form_that_does_not_fit_is_refused(tmp_path, changes, forms, message):
 
 
 def test_forms_that_do_not_fit_are_left_out_of_all():
-    fit = exporter._check_forms(None, exported_of())
+    fit = exporter._wanted(None, exported_of())
     assert fit == list(exporter.FORMS)
     for changes in ({"pair": True}, {"lower_case": False}):
-        fit = exporter._check_forms(None, exported_of(**changes))
+        fit = exporter._wanted(None, exported_of(**changes))
         assert fit == ["saved_model", *FORMS]
 
 

@@ -20,26 +20,12 @@ from keras_distill.report.charts import (
 )
 
 SIZES = [
-    {
-        "bytes": 9e6,
-        "words": 15_000,
-        "width": 600,
-        "accuracy": 0.87,
-        "points": 0,
-    },
-    {
-        "bytes": 4e6,
-        "words": 14_000,
-        "width": 200,
-        "accuracy": 0.86,
-        "points": 1,
-    },
+    {"bytes": 9e6, "words": 15_000, "width": 600, "accuracy": 0.87},
+    {"bytes": 4e6, "words": 14_000, "width": 200, "accuracy": 0.86},
 ]
 FORMS = [
     f"student{form}.tflite"
-    for form in (
-        *("", "_fp16", "_int8", "_text", "_mediapipe", "_mediapipe_int8"),
-    )
+    for form in ["", *"_fp16 _int8 _text _mediapipe _mediapipe_int8".split()]
 ]
 
 
@@ -68,36 +54,32 @@ def run(tmp_path):
     return tmp_path
 
 
-def test_a_picture_is_drawn(run):
-    path = plot_learning_curves(run, run / "report")
-    assert path == run / "report" / "learning_curves.png"
-    assert path.read_bytes().startswith(b"\x89PNG")
-
-
-def test_equal_runs_give_equal_pictures(run):
-    first, second = (
-        plot_learning_curves(run, run / name).read_bytes() for name in "ab"
-    )
-    assert first == second
-
-
-def test_the_picture_shows_the_baseline(run):
-    before = plot_learning_curves(run, run / "a").read_bytes()
+def test_equal_runs_give_equal_pictures_and_others_another(run):
+    first, second = (plot_learning_curves(run, run / name) for name in "ab")
+    assert first == run / "a" / "learning_curves.png"
+    assert first.read_bytes().startswith(b"\x89PNG")
+    assert first.read_bytes() == second.read_bytes()
     write_history(run / "baseline", [0.5, 0.9])
-    assert plot_learning_curves(run, run / "b").read_bytes() != before
+    third = plot_learning_curves(run, run / "c")
+    assert third.read_bytes() != first.read_bytes()
+
+
+def legend_beside(figure):
+    """The texts of a legend that covers no data and is not cut off."""
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    (legend,) = filter(None, [axes.get_legend(), *figure.legends])
+    frame = legend.get_window_extent()
+    assert not frame.overlaps(axes.get_tightbbox())
+    assert figure.bbox.x0 <= frame.x0 and frame.x1 <= figure.bbox.x1
+    return [text.get_text() for text in legend.get_texts()]
 
 
 @pytest.mark.parametrize("teacher", [0.2, 0.55, 0.9])
 def test_the_legend_covers_no_data(run, monkeypatch, teacher):
     write_json(run / "teacher" / "grid.json", {"best": {"accuracy": teacher}})
     figure = drawn(monkeypatch, plot_learning_curves, run, run / "report")
-    figure.draw_without_rendering()
-    (axes,) = figure.axes
-    (legend,) = filter(None, [axes.get_legend(), *figure.legends])
-    assert len(legend.get_texts()) == 3
-    frame = legend.get_window_extent()
-    assert not frame.overlaps(axes.get_tightbbox())
-    assert figure.bbox.x0 <= frame.x0 and frame.x1 <= figure.bbox.x1
+    assert len(legend_beside(figure)) == 3
 
 
 def test_a_run_without_baseline_and_teacher_has_a_picture(tmp_path):
@@ -145,14 +127,9 @@ def test_the_picture_has_the_sizes_and_every_export(tmp_path, monkeypatch):
     np.testing.assert_allclose(curve.get_xdata(), [9, 4])
     np.testing.assert_allclose(curve.get_ydata(), [87, 86])
     np.testing.assert_allclose(export.get_xydata(), [[42, 87.27]])
-    figure.draw_without_rendering()
-    (legend,) = figure.legends
-    names = [text.get_text() for text in legend.get_texts()]
-    assert names[1:] == [
+    assert legend_beside(figure)[1:] == [
         *("saved_model", "Keras", "its standard error (872 rows)")
     ]
-    frame = legend.get_window_extent()
-    assert not frame.overlaps(axes.get_tightbbox())
 
 
 def test_all_forms_together_have_room_in_the_legend(tmp_path, monkeypatch):
@@ -161,11 +138,7 @@ def test_all_forms_together_have_room_in_the_legend(tmp_path, monkeypatch):
     exports = {name: export for name in names}
     results = sample_results(sizes=SIZES, exports=exports)
     figure = pictured(results, tmp_path, monkeypatch)
-    figure.draw_without_rendering()
-    (legend,) = figure.legends
-    assert {*names} < {text.get_text() for text in legend.get_texts()}
-    frame = legend.get_window_extent()
-    assert figure.bbox.x0 <= frame.x0 and frame.x1 <= figure.bbox.x1
+    assert {*names} < {*legend_beside(figure)}
 
 
 def test_differences_of_single_rows_look_small(tmp_path, monkeypatch):

@@ -87,7 +87,7 @@ def other(tmp_path_factory, short_timing):
     forms = [
         Form("same", 99, same),
         Form("turned", 98, turned),
-        Form("slow", 97, same, slow=True),
+        Form("slow", 97, same, bundle=True),
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forms_module, "_SLOW_ROWS", 3)
@@ -265,7 +265,7 @@ def test_a_slow_export_is_asked_about_rows_from_end_to_end(other):
 
 
 def test_a_slow_form_is_measured_on_1000_rows_at_most():
-    slow, fast = (Form("any", 1, None, slow=slow) for slow in (True, False))
+    slow, fast = (Form("any", 1, None, bundle) for bundle in (True, False))
 
     def asked(form, rows):
         return np.arange(rows)[form.measured(rows)]
@@ -314,35 +314,38 @@ def test_a_missing_baseline_is_named(tmp_path):
         collect_results(tmp_path, config, {})
 
 
-def test_a_damaged_split_is_named(tmp_path):
-    config = write_run(tmp_path)
-    path = tmp_path / "transfer_set" / "dev.tfrecord"
+def cut_dev(run):
+    path = run / "transfer_set" / "dev.tfrecord"
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(UserError, match=r"dev\.tfrecord is damaged"):
-        collect_results(tmp_path, config, {})
 
 
-def test_a_split_without_records_is_named(tmp_path):
-    config = write_run(tmp_path)
-    path = tmp_path / "data" / "manifest.json"
+def claim_test(run):
+    path = run / "data" / "manifest.json"
     data = read_json(path)
-    data["splits"]["test"] = 5
-    write_json(path, data)
-    with pytest.raises(UserError, match="no records of the split test"):
-        collect_results(tmp_path, config, {})
+    write_json(path, data | {"splits": data["splits"] | {"test": 5}})
 
 
-def test_a_student_of_other_classes_is_refused(tmp_path):
+def swap_labels(run):
+    (run / "student" / "labels.txt").write_text("positive\nnegative\n")
+
+
+def take_pairs(run):
+    write_student(run / "student", 1, pair=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (cut_dev, r"dev\.tfrecord is damaged"),
+        (claim_test, "no records of the split test"),
+        (swap_labels, "'positive', 'negative'"),
+        (take_pairs, "pairs are True"),
+    ],
+)
+def test_what_does_not_fit_the_run_is_named(tmp_path, spoil, message):
     config = write_run(tmp_path, baseline=False)
-    (tmp_path / "student" / "labels.txt").write_text("positive\nnegative\n")
-    with pytest.raises(UserError, match="'positive', 'negative'"):
-        collect_results(tmp_path, config, {})
-
-
-def test_a_student_of_pairs_is_refused_for_sentences(tmp_path):
-    config = write_run(tmp_path, baseline=False)
-    write_student(tmp_path / "student", 1, pair=True)
-    with pytest.raises(UserError, match="pairs are True"):
+    spoil(tmp_path)
+    with pytest.raises(UserError, match=message):
         collect_results(tmp_path, config, {})
 
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from report_runs import LABELS, WORDS, write_run
+from report_runs import WORDS, write_run
+from tensorboard_runs import shown
 
 from keras_distill.data.examples import Example, write_examples
-from keras_distill.export import shrink as compress
-from keras_distill.export import shrink as sizes
+from keras_distill.export import shrink
 from keras_distill.export.selection import calibrate
-from keras_distill.export.shrink import GraphStudent, int8_bytes
+from keras_distill.export.shrink import GraphStudent, file_bytes
 from keras_distill.export.student import load_exported
 from keras_distill.metrics import (
     expected_calibration_error,
@@ -15,7 +15,6 @@ from keras_distill.metrics import (
 )
 from keras_distill.report.results import collect_results
 from keras_distill.student.predictor import StudentPredictor
-from keras_distill.transfer_set.manifest import Manifest
 
 
 @pytest.fixture(scope="module")
@@ -31,19 +30,11 @@ def run(tmp_path_factory):
     calibrate(folder / "student", folder / "export")
     with pytest.MonkeyPatch.context() as patch:
         # Else it is nearly all of so small a student.
-        patch.setattr(compress, "_GRAPH_BYTES", 0)
-        patch.setattr(sizes, "_PARTS", (1.0, 0.95, 0.9, 0.8))
+        patch.setattr(shrink, "_GRAPH_BYTES", 0)
+        patch.setattr(shrink, "_PARTS", (1.0, 0.95, 0.9, 0.8))
         results = collect_results(folder, config, {})[0]
-        whole = int8_bytes(load_exported(folder / "student"))
+        whole = file_bytes(load_exported(folder / "student"))
     return folder, texts, results, whole
-
-
-def dev_rows(folder):
-    from keras_distill.transfer_set.record import read_rows
-
-    manifest = Manifest.load(folder / "transfer_set")
-    files = manifest.files(folder / "transfer_set", "dev")
-    return read_rows(files, False, len(LABELS))
 
 
 def test_calibration_is_fitted_on_select_and_measured_on_dev(run):
@@ -51,16 +42,16 @@ def test_calibration_is_fitted_on_select_and_measured_on_dev(run):
     student = StudentPredictor.load(folder / "student")
     labels = np.arange(80) % 2
     temperature = fit_temperature(student.logits(texts), labels)
-    rows = dev_rows(folder)
-    logits = student.logits(*rows.columns)
+    said = shown(folder)
     assert results["calibration"] == {
         "temperature": temperature,
         "ece_before": pytest.approx(
-            expected_calibration_error(softmax(logits), rows.labels), abs=1e-4
+            expected_calibration_error(softmax(said.logits), said.rows.labels),
+            abs=1e-4,
         ),
         "ece_after": pytest.approx(
             expected_calibration_error(
-                softmax(logits / temperature), rows.labels
+                softmax(said.logits / temperature), said.rows.labels
             ),
             abs=1e-4,
         ),
@@ -69,7 +60,7 @@ def test_calibration_is_fitted_on_select_and_measured_on_dev(run):
 
 def test_sizes_are_measured_on_dev_from_large_to_small(run):
     folder, _, results, whole = run
-    rows = dev_rows(folder)
+    rows = shown(folder).rows
     first, *_ = measured = results["sizes"]
     assert first["bytes"] == whole
     assert (first["words"], first["width"]) == (len(WORDS), 5)

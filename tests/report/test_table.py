@@ -21,23 +21,11 @@ def test_teacher_and_students_stand_side_by_side():
         "student, labels alone",
         "student, distilled",
     ]
-    assert rows[0].split()[2:] == [
-        "accuracy",
-        "F1",
-        "parameters",
-        "size",
-        "sentences/s",
-    ]
-    assert rows[1].split()[1:] == ["93.1", "92.1", "335.1M", "1.3", "GB", "110"]
-    assert rows[2].split()[3:5] == ["83.9", "82.9"]
-    assert rows[3].split()[2:] == [
-        "87.3",
-        "86.3",
-        "9.96M",
-        "39.9",
-        "MB",
-        "2,950",
-    ]
+    heads, teacher, alone, distilled = (" ".join(row.split()) for row in rows)
+    assert heads.endswith("accuracy F1 parameters size sentences/s")
+    assert teacher.endswith("93.1 92.1 335.1M 1.3 GB 110")
+    assert "83.9 82.9" in alone
+    assert distilled.endswith("87.3 86.3 9.96M 39.9 MB 2,950")
 
 
 def test_the_gain_has_its_interval():

@@ -28,7 +28,8 @@ from keras_distill.export.tflite import quantized_rows
 from keras_distill.metrics import accuracy, agreement
 from keras_distill.progress import progress
 from keras_distill.student.predictor import StudentPredictor
-from keras_distill.student.text import SPECIALS, UNK_ID
+from keras_distill.student.text import UNK_ID
+from keras_distill.student.vocabulary import cut_words
 from keras_distill.transfer_set.record import Rows
 
 logger = logging.getLogger(__name__)
@@ -91,34 +92,16 @@ _RARE = 0.5
 
 
 def cut_vocabulary(exported: Exported, lines: int) -> Exported:
-    """Drop a student's rarest words.
-
-    Special tokens stay, and with word pieces all of these and all single
-    characters: what is dropped is read in pieces then. Without pieces it
-    is read as [UNK].
-    """
-    vocabulary = exported.vocabulary
-    if lines >= len(vocabulary):
+    """Drop a student's open and rarest words, as `cut_words` says."""
+    if lines >= len(exported.vocabulary):
         return exported
-    pieces = any(word.startswith("##") for word in vocabulary)
-    stays = np.array(
-        [
-            word in SPECIALS
-            or (pieces and (word.startswith("##") or len(word) == 1))
-            for word in vocabulary
-        ]
-    )
-    room = max(0, lines - int(stays.sum()))
-    kept = stays.copy()
-    kept[np.flatnonzero(~stays)[:room]] = True
+    kept = cut_words(exported.vocabulary, lines)
     return replace(
         exported,
         weights=replace(
             exported.weights, vectors=exported.weights.vectors[kept]
         ),
-        vocabulary=[
-            word for word, stay in zip(vocabulary, kept, strict=True) if stay
-        ],
+        vocabulary=[exported.vocabulary[row] for row in kept],
     )
 
 

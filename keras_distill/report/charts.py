@@ -18,8 +18,11 @@ from keras_distill.display import (
     BLUE,
     GREEN,
     GREY,
+    ORANGE,
     PALETTE,
+    PINK,
     RED,
+    SKY,
     can_draw,
     new_figure,
     save,
@@ -48,7 +51,14 @@ _MOST_NUMBERS = 12
 _MOST_NAMES = 30
 _MOST_POINTS = 5000
 _MOST_PANELS = 4
-_SOURCES = {"original": BLUE, "augmented": RED, "unlabelled": GREEN}
+_SOURCES = {
+    "original": BLUE,
+    "augmented": RED,
+    "unlabelled": GREEN,
+    "neighbour": PINK,
+    "joined": ORANGE,
+    "mined": SKY,
+}
 _MOST_BINS = 40
 # So many originals are shown, and so many variants of each.
 _ORIGINALS, _VARIANTS = 6, 3

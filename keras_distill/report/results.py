@@ -38,6 +38,7 @@ from keras_distill.progress import progress
 from keras_distill.report.card import model_card
 from keras_distill.report.charts import plot_learning_curves, plot_sizes
 from keras_distill.report.tensorboard import Shown, write_extras
+from keras_distill.report.unknown import agreement_by_source, unknown_words
 from keras_distill.run import seed_folders
 from keras_distill.search.records import tuning_facts
 from keras_distill.student.models import parameters_without_embeddings
@@ -170,6 +171,13 @@ def collect_results(
             "rows": manifest.counts,
             "padding_ratio": manifest.padding_ratio,
         },
+        "unknown": unknown_words(
+            student.main,
+            run_dir / "vocabulary",
+            splits,
+            {name: logits[0] for name, logits in student.logits.items()},
+        ),
+        "sources": agreement_by_source(student.main, timed),
         "exports": _exports(run_dir, rows, said, of, kept),
         "sizes": measure_sizes(run_dir / "student", rows),
         "calibration": _calibration(run_dir, rows.labels, said),

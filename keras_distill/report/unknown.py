@@ -11,11 +11,7 @@ from keras_distill.files import read_json, read_lines
 from keras_distill.metrics import accuracy, agreement
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import SPECIALS, UNK_ID
-from keras_distill.transfer_set.manifest import Manifest
-from keras_distill.transfer_set.record import SOURCE_NAMES, Rows, read_rows
-
-# Of the transfer set, to compare its sources.
-_SAMPLED_ROWS = 20_000
+from keras_distill.transfer_set.record import SOURCE_NAMES, Rows
 
 
 def unknown_words(
@@ -90,25 +86,18 @@ def _compared(
 
 
 def agreement_by_source(
-    student: StudentPredictor, folder: Path, manifest: Manifest
+    student: StudentPredictor, rows: Rows
 ) -> dict[str, Any]:
     """Say how often a student agrees with its teacher, by kind of text.
 
     Args:
         student: The student.
-        folder: The transfer set, of which the first rows are asked.
-        manifest: Its manifest.
+        rows: Rows of the transfer set.
 
     Returns:
-        By source `rows` (asked), `agreement` and `squared_distance` of the
-        logits, the mean over rows.
+        By source `rows`, `agreement` and `squared_distance` of the logits,
+        the mean over rows.
     """
-    rows = read_rows(
-        manifest.files(folder, "train"),
-        manifest.pair,
-        len(manifest.labels),
-        limit=_SAMPLED_ROWS,
-    )
     logits = student.logits(*rows.columns)
     distances = np.square(logits - rows.teacher_logits).sum(axis=1)
     result = {}

@@ -21,8 +21,10 @@ from keras_distill.teacher.predict import Predictor
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.plan import load_plan, read_input
 from keras_distill.transfer_set.record import (
+    AUGMENTED,
     ORIGINAL,
     SOURCE_NAMES,
+    UNLABELED,
     encode,
     shard_name,
     write_shard,
@@ -87,8 +89,11 @@ def label_transfer_set(
         if split != "train"
     ]
     counts = {
-        name: sum(note.counts[name] for note in train)
-        for name in SOURCE_NAMES.values()
+        name: rows
+        for source, name in SOURCE_NAMES.items()
+        # Those of the paper stand there always, others where they are.
+        if (rows := sum(note.counts[name] for note in train))
+        or source in (ORIGINAL, AUGMENTED, UNLABELED)
     }
     padding = sum(note.padded_tokens for note in train) / sum(
         note.real_tokens for note in train

@@ -6,17 +6,20 @@ import {
   DemoError,
   download,
 } from "./classifier.mjs";
+import { Tokenizer } from "./tokenizer.mjs";
 import * as view from "./view.mjs";
 
 const TIMES_KEPT = 100;
 const REST_BEFORE_SPEECH_MS = 700;
 const LONGEST_WAIT_MS = 250;
+const UNKNOWN = 1;
 // About what BERT's tokenizer takes for one word each.
 const WORDS = /[\p{L}\p{N}\p{M}]+|[^\s\p{L}\p{N}\p{M}]/gu;
 
 const field = view.element("text");
 let demo;
 let classifier = null;
+let tokenizer = null;
 let loading = null;
 let waiting = 0;
 let speaking = 0;
@@ -50,6 +53,12 @@ function classify() {
 }
 
 function hint(text) {
+  if (text.trim() && tokenizer.encode(text).every((id) => id === UNKNOWN)) {
+    return (
+      "The model knows no word of this text: its scores are about the " +
+      "share of each class."
+    );
+  }
   if (text.length <= demo.words) return "";
   const words = text.match(WORDS)?.length ?? 0;
   return words > demo.words
@@ -87,11 +96,13 @@ async function use(model) {
       },
       mine.signal,
     );
+    const words = await download(model.vocabulary, () => {}, mine.signal);
     const started = await Classifier.start(bundle);
     if (mine.signal.aborted) {
       started.close();
       return;
     }
+    tokenizer = new Tokenizer(new TextDecoder().decode(words));
     classifier = started;
     view.showState("ready");
     classify();

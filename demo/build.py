@@ -19,7 +19,13 @@ from typing import Any
 
 from keras_distill.cli import Parser, configure_logging, exit_code
 from keras_distill.errors import UserError
-from keras_distill.files import atomic_path, read_json, read_lines, write_json
+from keras_distill.files import (
+    atomic_path,
+    read_json,
+    read_lines,
+    write_json,
+    write_text,
+)
 from keras_distill.run import find_config, find_student
 
 logger = logging.getLogger("keras_distill.demo")
@@ -34,6 +40,7 @@ _PAGE = (
     "classifier.mjs",
     "offline.mjs",
 )
+_TOKENIZER = _HERE.parent / "clients" / "javascript" / "tokenizer.mjs"
 _MEDIAPIPE = Path("node_modules/@mediapipe/tasks-text")
 # Browsers without SIMD load the other two.
 _RUNTIME = (
@@ -88,8 +95,15 @@ def build(
             _copy(runtime / name, folder / "mediapipe" / name)
         # MediaPipe's and the project's alike: Apache-2.0.
         _copy(_HERE.parent / "LICENSE", folder / "LICENSE.txt")
+        _copy(_TOKENIZER, folder / _TOKENIZER.name)
         for bundle in bundles:
             _copy(bundle, folder / "models" / bundle.name)
+            # The page says when a model knows none of a text's words.
+            with zipfile.ZipFile(bundle) as packed:
+                write_text(
+                    folder / _vocabulary(bundle.name),
+                    packed.read("vocab.txt").decode("utf-8"),
+                )
         write_json(folder / "demo.json", facts)
 
 
@@ -130,6 +144,7 @@ def describe(
                 "name": short,
                 "title": long,
                 "file": f"models/{name}",
+                "vocabulary": _vocabulary(name),
                 "bytes": size,
                 "accuracy": known.get("accuracy"),
             }
@@ -211,6 +226,10 @@ def _check_bundle(path: Path, labels: list[str]) -> int:
             f"{', '.join(labels)}: another run's?"
         )
     return words
+
+
+def _vocabulary(name: str) -> str:
+    return f"models/{Path(name).stem}.txt"
 
 
 def _sentences(results: dict[str, Any], rows: int | None) -> str | None:

@@ -155,14 +155,14 @@ def sst2_run(workshop, tiny_bert):
 
 @pytest.fixture(scope="session")
 def qqp_run(workshop, tiny_bert):
-    """A pair task."""
+    """A pair task, with mined pairs and words of the teacher."""
 
     def data():
         return "--data-dir", tiny_runs.write_qqp(workshop / "glue-qqp")
 
     return _finished(
         *(workshop / "qqp", data, *ADAM),
-        *("--task", "qqp", "--teacher", tiny_bert),
+        *("--task", "qqp", "--teacher", tiny_bert, "--recipe", "best"),
     )
 
 

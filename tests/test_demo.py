@@ -262,6 +262,13 @@ class TestPage:
         )
         assert shares == ["–", "–"]
 
+    def test_a_text_without_a_known_word_is_said_to_be_one(self, browser, site):
+        page = opened(browser, f"{site[0]}/two")
+        type_text(page, "a good film")
+        assert text_of(page, "#hint") == ""
+        type_text(page, "\u6771\u4eac zyxwv")
+        assert "knows no word of this text" in text_of(page, "#hint")
+
     @pytest.mark.parametrize("width", [320, 390, 1280])
     @pytest.mark.parametrize("name", ["two", "five"])
     def test_nothing_is_cut_off(self, browser, site, name, width):

@@ -60,6 +60,7 @@ class TestBuild:
                 "name": "float32",
                 "title": "Full precision",
                 "file": f"models/{FLOAT}",
+                "vocabulary": "models/student_mediapipe.txt",
                 "bytes": bundles[0].stat().st_size,
                 "accuracy": 0.7375,
             }

@@ -16,10 +16,11 @@ from tensorboard_events import scalars
 
 from keras_distill import evaluate
 from keras_distill.config import STAGES, Config, config_from_dict, load_config
+from keras_distill.data.examples import read_examples
 from keras_distill.files import read_json
 from keras_distill.run import duration, stage_seconds
 from keras_distill.transfer_set.manifest import Manifest
-from keras_distill.transfer_set.record import parse, read_shard
+from keras_distill.transfer_set.record import parse, read_rows, read_shard
 
 pytestmark = pytest.mark.whole
 
@@ -40,6 +41,14 @@ FOLDERS = [
     *("augmented", "baseline", "data", "export", "logs", "report"),
     *("student", "teacher", "transfer_set", "vocabulary"),
 ]
+# The paper's recipe needs no vectors before there is a transfer set.
+PAPER_STAGES = [name for name in STAGES if name != "vectors"]
+
+
+def stages(run):
+    """The stages of a run, by its recipe."""
+    config = load_config(run.path / "config.yaml")
+    return list(STAGES) if config["recipe"] == "best" else PAPER_STAGES
 
 
 @pytest.fixture(params=RUNS)
@@ -69,7 +78,8 @@ def value(tree, path):
 def test_a_run_has_its_folders_and_nothing_half_written(run):
     found = sorted(path.name for path in run.path.iterdir())
     files = [".work", "README.md", "config.yaml", "results.json"]
-    assert found == sorted(FOLDERS + files)
+    more = set(stages(run)) & {"vectors"}
+    assert found == sorted([*FOLDERS, *files, *more])
     assert [p.name for p in (run.path / ".work").iterdir()] == ["lock"]
     hidden = [p for p in run.path.rglob(".*") if p.name != ".work"]
     assert hidden == []
@@ -80,9 +90,9 @@ def test_a_run_has_its_folders_and_nothing_half_written(run):
 
 def test_every_stage_has_a_record_and_its_seconds_are_told(run):
     seconds = results(run)["seconds"]
-    assert set(STAGES) - {"report"} <= set(seconds)
+    assert set(stages(run)) - {"report"} <= set(seconds)
     assert all(number >= 0 for number in seconds.values())
-    for stage in STAGES:
+    for stage in stages(run):
         assert f"{stage}: done in" in run.result.stderr
 
 
@@ -314,7 +324,7 @@ def test_the_table_and_the_next_steps_are_printed(run):
 
 def test_the_time_printed_is_that_of_all_stages(run):
     taken = stage_seconds(run.path)
-    seconds = {stage: taken[stage] for stage in STAGES}
+    seconds = {stage: taken[stage] for stage in PAPER_STAGES}
     words = " ".join(run.result.stdout.split())
     for stage, number in seconds.items():
         assert f"{stage} {duration(number)}" in words
@@ -357,7 +367,7 @@ def times(folder):
 def test_a_second_call_skips_every_stage(second_call):
     result, before, after = second_call
     assert result.returncode == 0
-    for stage in STAGES:
+    for stage in PAPER_STAGES:
         assert f"{stage}: done before, skipped" in result.stderr
     assert "started" not in result.stderr
     assert after == before
@@ -452,3 +462,52 @@ def test_a_teacher_with_other_classes_is_refused_with_both_lists(
     assert "the 2 classes ['negative', 'positive']" in line
     assert "the 5 classes ['1', '2', '3', '4', '5']" in line
     assert not (tmp_path / "run" / "teacher").exists()
+
+
+# The best recipe
+
+
+def test_pairs_are_mined_and_words_have_vectors(qqp_run):
+    rows = results(qqp_run)["transfer_set"]["rows"]
+    assert rows["mined"] > 20 and rows["neighbour"] > 20
+    assert "joined" not in rows
+    config = load_config(qqp_run.path / "config.yaml")
+    assert config["student"]["embeddings"] == "teacher"
+
+
+def test_sentences_are_joined_and_their_words_swapped(stars_run):
+    rows = results(stars_run)["transfer_set"]["rows"]
+    assert rows["joined"] > 20 and rows["neighbour"] > 20
+    assert "mined" not in rows
+
+
+@pytest.mark.parametrize("name", ["qqp_run", "stars_run"])
+def test_what_is_unknown_and_each_source_is_reported(request, name):
+    found = results(request.getfixturevalue(name))
+    for split, facts in found["unknown"].items():
+        assert facts["unk_tokens"] == 0, split
+        assert 0 <= facts["unseen_words"] < 0.3
+        rows = facts["with"]["rows"] + facts["without"]["rows"]
+        assert rows == found["splits"][split]["rows"]
+    assert found["sources"].keys() == {
+        source for source, rows in found["transfer_set"]["rows"].items() if rows
+    }
+    for facts in found["sources"].values():
+        assert 0 <= facts["agreement"] <= 1
+
+
+def test_no_row_of_a_reported_split_is_in_the_transfer_set(qqp_run, stars_run):
+    for run, split in ((qqp_run, "dev"), (stars_run, "dev")):
+        reported = {
+            (row.text_a.casefold(), (row.text_b or "").casefold())
+            for row in read_examples(run.path / "data" / f"{split}.jsonl.gz")
+        }
+        manifest = Manifest.load(run.path / "transfer_set")
+        rows = read_rows(
+            manifest.files(run.path / "transfer_set", "train"),
+            manifest.pair,
+            len(manifest.labels),
+        )
+        second = rows.columns[1] if manifest.pair else [""] * len(rows)
+        for texts in zip(rows.columns[0], second, strict=True):
+            assert tuple(map(str.casefold, texts)) not in reported

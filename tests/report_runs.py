@@ -14,7 +14,6 @@ from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import (
     AUGMENTED,
     ORIGINAL,
-    SOURCE_NAMES,
     encode,
     shard_name,
     write_shard,
@@ -100,7 +99,7 @@ def write_run(
     for split in splits:
         path = place / f"{split}.tfrecord"
         shards.append(write_shard(path, records(rng, ROWS[split], pair)))
-    counts = dict.fromkeys(SOURCE_NAMES.values(), 0)
+    counts = dict.fromkeys(("original", "augmented", "unlabelled"), 0)
     counts["original"], counts["augmented"] = TRAIN_SHARDS
     Manifest("teacher", LABELS, pair, counts, shards, padding_ratio=1.05).save(
         place

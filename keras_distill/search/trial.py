@@ -34,7 +34,7 @@ from keras_distill.student.models import parameters_without_embeddings
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import load_vocabulary, save_vocabulary
 from keras_distill.student.training import train_students, write_curves
-from keras_distill.student.vocabulary import cut_words
+from keras_distill.student.vocabulary import first_words
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import Rows, read_rows
 
@@ -136,9 +136,9 @@ class TrialWork:
         source = words_folder(self.run_dir)
         words = load_vocabulary(source / "vocab.txt")
         size = config.student.vocabulary_size
-        if size >= len(words):
+        rows = first_words(words, size)
+        if len(rows) == len(words):
             return source
-        rows = cut_words(words, size)
         place = self.folder / "work" / trial / "vocabulary"
         save_vocabulary(place / "vocab.txt", [words[row] for row in rows])
         for vectors in source.glob("*.npy"):

@@ -122,6 +122,22 @@ def cut_words(vocabulary: Sequence[str], lines: int) -> np.ndarray:
     return np.flatnonzero(stays)
 
 
+def first_words(vocabulary: Sequence[str], max_size: int) -> np.ndarray:
+    """Say which lines a vocabulary of another `max_size` would have.
+
+    Args:
+        vocabulary: As `select_words` gives it.
+        max_size: No more than that it was made with; pieces come on top.
+
+    Returns:
+        The lines that stay, int64, rising.
+    """
+    stays = np.arange(len(vocabulary)) < max_size
+    if any(word.startswith("##") for word in vocabulary):
+        stays |= np.array([is_piece(word) for word in vocabulary])
+    return np.flatnonzero(stays)
+
+
 def unsplit(words: Sequence[str], lower_case: bool) -> list[str]:
     """Return the words that the student reads as one word, in order.
 

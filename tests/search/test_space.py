@@ -188,11 +188,11 @@ def test_a_range_of_fractions_or_of_a_log_scale_has_ten_values_in_a_grid():
         assert len(grid(dimension)) == 10
 
 
-def test_a_vocabulary_with_word_pieces_is_not_searched():
+def test_a_vocabulary_with_word_pieces_is_searched_too():
     config = with_values(CONFIG, {"student.word_pieces": True})
-    assert "student.vocabulary_size" not in wide_space(config, 800)
-    with pytest.raises(UserError, match="word_pieces"):
-        check({"student.vocabulary_size": [500]}, config)
+    sizes = wide_space(config, 800)["student.vocabulary_size"]
+    assert sizes == [config.student.vocabulary_size, 400, 200]
+    assert check({"student.vocabulary_size": [500]}, config)
 
 
 def test_a_space_that_is_neither_known_nor_a_file_is_refused():

@@ -16,6 +16,7 @@ from keras_distill.student.text import (
 from keras_distill.student.vocabulary import (
     count_words,
     cut_words,
+    first_words,
     is_piece,
     learned_pieces,
     select_words,
@@ -154,6 +155,18 @@ def test_a_smaller_vocabulary_loses_open_words_then_rare_ones():
     kept = [words[row] for row in cut_words(words, 1)]
     assert kept == [*SPECIALS, "x", "##y"]
     assert len(cut_words([*SPECIALS, "a", "b"], 6)) == 6
+
+
+@pytest.mark.parametrize("pieces", [[], ["##s", "q", "##t"]])
+def test_a_search_finds_the_vocabulary_that_a_smaller_size_would_make(pieces):
+    counts = {"often": 9, "a": 5, "rare": 2, "once": 1}
+    whole = select_words(counts, 100, 1, ["opened"], pieces)
+    for size in range(6, 12):
+        kept = [whole[row] for row in first_words(whole, size)]
+        smaller = select_words(counts, size, 1, ["opened"], pieces)
+        assert kept[:size] == smaller[:size]
+        if pieces:
+            assert {"##s", "##t", "q"} <= set(kept)
 
 
 def test_only_words_that_are_read_whole_stay():

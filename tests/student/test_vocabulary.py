@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st

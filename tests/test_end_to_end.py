@@ -206,7 +206,19 @@ def test_only_original_rows_have_a_gold_label(classes):
 
 @pytest.mark.xdist_group("stars_run")
 def test_unlabelled_text_joins_the_transfer_set(stars_run):
-    assert results(stars_run)["transfer_set"]["rows"]["unlabelled"] == 30
+    reported, more = (
+        [
+            row.text_a.casefold()
+            for row in read_examples(
+                stars_run.path / "data" / f"{name}.jsonl.gz"
+            )
+        ]
+        for name in ("dev", "unlabeled")
+    )
+    kept = [text for text in more if text not in reported]
+    assert len(more) == 30 and 10 < len(kept) < 30
+    rows = results(stars_run)["transfer_set"]["rows"]
+    assert rows["unlabelled"] == len(kept)
 
 
 # What is reported
@@ -309,7 +321,9 @@ def test_word_vectors_are_used_and_their_coverage_reported(sst2_run, qqp_run):
     assert vectors.shape == (len(words), 8)
     coverage = results(sst2_run)["embeddings"]["token_coverage"]
     assert 0.5 < coverage <= 1
-    assert results(qqp_run)["embeddings"]["token_coverage"] is None
+    # The teacher has a vector for every word that it is asked for.
+    assert results(qqp_run)["embeddings"]["token_coverage"] == 1
+    assert results(qqp_run)["embeddings"]["source"] == "teacher"
 
 
 def test_the_table_and_the_next_steps_are_printed(run):
@@ -324,7 +338,7 @@ def test_the_table_and_the_next_steps_are_printed(run):
 
 def test_the_time_printed_is_that_of_all_stages(run):
     taken = stage_seconds(run.path)
-    seconds = {stage: taken[stage] for stage in PAPER_STAGES}
+    seconds = {stage: taken[stage] for stage in stages(run)}
     words = " ".join(run.result.stdout.split())
     for stage, number in seconds.items():
         assert f"{stage} {duration(number)}" in words
@@ -485,7 +499,8 @@ def test_sentences_are_joined_and_their_words_swapped(stars_run):
 def test_what_is_unknown_and_each_source_is_reported(request, name):
     found = results(request.getfixturevalue(name))
     for split, facts in found["unknown"].items():
-        assert facts["unk_tokens"] == 0, split
+        # The tiny teacher has no piece for the figures in the questions.
+        assert facts["unk_tokens"] < (0.1 if name == "qqp_run" else 1e-9)
         assert 0 <= facts["unseen_words"] < 0.3
         rows = facts["with"]["rows"] + facts["without"]["rows"]
         assert rows == found["splits"][split]["rows"]

@@ -82,7 +82,8 @@ def train_command(
 ) -> list[str]:
     """Return what distils such a teacher on such pairs, for Python."""
     return [
-        *("train.py", "--task", "custom", "--output-dir", str(run)),
+        *("train.py", "--task", "custom", "--recipe", "paper"),
+        *("--output-dir", str(run)),
         *("--train-file", str(pairs)),
         *("--text-column", "text_a", "--text-pair-column", "text_b"),
         *("--teacher-checkpoint", str(teacher), "--precision", "float32"),

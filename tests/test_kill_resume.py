@@ -71,7 +71,15 @@ def big_table(tmp_path_factory):
 
 def augment(folder, name, workers):
     return (
-        *("train.py", "--task", "custom", "--train-file", folder / "big.csv"),
+        *(
+            "train.py",
+            "--task",
+            "custom",
+            "--recipe",
+            "paper",
+            "--train-file",
+            folder / "big.csv",
+        ),
         *("--pos-tagger", "none", "--n-iter", "1"),
         *("--set", f"augmentation.workers={workers}"),
         *("--stages", "data,augment", "--output-dir", folder / name),

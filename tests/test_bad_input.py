@@ -183,7 +183,7 @@ def test_a_folder_without_glues_files_is_named(refused, tmp_path):
 @pytest.fixture
 def finished(train, reviews):
     """The arguments of a run folder whose data stage is complete."""
-    arguments = (*reviews, "--pos-tagger", "none")
+    arguments = (*reviews, "--recipe", "paper", "--pos-tagger", "none")
     assert train(*arguments) == (0, "")
     return arguments
 
@@ -362,7 +362,8 @@ def test_bad_word_vectors_are_found_before_any_stage_is_done(
 def test_a_mode_that_needs_word_vectors_is_refused_without_them(
     refused, reviews, tmp_path, mode
 ):
-    message = refused(*reviews, "--embedding-mode", mode)
+    more = ("--embeddings", "none", "--embedding-mode", mode)
+    message = refused(*reviews, *more)
     assert f"student.embedding_mode is {mode}" in message
     assert "--embeddings FILE" in message
     assert not (tmp_path / "run").exists()

@@ -203,7 +203,8 @@ def labelled(sst2_run, tmp_path_factory):
     pattern = "*/vocabulary-*/vectors.npy"
     tiny_runs.killed(pattern, 1, "before", *command)
     (place,) = (path / ".work").glob("vocabulary-*")
-    assert [p.name for p in place.glob("[!.]*")] == ["vocab.txt"]
+    left = sorted(p.name for p in place.glob("[!.]*"))
+    assert left == ["vocab.txt", "words.json"]
     assert not (path / "vocabulary").exists()
     goes_on(*command)
     return path, finished, result
@@ -427,7 +428,9 @@ def numbers(value, prefix=""):
 def test_redo_makes_only_what_depends_on_the_change(sst2_run, tmp_path):
     path = sst2_run.copy(tmp_path / "run", *PREFIX["report"])
     more = ("--redo", "--epochs", "2", "--extra-seeds", "0")
-    stages = STAGES[: STAGES.index("student") + 1]
+    stages = [
+        n for n in STAGES[: STAGES.index("student") + 1] if n != "vectors"
+    ]
     result = goes_on(
         *sst2_run.again(*more, "--stages", ",".join(stages), path=path)
     )

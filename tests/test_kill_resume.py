@@ -226,7 +226,9 @@ def test_the_vocabulary_is_equal_byte_for_byte(labelled, sst2_run):
     expected = contents(sst2_run.path / "vocabulary")
     # Not a hidden file is left either.
     assert contents(path / "vocabulary") == expected
-    assert {"vocab.txt", "vectors.npy", "coverage.json"} == expected.keys()
+    assert {"vocab.txt", "vectors.npy", "coverage.json", "words.json"} == set(
+        expected
+    )
 
 
 def test_a_finished_shard_is_not_labelled_again(labelled):

@@ -8,9 +8,10 @@ one sees gold labels alone, and of the transfer set only the number of rows
 counts.
 
     python benchmarks/baseline_patience.py --task quick --rows 20189 \
-        --seeds 5 --output results/bench/baseline_patience_quick.json
+        --seeds 5 --set student.epochs=5 \
+        --output results/bench/baseline_patience_quick.json
     python benchmarks/baseline_patience.py --task sst2 --data-dir glue \
-        --rows 430000 --seeds 3 --set student.epochs=4 \
+        --rows 60000 --seeds 3 --set student.epochs=8 \
         --set student.evaluations_per_epoch=5 \
         --output results/bench/baseline_patience_sst2.json
 """
@@ -48,7 +49,8 @@ def main() -> int:
     options = options.parse_args()
     configure_logging()
     import_tensorflow()
-    given = ["--task", options.task, *(f"--set={v}" for v in options.set)]
+    given = ["--task", options.task, "--recipe", "paper"]
+    given += [f"--set={value}" for value in options.set]
     if options.data_dir is not None:
         given += ["--data-dir", str(options.data_dir)]
     config = resolve(settings_parser("").parse_args(given))

@@ -212,6 +212,31 @@ def sample_results(**changes):
             "rows": {"original": 100, "augmented": 900, "unlabelled": 0},
             "padding_ratio": 1.05,
         },
+        "unknown": {
+            "dev": {
+                "unk_tokens": 0.0012,
+                "unseen_words": 0.0478,
+                "with": {
+                    "rows": 480,
+                    "student": 0.855,
+                    "teacher": 0.892,
+                    "agreement": 0.9,
+                },
+                "without": {
+                    "rows": 392,
+                    "student": 0.91,
+                    "teacher": 0.907,
+                    "agreement": 0.95,
+                },
+            }
+        },
+        "sources": {
+            "original": {
+                "rows": 100,
+                "agreement": 0.985,
+                "squared_distance": 0.31,
+            },
+        },
         "exports": {
             "saved_model": {
                 "bytes": 42_000_000,

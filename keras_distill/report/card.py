@@ -61,6 +61,8 @@ def model_card(
     sections = [
         _what(results),
         _numbers(results),
+        _unknown(results),
+        _sources(results),
         _cost(results, size_picture),
         _paper(results["task"]),
         _data(results, config),
@@ -120,6 +122,60 @@ def _metric_rows(results: dict[str, Any]) -> Iterable[list[str]]:
                 ),
                 *(number(values.get(key)) for key in ("kl", "logit_mse")),
             ]
+
+
+def _unknown(results: dict[str, Any]) -> str | None:
+    """Return what words are unknown to the student, and what they cost."""
+    found = results.get("unknown")
+    if not found:
+        return None
+    rows = []
+    for split, facts in found.items():
+        for words in ("without", "with"):
+            texts = facts[words]
+            rows.append(
+                [
+                    split,
+                    f"{words} such a word",
+                    f"{texts['rows']:,}",
+                    *(
+                        percent(texts[name])
+                        for name in ("teacher", "student", "agreement")
+                    ),
+                ]
+            )
+    shares = "; ".join(
+        f"{split}: {100 * facts['unseen_words']:.2f}% of the words, and "
+        f"{100 * facts['unk_tokens']:.2f}% of the tokens are `[UNK]`"
+        for split, facts in found.items()
+    )
+    heads = ["split", "texts", "number", "teacher", "student", "agreement"]
+    return "\n\n".join(
+        [
+            "## Words that training never saw",
+            wrapped(f"Never seen whole: {shares}. Accuracy in percent:"),
+            markdown_table(heads, rows),
+        ]
+    )
+
+
+def _sources(results: dict[str, Any]) -> str | None:
+    """Return how well the student follows its teacher on what it learnt."""
+    found = results.get("sources")
+    if not found:
+        return None
+    heads = ["text of the transfer set", "rows asked", "agreement, %"]
+    heads.append("squared logit distance")
+    rows = [
+        [
+            name,
+            f"{facts['rows']:,}",
+            percent(facts["agreement"]),
+            f"{facts['squared_distance']:.2f}",
+        ]
+        for name, facts in found.items()
+    ]
+    return "## By kind of text\n\n" + markdown_table(heads, rows)
 
 
 def _cost(results: dict[str, Any], size_picture: str | None = None) -> str:

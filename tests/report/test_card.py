@@ -28,6 +28,8 @@ def test_every_part_is_there():
     assert re.findall("^#+ (.*)", text, re.MULTILINE) == [
         "sst2: a BiLSTM distilled from `bert-large-uncased`",
         "Numbers",
+        "Words that training never saw",
+        "By kind of text",
         "Size and speed",
         "The paper's numbers",
         "Data",
@@ -223,3 +225,30 @@ def test_a_temperature_without_labels_to_measure_on_is_told_alone():
     line = calibrated(temperature=2.0, ece_before=None, ece_after=None)
     assert "divided by 2.00" in line
     assert "calibration error" not in line
+
+
+def test_words_that_training_never_saw_are_told_with_what_they_cost():
+    text, _ = card(sample_results())
+    section = text.split("## Words that training never saw")[1]
+    section = section.split("\n## ")[0]
+    assert "4.78% of the words" in section
+    assert "0.12% of the tokens" in " ".join(section.split())
+    assert "| dev | without such a word | 392 | 90.7 | 91.0 | 95.0 |" in (
+        re.sub(" +", " ", section)
+    )
+    assert "| dev | with such a word | 480 | 89.2 | 85.5 | 90.0 |" in (
+        re.sub(" +", " ", section)
+    )
+
+
+def test_agreement_is_told_by_kind_of_text():
+    text, _ = card(sample_results())
+    section = re.sub(" +", " ", text.split("## By kind of text")[1])
+    assert "| original | 100 | 98.5 | 0.31 |" in section
+
+
+def test_a_run_of_an_older_version_has_no_such_sections():
+    results = sample_results()
+    del results["unknown"], results["sources"]
+    text, _ = card(results)
+    assert "never saw" not in text and "By kind of text" not in text

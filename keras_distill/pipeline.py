@@ -1,7 +1,6 @@
 """The stages of a run in order: what each reads, makes, depends on."""
 
 import dataclasses
-import itertools
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,15 +9,13 @@ from typing import Any
 from keras_distill.cli import import_tensorflow
 from keras_distill.config import STAGES, Config
 from keras_distill.data.examples import read_examples
+from keras_distill.data.reported import Reported
 from keras_distill.data.splits import check_settings, corpus_files
 from keras_distill.errors import UserError
 from keras_distill.files import (
     checkpoint_identity,
     file_identity,
     read_json,
-    read_lines,
-    write_array,
-    write_json,
 )
 from keras_distill.process import run_child
 from keras_distill.run import RunFolder, Stage, lower_case, seed_folders
@@ -63,20 +60,20 @@ def _vectors(run: "Pipeline", place: Path) -> None:
     from keras_distill.student.vocabulary import count_words, teacher_tokens
 
     settings, teacher = run.config.student, run.path / "teacher"
-    words = place / "words.txt"
+    lower = lower_case(run.config, run.path)
+    words, states = place / "words.txt", place / "states.npy"
     if not words.is_file():
-        lower = lower_case(run.config, run.path)
-        write_words(
-            place,
-            settings,
-            count_words(_own_texts(run), lower),
-            teacher_tokens(teacher),
-            lower,
-        )
-    sentences = _mines(run.config)
-    states = place / "states.npy"
-    learned = Sources.of(settings.embeddings).learned
-    if settings.embeddings == "none" or learned == "teacher" or sentences:
+        counts = count_words(_own_texts(run), lower)
+        tokens = teacher_tokens(teacher)
+        write_words(place, settings, counts, tokens, lower)
+    asked = []
+    sources = Sources.of(settings.embeddings)
+    # A student without vectors of its own has its words swapped by these.
+    if sources.learned == "teacher" or settings.embeddings == "none":
+        asked += ["--words", str(words)]
+    if _mines(run.config):
+        asked.append("--sentences")
+    if asked:
         run_child(
             "keras_distill.teacher",
             [
@@ -84,8 +81,7 @@ def _vectors(run: "Pipeline", place: Path) -> None:
                 *_inputs(run),
                 *("--teacher", str(teacher)),
                 *("--output", str(place)),
-                *("--words", str(words)),
-                *(["--sentences"] if sentences else []),
+                *asked,
             ],
         )
     write_vectors(
@@ -93,6 +89,7 @@ def _vectors(run: "Pipeline", place: Path) -> None:
         settings,
         np.load(states) if states.is_file() else None,
         _own_texts(run),
+        lower,
         run.config.seed,
     )
     states.unlink(missing_ok=True)
@@ -100,8 +97,11 @@ def _vectors(run: "Pipeline", place: Path) -> None:
 
 def _own_texts(run: "Pipeline") -> Iterator[str]:
     """Yield the texts that the transfer set is made from."""
+    reported = Reported(run.path / "data")
     for name in ("train", "unlabeled"):
         for example in read_examples(run.path / "data" / f"{name}.jsonl.gz"):
+            if reported.has_row(example):
+                continue
             yield example.text_a
             if example.text_b is not None:
                 yield example.text_b
@@ -180,57 +180,15 @@ def _shards_intact(run: "Pipeline", folder: Path) -> bool:
 def _vocabulary(run: "Pipeline", place: Path) -> None:
     """Choose the student's words and read their vectors."""
     import_tensorflow()
-    from keras_distill.student.text import SPECIALS, save_vocabulary
-    from keras_distill.student.vocabulary import (
-        count_words,
-        learned_pieces,
-        select_words,
-        teacher_tokens,
+    from keras_distill.student.embeddings import write_vocabulary
+
+    write_vocabulary(
+        run.config,
+        run.path,
+        place,
+        lower_case=lower_case(run.config, run.path),
+        vectors=run.path / "vectors" if "vectors" in run.stages else None,
     )
-    from keras_distill.transfer_set.manifest import Manifest
-    from keras_distill.transfer_set.record import read_texts
-
-    settings = run.config.student
-    folder, vectors = run.path / "transfer_set", run.path / "vectors"
-    manifest = Manifest.load(folder)
-    texts = read_texts(manifest.files(folder, "train"), manifest.pair)
-    counts = count_words(texts, lower_case(run.config, run.path))
-    pieces, opened = [], []
-    if settings.word_pieces:
-        pieces = teacher_tokens(run.path / "teacher") or learned_pieces(counts)
-    if settings.open_vocabulary and vectors.is_dir():
-        known = read_json(vectors / "words.json")
-        own = known["own"]
-        opened = read_lines(vectors / "words.txt")[own : own + known["open"]]
-    words = select_words(
-        counts, settings.vocabulary_size, settings.min_count, opened, pieces
-    )
-    save_vocabulary(place / "vocab.txt", words)
-    own = itertools.takewhile(counts.__contains__, words[len(SPECIALS) :])
-    write_json(place / "words.json", {"own": len(list(own))})
-    coverage = {"tokens": None, "types": None}
-    if settings.embeddings != "none" and "vectors" in run.stages:
-        from keras_distill.student.embeddings import vocabulary_vectors
-
-        tables, found = vocabulary_vectors(
-            vectors, words, counts, run.config.seed
-        )
-        for name, table in tables.items():
-            write_array(place / name, table)
-        coverage = {"tokens": found.tokens, "types": found.types}
-    elif settings.embeddings != "none":
-        from keras_distill.student.vectors import load_vectors
-
-        vectors, found = load_vectors(
-            Path(settings.embeddings),
-            words,
-            settings.embedding_dim,
-            counts=counts,
-            seed=run.config.seed,
-        )
-        write_array(place / "vectors.npy", vectors)
-        coverage = {"tokens": found.tokens, "types": found.types}
-    write_json(place / "coverage.json", coverage)
 
 
 def _student(run: "Pipeline", place: Path) -> None:
@@ -391,8 +349,9 @@ def _swaps(config: Config) -> bool:
 
 
 def _needs_vectors(config: Config) -> bool:
-    learned = Sources.of(config.student.embeddings).learned is not None
-    opened = config.student.open_vocabulary
+    student = config.student
+    opened = student.open_vocabulary and student.embeddings != "none"
+    learned = Sources.of(student.embeddings).learned is not None
     return learned or opened or _swaps(config)
 
 
@@ -405,6 +364,10 @@ _VOCABULARY_KEYS = (
     "min_count",
     "open_vocabulary",
     "word_pieces",
+)
+# Of these, what decides the vectors that there are to choose from.
+_VECTORS_KEYS = (
+    *("embeddings", "fill", "embedding_dim", "open_vocabulary", "cased"),
 )
 # What only a student that learns from the teacher depends on.
 _DISTILLED_KEYS = ("alpha", "loss", "temperature", "patience")
@@ -441,7 +404,10 @@ def _settings(config: Config) -> dict[str, dict[str, Any]]:
     return {
         "data": _data_settings(config, values["data"]),
         "teacher": teacher,
-        "vectors": vocabulary | {"sentences": _mines(config)},
+        "vectors": {
+            **{key: vocabulary.get(key) for key in _VECTORS_KEYS},
+            "sentences": _mines(config),
+        },
         "augment": values["augmentation"],
         "label": values["transfer_set"],
         "vocabulary": vocabulary,

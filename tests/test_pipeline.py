@@ -4,13 +4,20 @@ import dataclasses
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from tiny_runs import ROOT
 
 from keras_distill import pipeline
 from keras_distill.augmentation import generate, mining
 from keras_distill.config import STAGES, config_from_dict
-from keras_distill.files import read_json, write_json, write_text
+from keras_distill.data.examples import Example, write_examples
+from keras_distill.files import (
+    read_json,
+    write_array,
+    write_json,
+    write_text,
+)
 from keras_distill.pipeline import Pipeline
 from keras_distill.student import training
 from keras_distill.transfer_set.manifest import Manifest, ShardInfo
@@ -91,6 +98,89 @@ def test_vectors_are_a_stage_where_something_reads_them(
     assert {name: stages[name].needs for name in needs} == needs
     read = any("vectors" in stage.needs for stage in stages.values())
     assert ("vectors" in stages) == read
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vocabulary_size": 100},
+        {"embedding_mode": "static"},
+        {"word_pieces": True},
+        {"min_count": 2},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_the_student_s_table_holds_needs_no_other_transfer_set(
+    tmp_path, made, change
+):
+    """As when a search's winner is adopted."""
+    run = tmp_path / "run"
+    Pipeline(config_from_dict(BEST), run).run()
+    assert made == list(STAGES)
+    made.clear()
+    changed = BEST | {"student": BEST["student"] | change}
+    later = AFTER_LABEL[1:]
+    Pipeline(config_from_dict(changed), run).run(later, redo=True)
+    assert made == later
+
+
+@pytest.mark.parametrize(
+    "embeddings, asked",
+    [
+        ("none", {"--words", "--sentences"}),
+        ("teacher", {"--words", "--sentences"}),
+        ("FILE,teacher", {"--words", "--sentences"}),
+        ("FILE", {"--sentences"}),
+    ],
+)
+def test_the_teacher_is_asked_for_no_words_that_nobody_reads(
+    tmp_path, monkeypatch, embeddings, asked
+):
+    file = tmp_path / "vectors.txt"
+    file.write_text("good 1 2 3\nfilm 3 2 1\n")
+    config = config_from_dict(
+        {
+            "task": "qqp",
+            "augmentation": {"mined": 3},
+            "student": {
+                "embeddings": embeddings.replace("FILE", str(file)),
+                "embedding_dim": 3,
+            },
+        }
+    )
+    run = Pipeline(config, tmp_path / "run")
+    write_json(run.path / "teacher" / "teacher.json", {"lower_case": True})
+    splits = {"train": 2, "dev": 1}
+    write_json(run.path / "data" / "manifest.json", {"splits": splits})
+    rows = [Example("good film", "film", id="0"), Example("leak", "leak")]
+    for name, examples in (
+        ("train", rows),
+        ("dev", rows[1:]),
+        ("unlabeled", []),
+    ):
+        write_examples(run.path / "data" / f"{name}.jsonl.gz", examples)
+    place = run.path / "vectors"
+    place.mkdir()
+    commands = []
+
+    def child(module, arguments):
+        commands.append({word for word in arguments if word in flags})
+        words = (place / "words.txt").read_text().split()
+        if "--words" in arguments:
+            states = np.eye(len(words), 4, dtype=np.float32)
+            write_array(place / "states.npy", states)
+
+    flags = {"--words", "--sentences"}
+    monkeypatch.setattr(pipeline, "run_child", child)
+    run.stages["vectors"].work(run, place)
+    assert commands == [asked]
+    words = (place / "words.txt").read_text().split()
+    # Nothing is taken from a row that is reported on.
+    assert {"good", "film"} <= set(words) and "leak" not in words
+    filled = embeddings == "FILE,teacher"
+    assert (place / "trainable.npy").exists() == filled
+    assert np.load(place / "vectors.npy").shape == (len(words), 3)
+    assert not (place / "states.npy").exists()
 
 
 def test_a_teacher_folder_is_told_by_its_content_not_its_place(tmp_path):

@@ -1,6 +1,6 @@
 """The student: a small BiLSTM that learns from the teacher's logits.
 
-`text.select_words` and `vectors.load_vectors` make its vocabulary,
+`embeddings.write_vocabulary` chooses its words and their vectors,
 `training.train_students` and `training.train_baselines` train it: they take
 a run folder with a transfer set and leave `model.keras`, `vocab.txt`,
 `labels.txt`, `text.json`, `history.csv` and `training.json`, once for each

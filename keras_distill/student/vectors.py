@@ -1,4 +1,4 @@
-"""Word vectors: the file's forms, and those of a vocabulary.
+"""Vector files: their forms, and how they are read.
 
 A run's start checks vector files before anything slow is imported, numpy
 included: what reads them imports it itself.
@@ -37,8 +37,6 @@ _TAIL = 2**20
 # file whole either.
 _MAX_COUNTED = 512 * 2**20
 _WORDS_PER_UPDATE = 10_000
-# Words without a vector, as in Kim 2014 and the paper's released code.
-_RANGE = 0.25
 # A native fastText model begins with this number.
 _FASTTEXT = struct.pack("<i", 793712314)
 _PACKED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -334,50 +332,10 @@ def _are_numbers(fields: list[bytes]) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class Coverage:
-    """How much of the text has a pretrained vector.
-
-    Attributes:
-        tokens: Share of the running words; None when they were not counted.
-        types: Share of the vocabulary's words, without special tokens and
-            `##` pieces.
-    """
-
-    tokens: float | None
-    types: float
-
-    @classmethod
-    def of(
-        cls,
-        vocabulary: Sequence[str],
-        found: Sequence[bool],
-        counts: Mapping[str, int] | None,
-    ) -> Coverage:
-        """Count the words of a vocabulary that have a vector."""
-        from keras_distill.student.text import SPECIALS
-
-        words = [
-            (word, has)
-            for word, has in zip(vocabulary, found, strict=True)
-            if word not in SPECIALS and not word.startswith("##")
-        ]
-        known = [word for word, has in words if has]
-        tokens = None
-        if counts is not None:
-            total = sum(n for word, n in counts.items() if word not in SPECIALS)
-            tokens = sum(counts.get(word, 0) for word in known) / max(total, 1)
-        return cls(tokens, len(known) / len(words) if words else 0.0)
-
-
-def load_vectors(
-    path: Path | str,
-    vocabulary: Sequence[str],
-    dim: int,
-    counts: Mapping[str, int] | None = None,
-    seed: int = 0,
-) -> tuple[np.ndarray, Coverage]:
-    """Read the vectors of the vocabulary's words.
+def read_vectors(
+    path: Path | str, vocabulary: Sequence[str], dim: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read the vectors of words.
 
     Formats, told apart by their content: word2vec binary, word2vec text,
     GloVe text (no header), each plain or compressed (.gz, .bz2, .xz). gensim
@@ -392,34 +350,16 @@ def load_vectors(
 
     Args:
         path: The vector file.
-        vocabulary: The words in the order of their ids.
+        vocabulary: The words; special tokens and `##` pieces have none.
         dim: Width of the vectors.
-        counts: How often each word occurs, for the coverage by tokens.
-        seed: For words without a vector: uniform in -0.25..0.25.
-
-    Returns:
-        float32 [V, dim] with zeros for `[PAD]`, and the coverage.
-
-    Raises:
-        UserError: The file is missing, cut short, of another width or of
-            no known format.
-    """
-    import numpy as np
-
-    vectors, found = read_vectors(path, vocabulary, dim)
-    drawn = random_vectors(vocabulary, dim, seed)
-    vectors = np.where(found[:, None], vectors, drawn)
-    return vectors, Coverage.of(vocabulary, found, counts)
-
-
-def read_vectors(
-    path: Path | str, vocabulary: Sequence[str], dim: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Read the vectors of words, as `load_vectors` does.
 
     Returns:
         float32 [V, dim], zeros where the file has none, and bool [V]: which
         words it has.
+
+    Raises:
+        UserError: The file is missing, cut short, of another width or of
+            no known format.
     """
     import numpy as np
 
@@ -453,25 +393,6 @@ def read_vectors(
     if not quality.any():
         logger.warning("%s has a vector for no word of the vocabulary", path)
     return vectors, quality > 0
-
-
-def random_vectors(
-    vocabulary: Sequence[str], dim: int, seed: int
-) -> np.ndarray:
-    """Draw the vectors of words that have none.
-
-    Returns:
-        float32 [V, dim], uniform in -0.25..0.25; zeros for `[PAD]`.
-    """
-    import numpy as np
-
-    from keras_distill.student.text import PAD_ID
-
-    generator = np.random.default_rng(seed)
-    shape = (len(vocabulary), dim)
-    vectors = generator.uniform(-_RANGE, _RANGE, shape).astype(np.float32)
-    vectors[PAD_ID] = 0
-    return vectors
 
 
 def file_words(path: Path, dim: int, most: int) -> list[str]:

@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from keras_distill.files import read_json
 from keras_distill.student.text import (
-    MASK,
     MAX_WORD_BYTES,
     SPECIALS,
     UNK,
@@ -113,10 +112,8 @@ def cut_words(vocabulary: Sequence[str], lines: int) -> np.ndarray:
     Returns:
         The lines that stay, int64, rising.
     """
-    pieces = any(word.startswith("##") for word in vocabulary)
-    stays = np.array(
-        [word in SPECIALS or (pieces and is_piece(word)) for word in vocabulary]
-    )
+    stays = _pieces(vocabulary)
+    stays[: len(SPECIALS)] = True
     room = max(0, lines - int(stays.sum()))
     stays[np.flatnonzero(~stays)[:room]] = True
     return np.flatnonzero(stays)
@@ -132,10 +129,25 @@ def first_words(vocabulary: Sequence[str], max_size: int) -> np.ndarray:
     Returns:
         The lines that stay, int64, rising.
     """
-    stays = np.arange(len(vocabulary)) < max_size
-    if any(word.startswith("##") for word in vocabulary):
-        stays |= np.array([is_piece(word) for word in vocabulary])
+    stays = _pieces(vocabulary)
+    stays[:max_size] = True
     return np.flatnonzero(stays)
+
+
+def _pieces(vocabulary: Sequence[str]) -> np.ndarray:
+    """Say which lines are pieces, bool [lines]; a word alone is none."""
+    if not any(word.startswith("##") for word in vocabulary):
+        return np.zeros(len(vocabulary), bool)
+    return np.array([is_piece(word) for word in vocabulary])
+
+
+def split_texts(texts: Iterable[str], lower_case: bool) -> Iterator[list[str]]:
+    """Yield the words of each text, as the student splits them."""
+    split = WordSplitter(lower_case)
+    texts = iter(texts)
+    while group := list(itertools.islice(texts, _SPLIT_AT_ONCE)):
+        for words in split(tf.constant(group, tf.string)).to_list():
+            yield [word.decode("utf-8", "replace") for word in words]
 
 
 def unsplit(words: Sequence[str], lower_case: bool) -> list[str]:
@@ -144,20 +156,8 @@ def unsplit(words: Sequence[str], lower_case: bool) -> list[str]:
     Others can never be looked up: "e-mail" is three words, "Paris" is
     "paris" where text is lower-cased.
     """
-    split = WordSplitter(lower_case)
-    kept = []
-    for start in range(0, len(words), _SPLIT_AT_ONCE):
-        group = list(words[start : start + _SPLIT_AT_ONCE])
-        parts = split(tf.constant(group, tf.string))
-        lengths = parts.row_lengths().numpy()
-        first = np.cumsum(lengths) - lengths
-        found = parts.flat_values.numpy()
-        kept += [
-            word
-            for word, length, place in zip(group, lengths, first, strict=True)
-            if length == 1 and found[place] == word.encode("utf-8")
-        ]
-    return kept
+    parts = split_texts(words, lower_case)
+    return [w for w, split in zip(words, parts, strict=True) if split == [w]]
 
 
 def teacher_tokens(teacher: Path) -> list[str] | None:
@@ -247,7 +247,7 @@ def spelled_out(vocabulary: Sequence[str]) -> list[list[int]]:
     ids = {word: number for number, word in enumerate(vocabulary)}
     readings = []
     for number, word in enumerate(vocabulary):
-        if word in SPECIALS or word == MASK or is_piece(word):
+        if word in SPECIALS or is_piece(word):
             readings.append([number])
         else:
             parts = split_word(word, ids)

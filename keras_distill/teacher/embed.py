@@ -17,6 +17,8 @@ from keras_distill.teacher.checkpoint import (
 from keras_distill.teacher.predict import Encoded, Predictor, encode
 
 WORDS, SENTENCES = "states.npy", "sentences.npy"
+# In tokens: a word has few.
+_LONGEST = 32
 
 
 def embed(
@@ -89,12 +91,17 @@ def _means(
 
 
 def _encode_words(teacher: Teacher, words: Sequence[str]) -> Encoded:
-    """Tokenize words; a `##` piece is its own token, not a text."""
+    """Tokenize words; a `##` piece of the teacher's is its own token.
+
+    One that it does not have (learned from the run's text) is read as a word.
+    """
     tokenizer = teacher.tokenizer
-    encoded = encode(tokenizer, [Example(word) for word in words], 32)
+    texts = [Example(word.removeprefix("##") or word) for word in words]
+    encoded = encode(tokenizer, texts, _LONGEST)
+    tokens = tokenizer.get_vocab()
     for row, word in enumerate(words):
-        token = tokenizer.convert_tokens_to_ids(word)
-        if not word.startswith("##") or token == tokenizer.unk_token_id:
+        token = tokens.get(word)
+        if not word.startswith("##") or token is None:
             continue
         ids = tokenizer.build_inputs_with_special_tokens([token])
         values = {"input_ids": ids, "attention_mask": [1] * len(ids)}

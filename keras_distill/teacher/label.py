@@ -89,12 +89,12 @@ def label_transfer_set(
         if split != "train"
     ]
     counts = {
-        name: rows
-        for source, name in SOURCE_NAMES.items()
-        # Those of the paper stand there always, others where they are.
-        if (rows := sum(note.counts[name] for note in train))
-        or source in (ORIGINAL, AUGMENTED, UNLABELED)
+        name: sum(note.counts[name] for note in train)
+        for name in SOURCE_NAMES.values()
     }
+    # The paper's sources are told always, others where there are some.
+    always = [SOURCE_NAMES[s] for s in (ORIGINAL, AUGMENTED, UNLABELED)]
+    counts = {n: rows for n, rows in counts.items() if rows or n in always}
     padding = sum(note.padded_tokens for note in train) / sum(
         note.real_tokens for note in train
     )

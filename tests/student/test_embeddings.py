@@ -5,22 +5,33 @@ import pytest
 from gensim.models import FastText, KeyedVectors
 
 from keras_distill.config import config_from_dict
+from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
-from keras_distill.files import read_json, read_lines, write_array, write_text
+from keras_distill.files import (
+    read_json,
+    read_lines,
+    write_array,
+    write_json,
+    write_text,
+)
 from keras_distill.student.embeddings import (
     filled,
+    load_vectors,
     reduced,
     trained_vectors,
     vocabulary_vectors,
     write_vectors,
+    write_vocabulary,
     write_words,
 )
 from keras_distill.student.text import PAD_ID, SPECIALS
-from keras_distill.student.vectors import (
-    Sources,
-    check_ends,
-    load_vectors,
-    read_vectors,
+from keras_distill.student.vectors import Sources, check_ends, read_vectors
+from keras_distill.transfer_set.manifest import Manifest
+from keras_distill.transfer_set.record import (
+    ORIGINAL,
+    encode,
+    shard_name,
+    write_shard,
 )
 
 DIM = 6
@@ -76,7 +87,6 @@ def test_words_come_by_frequency_then_open_ones_then_pieces(tmp_path):
     assert read_json(tmp_path / "words.json") == {
         "own": 4,
         "open": 3,
-        "pieces": 3,
     }
 
 
@@ -99,17 +109,25 @@ def test_open_words_are_those_that_have_a_vector(tmp_path):
         assert read_json(tmp_path / "words.json")["open"] == len(opened)
 
 
-def test_the_open_list_leaves_room_for_the_words_of_the_run(tmp_path):
-    write_words(
-        tmp_path,
-        settings(
-            embeddings="teacher", open_vocabulary=True, vocabulary_size=10
-        ),
-        COUNTS,
-        TOKENS,
-        lower_case=True,
-    )
-    assert read_json(tmp_path / "words.json")["open"] == 1
+def test_the_size_of_the_vocabulary_leaves_the_words_to_choose_from(tmp_path):
+    """Another size must not need another transfer set."""
+    written = []
+    for size in (10, 100):
+        write_words(
+            tmp_path,
+            settings(
+                embeddings="teacher",
+                open_vocabulary=True,
+                vocabulary_size=size,
+                min_count=size,
+            ),
+            COUNTS,
+            TOKENS,
+            lower_case=True,
+        )
+        written.append((tmp_path / "words.txt").read_bytes())
+    assert written[0] == written[1]
+    assert read_json(tmp_path / "words.json") == {"own": 4, "open": 2}
 
 
 def test_components_keep_angles_and_have_the_spread_asked_for():
@@ -147,7 +165,9 @@ def test_a_file_s_words_stay_and_the_other_channel_is_the_teacher_s(tmp_path):
         folder.mkdir(exist_ok=True)
         write_text(folder / "words.txt", "film\ngood\nbad\n##s\n")
         (folder / "trainable.npy").unlink(missing_ok=True)
-        write_vectors(folder, settings(embeddings=embeddings), states, [], 0)
+        write_vectors(
+            folder, settings(embeddings=embeddings), states, [], True, 0
+        )
         tables, coverage = vocabulary_vectors(
             folder, [*SPECIALS, "good", "bads", "bad"], COUNTS, 0
         )
@@ -166,11 +186,24 @@ def test_a_file_s_words_stay_and_the_other_channel_is_the_teacher_s(tmp_path):
             )
 
 
+def test_the_teacher_fills_a_file_only_where_it_is_asked_to(tmp_path):
+    table = vector_file(tmp_path / "v.bin", ["film"])
+    write_text(tmp_path / "words.txt", "film\nbad\n")
+    states = np.random.default_rng(0).normal(size=(2, 9)).astype(np.float32)
+    alone = settings(embeddings=str(tmp_path / "v.bin"))
+    write_vectors(tmp_path, alone, states, [], True, 0)
+    assert not (tmp_path / "trainable.npy").exists()
+    found = np.load(tmp_path / "vectors.npy")
+    np.testing.assert_allclose(found[0], table["film"], rtol=1e-6)
+    assert not found[1].any()
+
+
 def test_word2vec_learns_from_the_run_s_text_and_is_equal_again():
-    texts = ["the good film", "a bad film", "good good bad"] * 20
+    # As people type it: the student's words are lower-cased and cut off.
+    texts = ["The Good film, really", "A bad film!", "good GOOD; bad"] * 20
     words = ["film", "good", "splendid"]
-    table, found = trained_vectors(texts, words, DIM, seed=3)
-    again, _ = trained_vectors(texts, words, DIM, seed=3)
+    table, found = trained_vectors(texts, words, DIM, True, seed=3)
+    again, _ = trained_vectors(texts, words, DIM, True, seed=3)
     np.testing.assert_array_equal(table, again)
     assert found.tolist() == [True, True, False]
     assert table[found].std() == pytest.approx(0.37, rel=1e-4)
@@ -217,3 +250,64 @@ def test_arrays_of_other_kinds_are_no_channel(tmp_path):
     write_array(tmp_path / "sentences.npy", np.ones((9, 2), np.float16))
     tables, _ = vocabulary_vectors(tmp_path, [*SPECIALS, "good"], {}, 0)
     assert set(tables) == {"vectors.npy"}
+
+
+def transfer_set(run, texts):
+    """Write a transfer set of some texts, and a teacher's tokenizer."""
+    rows = [
+        encode(Example(text, id=str(i)), [0.0, 1.0], ORIGINAL)
+        for i, text in enumerate(texts)
+    ]
+    place = run / "transfer_set"
+    shard = write_shard(place / shard_name(0, 1), rows)
+    counts = {"original": len(rows)}
+    Manifest("t", ["a", "b"], False, counts, [shard]).save(place)
+
+
+def test_a_vocabulary_has_own_words_open_ones_and_the_pieces_with_vectors(
+    tmp_path,
+):
+    transfer_set(tmp_path, ["good film", "good plot"])
+    vectors, place = tmp_path / "vectors", tmp_path / "vocabulary"
+    # "hidden" was counted, but its row is in no transfer set.
+    words = ["film", "good", "hidden", "plot", "splendid", "##ing", "q"]
+    write_text(vectors / "words.txt", "".join(f"{w}\n" for w in words))
+    write_json(vectors / "words.json", {"own": 4, "open": 1})
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(len(words), DIM)).astype(np.float32)
+    write_array(vectors / "vectors.npy", table)
+    write_array(vectors / "found.npy", np.ones(len(words), bool))
+    values = {
+        "embeddings": "teacher",
+        "embedding_dim": DIM,
+        "open_vocabulary": True,
+        "word_pieces": True,
+    }
+    config = config_from_dict({"student": values})
+    write_vocabulary(config, tmp_path, place, True, vectors)
+    known = read_lines(place / "vocab.txt")
+    assert known[len(SPECIALS) :] == [
+        *("good", "film", "plot", "splendid", "##ing", "q")
+    ]
+    assert read_json(place / "words.json") == {"own": 3}
+    found = np.load(place / "vectors.npy")
+    for word in known[len(SPECIALS) :]:
+        np.testing.assert_array_equal(
+            found[known.index(word)], table[words.index(word)]
+        )
+
+
+def test_a_run_without_vectors_has_its_transfer_set_s_words(tmp_path):
+    transfer_set(tmp_path, ["good film", "good plot"])
+    config = config_from_dict({"student": {"open_vocabulary": True}})
+    place = tmp_path / "vocabulary"
+    write_vocabulary(config, tmp_path, place, True, None)
+    assert read_lines(place / "vocab.txt") == [
+        *SPECIALS,
+        *("good", "film", "plot"),
+    ]
+    assert not (place / "vectors.npy").exists()
+    assert read_json(place / "coverage.json") == {
+        "tokens": None,
+        "types": None,
+    }

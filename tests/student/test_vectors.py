@@ -12,12 +12,9 @@ from gensim.models import KeyedVectors
 from tiny_runs import ROOT
 
 from keras_distill.errors import UserError
+from keras_distill.student.embeddings import load_vectors, random_vectors
 from keras_distill.student.text import SPECIALS
-from keras_distill.student.vectors import (
-    check_ends,
-    load_vectors,
-    random_vectors,
-)
+from keras_distill.student.vectors import check_ends
 
 DIM = 6
 FILE_WORDS = ["the", "Paris", "PARIS", "good", "Film", "film", "café", "U.S."]
@@ -222,7 +219,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 MEMORY = """
 import resource, sys
-from keras_distill.student.vectors import load_vectors
+from keras_distill.student.embeddings import load_vectors
 from keras_distill.student.text import SPECIALS
 import gensim
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

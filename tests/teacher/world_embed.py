@@ -9,7 +9,7 @@ from keras_distill.data.examples import Example, write_examples
 from keras_distill.teacher.__main__ import main
 from keras_distill.teacher.checkpoint import load_fine_tuned
 
-WORDS = ["good", "bad", "##s", "goodbad"]
+WORDS = ["good", "bad", "##good", "goodbad"]
 TEXTS = ["a good film", "a bad film", "a good film", "the place"]
 
 
@@ -54,6 +54,11 @@ def test_a_word_s_vector_is_the_mean_of_its_last_states(run):
         expected = np.asarray(output.hidden_states[-1])[0].mean(axis=0)
         np.testing.assert_allclose(states[row], expected, atol=1e-5)
     assert np.abs(states[0] - states[1]).max() > 0.1
+
+
+def test_a_piece_that_the_teacher_lacks_is_read_as_a_word(run):
+    states = np.load(run / "vectors" / "states.npy")
+    np.testing.assert_allclose(states[2], states[0], atol=1e-5)
 
 
 def test_each_distinct_text_has_one_vector(run):

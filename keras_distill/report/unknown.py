@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from keras_distill.files import read_json, read_lines
 from keras_distill.metrics import accuracy, agreement
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import SPECIALS, UNK_ID
+from keras_distill.student.vocabulary import split_texts
 from keras_distill.transfer_set.record import SOURCE_NAMES, Rows
 
 
@@ -52,16 +52,13 @@ def _of_split(
     new = np.zeros(len(rows), np.int64)
     words = tokens = unknown = 0
     for column in rows.columns:
-        ids = student.ids(column)
-        tokens += int(tf.size(ids.flat_values))
-        unknown += int(
-            tf.reduce_sum(tf.cast(ids.flat_values == UNK_ID, "int64"))
-        )
-        for number, text in enumerate(
-            student.tokenizer.split(tf.constant(column, tf.string)).to_list()
-        ):
+        ids = student.ids(column).flat_values.numpy()
+        tokens += len(ids)
+        unknown += int(np.sum(ids == UNK_ID))
+        texts = split_texts(column, student.tokenizer.lower_case)
+        for number, text in enumerate(texts):
             words += len(text)
-            new[number] += sum(w.decode("utf-8") not in seen for w in text)
+            new[number] += sum(word not in seen for word in text)
     return {
         "unk_tokens": unknown / max(tokens, 1),
         "unseen_words": int(new.sum()) / max(words, 1),

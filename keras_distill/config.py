@@ -208,7 +208,8 @@ class StudentConfig:
     words that have a vector, `word_pieces` adds pieces to split all others
     into. In training a word that is not among the most frequent ones is read
     in pieces with the chance `piece_rate`, where there are pieces, and any
-    word as `[UNK]` with the chance `unknown_rate`.
+    word as `[UNK]` with the chance `unknown_rate`. `averaging` has the running
+    mean of the weights answer, over about that share of all updates.
     """
 
     lstm_units: int = knob(150, least=1)
@@ -245,6 +246,7 @@ class StudentConfig:
     learning_rate: float | None = knob(positive=True)
     epochs: int = knob(30, "--epochs", "of the students", least=1)
     batch_size: int = knob(50, "--batch-size", "of the students", least=1)
+    averaging: float = knob(0.0, least=0, most=1)
     patience: int | None = knob(least=1)
     evaluations_per_epoch: int = knob(1, least=1)
     extra_seeds: int = knob(

@@ -110,6 +110,7 @@ RECIPES: dict[str, dict[str, Any]] = {
             "open_vocabulary": False,
             "word_pieces": False,
             "unknown_rate": 0.0,
+            "averaging": 0.0,
             "alpha": 0.0,
             "loss": "mse",
         },
@@ -122,6 +123,7 @@ RECIPES: dict[str, dict[str, Any]] = {
             "open_vocabulary": True,
             "word_pieces": True,
             "unknown_rate": 0.01,
+            "averaging": 0.05,
         },
     },
 }

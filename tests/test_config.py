@@ -457,6 +457,7 @@ PAPER = {
         "open_vocabulary": False,
         "word_pieces": False,
         "unknown_rate": 0.0,
+        "averaging": 0.0,
         "alpha": 0.0,
         "loss": "mse",
         "optimizer": "adadelta",

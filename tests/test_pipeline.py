@@ -238,7 +238,7 @@ def test_the_baseline_is_made_anew_when_what_it_is_made_of_changes(
     assert read_json(run / "baseline" / "stage.json")["settings"].keys() == {
         *("lstm_units", "hidden_units", "dropout", "max_length", "optimizer"),
         *("learning_rate", "batch_size", "epochs", "evaluations_per_epoch"),
-        *("piece_rate", "unknown_rate", "patience"),
+        *("piece_rate", "unknown_rate", "averaging", "patience"),
     }
 
 

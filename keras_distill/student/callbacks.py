@@ -5,7 +5,7 @@ import io
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from keras_distill.student.predictor import Predictions
 logger = logging.getLogger(__name__)
 
 _UPDATES_PER_NOTE = 50
+# Averaging touches every weight; the mean is as good with every 25th update.
+_UPDATES_PER_MEAN = 25
 
 Row = dict[str, Any]
 
@@ -205,6 +207,70 @@ class Looks(keras.callbacks.Callback):
             scores[self.metric],
             means["loss"],
         )
+
+
+class RunningMean(keras.callbacks.Callback):
+    """Keeps the running mean of the weights, which answers in their place.
+
+    Polyak and Juditsky 1992: the mean of the last steps is nearer to where
+    they lead than any of them. Exponential, with the plain mean until
+    `reach` updates were made.
+
+    Args:
+        weights: What training changes; those that are not trained, such as
+            a dropout's random state, have no mean.
+        reach: Updates after which a weight's share has fallen to 1/e;
+            0 has the weights themselves answer.
+
+    Attributes:
+        answers: The variables that answer, in the order of `weights`.
+    """
+
+    def __init__(self, weights: Sequence[keras.Variable], reach: float) -> None:
+        super().__init__()
+        self._weights = list(weights)
+        self._reach = reach
+        self.answers = [
+            keras.Variable(weight, trainable=False, name=f"mean_{index}")
+            if reach and weight.trainable
+            else weight
+            for index, weight in enumerate(weights)
+        ]
+
+    @property
+    def means(self) -> list[keras.Variable]:
+        """The means alone, which are the callback's state."""
+        return [mean for _, mean in self._pairs()]
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Count from where a resumed training is."""
+        self._update = int(self.model.optimizer.iterations)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Take the weights into their mean when it is time to."""
+        self._update += 1
+        # A short training has its mean too.
+        passed = 1 if self._update < _UPDATES_PER_MEAN else _UPDATES_PER_MEAN
+        if not self._reach or self._update % passed:
+            return
+        share = max(-math.expm1(-passed / self._reach), passed / self._update)
+        for weight, mean in self._pairs():
+            mean.assign(mean + share * (weight - mean))
+
+    def answering(self, ask: Callable[[], Predictions]) -> Predictions:
+        """Ask the model while it has the means for its weights."""
+        kept = [(w, keras.ops.copy(w), mean) for w, mean in self._pairs()]
+        for weight, _, mean in kept:
+            weight.assign(mean)
+        said = ask()
+        for weight, value, _ in kept:
+            weight.assign(value)
+        return said
+
+    def _pairs(self) -> Iterator[tuple[keras.Variable, keras.Variable]]:
+        for weight, mean in zip(self._weights, self.answers, strict=True):
+            if mean is not weight:
+                yield weight, mean
 
 
 class Notes(keras.callbacks.Callback):

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from keras_distill.files import atomic_path
-from keras_distill.student.callbacks import Looks
+from keras_distill.student.callbacks import Looks, RunningMean
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class Checkpoint(keras.callbacks.Callback):
         folder: Where the files go; made when needed.
         weights: The model's variables that training changes.
         optimizer: A built optimiser, saved with all its variables.
+        mean: Has the variables that answered at a look.
         looks: Knows where the training stands; it comes before this one.
     """
 
@@ -42,12 +43,14 @@ class Checkpoint(keras.callbacks.Callback):
         folder: Path,
         weights: Sequence[keras.Variable],
         optimizer: keras.optimizers.Optimizer,
+        mean: RunningMean,
         looks: Looks,
     ) -> None:
         super().__init__()
         self._folder = folder
         self._weights = list(weights)
-        self._all = self._weights + list(optimizer.variables)
+        self._answers = mean.answers
+        self._all = [*self._weights, *optimizer.variables, *mean.means]
         self._looks = looks
         self._saved = time.monotonic()
 
@@ -63,7 +66,7 @@ class Checkpoint(keras.callbacks.Callback):
         state, best = self._looks.state(), self._looks.best
         path = self._best(best["updates"]) if best else None
         if path and best["updates"] == state["update"]:
-            _write(path, self._weights)
+            _write(path, self._answers)
         _write(
             self._folder / "state.npz", self._all, progress=json.dumps(state)
         )

@@ -21,6 +21,7 @@ from keras_distill.run import seed_folders
 from keras_distill.student.callbacks import (
     Looks,
     Notes,
+    RunningMean,
     ScalarLog,
     read_history,
 )
@@ -267,19 +268,21 @@ def fit_student(
     every = updates_per_look or math.ceil(
         per_epoch / settings.evaluations_per_epoch
     )
+    updates = max_updates or settings.epochs * per_epoch
+    mean = RunningMean(_changing(model), settings.averaging * updates)
     looks = Looks(
-        lambda: student.predict(select),
+        lambda: mean.answering(lambda: student.predict(select)),
         terms,
         folder / "history.csv",
         metric=lessons.metric,
-        updates=max_updates or settings.epochs * per_epoch,
+        updates=updates,
         updates_per_epoch=per_epoch,
         rows=rows,
         due=lambda update: update % period % every == 0,
         patience=settings.patience,
     )
     checkpoint = Checkpoint(
-        folder / "checkpoint", _changing(model), optimizer, looks
+        folder / "checkpoint", _changing(model), optimizer, mean, looks
     )
     checkpoint.restore()
     if not looks.over:
@@ -305,6 +308,7 @@ def fit_student(
                 batches.map(_packed),
                 steps_per_epoch=looks.updates - looks.update,
                 callbacks=[
+                    mean,
                     looks,
                     checkpoint,
                     Notes(bar, looks),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_distill.student import checkpoint as module
+from keras_distill.student.callbacks import RunningMean
 from keras_distill.student.checkpoint import Checkpoint
 
 
@@ -30,7 +31,8 @@ def checkpoint(folder, weights, optimizer, update=0, best=None):
         return {"update": progress.update, "best": best}
 
     progress.restore, progress.state = restore, state
-    result = Checkpoint(folder, weights, optimizer, progress)
+    mean = RunningMean(weights, 0)
+    result = Checkpoint(folder, weights, optimizer, mean, progress)
     return result, progress
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -20,7 +21,7 @@ from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
 from keras_distill.metrics import classification_metrics
 from keras_distill.student import checkpoint, training
-from keras_distill.student.callbacks import Looks, ScalarLog
+from keras_distill.student.callbacks import Looks, RunningMean, ScalarLog
 from keras_distill.student.dataset import evaluation_dataset, training_dataset
 from keras_distill.student.losses import DistillationLoss, LossTerms
 from keras_distill.student.models import build_student
@@ -279,7 +280,7 @@ def test_tensorboard_gets_the_scalars(trained):
 
 
 # Dropout, whose random numbers must go on where they stopped.
-NOISY = {"dropout": 0.2, "epochs": 2}
+NOISY = {"dropout": 0.2, "epochs": 2, "averaging": 0.3}
 
 
 class Killed(Exception):
@@ -433,6 +434,39 @@ def bare_looks():
         due=None,
         patience=None,
     )
+
+
+@pytest.mark.parametrize("reach", [0.5, 7.0, 60.0, 1e9])
+def test_the_running_mean_forgets_by_its_reach(reach):
+    """The mean of all weights that were taken in, older ones fading."""
+    values = np.random.default_rng(0).normal(size=200)
+    weight = keras.Variable(np.zeros(1, "float32"))
+    mean = RunningMean([weight], reach)
+    mean.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=0)))
+    mean.on_train_begin()
+    for update, value in enumerate(values, 1):
+        weight.assign([value])
+        mean.on_train_batch_end(update)
+    taken = values[24::25]
+    expected = taken[0]
+    for number, value in enumerate(taken[1:], 2):
+        share = max(1 - np.exp(-25 / reach), 1 / number)
+        expected += share * (value - expected)
+    if reach == 1e9:
+        assert expected == pytest.approx(taken.mean())
+    np.testing.assert_allclose(mean.answers[0], [expected], rtol=1e-5)
+
+
+def test_the_mean_answers_and_the_weights_go_on():
+    weight, fixed = keras.Variable([2.0]), keras.Variable([5.0])
+    fixed.trainable = False
+    mean = RunningMean([weight, fixed], 10.0)
+    weight.assign([4.0])
+    said = mean.answering(lambda: (weight.numpy()[0], fixed.numpy()[0]))
+    assert said == (2.0, 5.0)
+    assert (weight.numpy()[0], fixed.numpy()[0]) == (4.0, 5.0)
+    assert mean.answers[1] is fixed
+    assert RunningMean([weight], 0).answers == [weight]
 
 
 def test_looks_go_back_to_a_state_that_they_told():

@@ -215,7 +215,7 @@ class Source:
         shown = "UTF-8" if name == "utf-8" else name
         raise UserError(
             f"{self.path}, line {line}: byte {place} (0x{byte:02x}) is not "
-            f"valid {shown}; {self._cure(text)}"
+            f"valid {shown}; {self._cure(text, bad.start())}"
         )
 
     def _open(self) -> BinaryIO:
@@ -317,11 +317,13 @@ class Source:
             return "utf-8"
         return given
 
-    def _cure(self, text: str) -> str:
+    def _cure(self, text: str, bad: int) -> str:
         """Say what a text that could not be decoded is likely to be."""
         if self.encoding.removesuffix("-sig") != "utf-8":
             return "another encoding may fit: --encoding NAME"
         raw = text.encode("utf-8", "surrogateescape")
+        around = text[max(0, bad - 40) : bad + 20]
+        around = around.encode("utf-8", "surrogateescape")
         lines = [
             line
             for line in [*re.split(rb"[\r\n]+", self.head[: 1 << 16]), raw]
@@ -334,7 +336,7 @@ class Source:
         name = _eight_bit(b"\n".join(lines))
         if name is None:
             return "if it is another encoding, say so: --encoding cp1252"
-        shown = " ".join(raw.decode(name, "replace").split())[:60]
+        shown = " ".join(around.decode(name, "replace").split())
         return (
             f"as {name} it reads {shown!r}: if that is right, --encoding {name}"
         )

@@ -320,15 +320,14 @@ def _by_number(
             if survey.error is None:
                 break
     last = max(places.values())
-    best = max(
-        surveys,
-        key=lambda s: (
-            s.width > last,
-            s.error is None,
-            s.rows if s.error else 0,
-            -min(map(len, s.values)),
-        ),
-    )
+
+    def fit(survey: _Survey) -> tuple[bool, bool, int]:
+        if survey.error is not None or survey.width <= last:
+            return survey.width > last, False, survey.rows
+        counts = [len(values) for values in survey.values]
+        return True, True, -min((n for n in counts if n > 1), default=1000)
+
+    best = max(surveys, key=fit)
     if not best.rows and best.error is None:
         raise UserError(f"{path} is empty, expected rows")
     if best.error is None and best.width <= last:
@@ -370,11 +369,30 @@ def _quotings(
         "quotes around whole fields only",
         lambda: _whole(source, separator),
     )
+    ways = [doubled]
     if separator == "\t":
-        return [whole, doubled, escaped]
-    if separator is None and _suffix(source.path) != ".csv":
-        return [doubled, escaped, whole]
-    return [doubled, escaped]
+        # No row in quotes goes over its line if all lines fit.
+        ways = [whole, doubled]
+    elif separator is None and _suffix(source.path) != ".csv":
+        ways = [doubled, whole]
+    first = _has_escapes(source, separator)
+    return [escaped, *ways] if first else [*ways, escaped]
+
+
+def _has_escapes(source: Source, separator: str | None) -> bool:
+    """Say whether all quotes follow a backslash, save around fields.
+
+    Read otherwise such a file may fit too, its backslashes left in the text.
+    """
+    edge = re.escape(separator or '"')
+    bare = re.compile(rf'(?<=[^{edge}\\])"(?=[^{edge}])')
+    found = False
+    for _, text in _body(source)[1]:
+        if '"' in text:
+            if bare.search(text):
+                return False
+            found = found or '\\"' in text
+    return found
 
 
 def _surveyed(
@@ -867,8 +885,7 @@ def _parquet(
     import pyarrow.parquet as pq
 
     path = source.path
-    # Also a float that is infinite.
-    damaged = (pa.ArrowException, OSError, ValueError, OverflowError)
+    damaged = (pa.ArrowException, OSError, ValueError)
     try:
         table = pq.ParquetFile(path)
         schema = table.schema_arrow
@@ -924,7 +941,9 @@ def _arrow_texts(column: Any) -> list[str | None]:
     texts = column.cast(pa.string()).to_pylist()
     if not pa.types.is_floating(column.type):
         return texts
-    numbers = (math.nan if text is None else float(text) for text in texts)
+    numbers = [math.nan if text is None else float(text) for text in texts]
+    if any(map(math.isinf, numbers)):
+        raise ValueError("found an infinite number, expected finite ones")
     return [None if math.isnan(n) else _number(n) for n in numbers]
 
 

@@ -281,6 +281,8 @@ class Source:
             self._refuse("HTML", "leave its text alone, a text a line")
         if text.startswith("<?xml"):
             self._refuse("XML", "write its texts as CSV or JSON lines")
+        if _SQL.match(text):
+            self._refuse("an SQL dump", "write the table as CSV")
         if text.startswith("__label__"):
             self._refuse(
                 "fastText's format (__label__)",
@@ -399,6 +401,11 @@ _OFFICE = {
     ),
 }
 _HTML = re.compile(r"<(!doctype\s+html|html|head|body|table)\b", re.I)
+_SQL = re.compile(
+    "-- (MySQL|MariaDB|PostgreSQL|phpMyAdmin)|(INSERT INTO|CREATE TABLE)\\s|"
+    "(PRAGMA|BEGIN TRANSACTION)\\b",
+    re.I,
+)
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
 

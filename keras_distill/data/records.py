@@ -28,7 +28,7 @@ Rows = Iterator[tuple[int, list[str]]]
 # where the file has none or a null.
 Records = Iterator[tuple[int, dict[str, str | None]]]
 
-_JSON_NAMES = (".json", ".jsonl", ".ndjson", ".geojson")
+_JSON_NAMES = (".json", ".jsonl", ".ndjson")
 _TABLE_NAMES = (".csv", ".tsv", ".tab", ".psv")
 _PACKED_NAMES = (".gz", ".bz2", ".xz", ".zst")
 
@@ -328,11 +328,9 @@ def _by_number(
         return True, True, -min((n for n in counts if n > 1), default=1000)
 
     best = max(surveys, key=fit)
-    if not best.rows and best.error is None:
-        raise UserError(f"{path} is empty, expected rows")
-    if best.error is None and best.width <= last:
-        raise UserError(
-            f"{path}: found {best.width} columns, expected a column "
+    if best.width <= last:
+        raise best.error or UserError(
+            f"{path}: found {best.width or 'no'} columns, expected a column "
             f"{last + 1}; --separator says what stands between them"
         )
     return best, places, []
@@ -598,11 +596,10 @@ def _json_shape(source: Source, columns: Sequence[str]) -> str | None:
     """Return how JSON is laid out: lines, values, array or object."""
     text = source.start.lstrip("\ufeff \t\r\n")
     named = _suffix(source.path) in _JSON_NAMES
-    if re.match(r"\[\s*(\{\s*[\"}]|\])", text) or (
-        named and re.match(r"\[\s*[\r\n]", text)
-    ):
+    if _JSON_ARRAY.match(text) or (named and re.match(r"\[\s*[\r\n]", text)):
         return "array"
-    if not re.match(r'\{\s*["}]', text):
+    # Python's own quotes are none of JSON's, and no text either.
+    if not re.match(r"""\{\s*["'}]""", text):
         return "lines" if named else None
     first = re.split(r"[\r\n]", text, maxsplit=1)[0]
     try:
@@ -616,6 +613,10 @@ def _json_shape(source: Source, columns: Sequence[str]) -> str | None:
     alone = not text[len(first) :].strip()
     known = any(name in value for name in columns)
     return "object" if alone and not known and _arrays(value) else "lines"
+
+
+# Of objects, or of strings, which are refused: no text begins like this.
+_JSON_ARRAY = re.compile(r'\[\s*(\{\s*["\'}]|\]|"(?:[^"\\\r\n]|\\.)*"\s*[,\]])')
 
 
 def _first_value(text: str) -> dict[str, Any]:
@@ -698,7 +699,7 @@ def _objects(
         if not isinstance(row, dict):
             raise UserError(
                 f"{path}, line {line}: found a JSON {type(row).__name__}, "
-                "expected an object for each row"
+                'expected an object for each row, such as {"text": "..."}'
             )
         yield line, row
 

@@ -60,6 +60,14 @@ def write_data(config: Config, folder: Path) -> None:
         UserError: A file or setting does not fit, or the disk is full.
     """
     splits = load_splits(config)
+    settings = config.data
+    _, unlabeled = read_unlabeled(
+        splits.unlabeled,
+        splits.pair,
+        settings.text_column,
+        settings.text_pair_column,
+        reading_of(settings),
+    )
     named = {
         "train": splits.train,
         "select": splits.select,
@@ -72,14 +80,6 @@ def write_data(config: Config, folder: Path) -> None:
         for name, examples in named.items()
         if examples is not None
     }
-    settings = config.data
-    _, unlabeled = read_unlabeled(
-        splits.unlabeled,
-        splits.pair,
-        settings.text_column,
-        settings.text_pair_column,
-        reading_of(settings),
-    )
     manifest = {
         "labels": splits.labels,
         "pair": splits.pair,

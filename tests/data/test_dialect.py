@@ -184,6 +184,8 @@ FOREIGN = {
     "HTML (bare)": b"<html><body>\n<p>good</p>\n",
     "HTML (table)": "<table border=1>".encode("utf-16"),
     "XML": b"<?xml version='1.0'?><a/>",
+    "an SQL dump": b"-- MySQL dump 10.13\n",
+    "an SQL dump (bare)": b"INSERT INTO reviews VALUES ('a', 1);\n",
     "a Python pickle": pickle.dumps([{"text": "a"}]),
     "a git-lfs pointer": b"version https://git-lfs.github.com/spec/v1\noid x",
     "fastText's format": b"__label__pos good film\n__label__neg bad\n",

@@ -437,6 +437,22 @@ def texts_of(read, content, name="more.txt", columns=("text",)):
     return [tuple(fields.values()) for _, fields in records]
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('["a b", "c"]', "line 1: found a JSON str, expected an object"),
+        ("{'text': 'a'}\n{'text': 'b'}\n", "line 1: not valid JSON"),
+        ('{"text": "a"\n{"text": "b"}\n', "line 1: not valid JSON"),
+        ('{"review": "a"}\n', "line 1: no field 'text', found: review"),
+    ],
+)
+def test_what_is_nearly_json_is_not_taken_for_plain_text(
+    refused, content, reason
+):
+    options = {"columns": ("text",), "plain": True}
+    assert reason in refused(content, "more.txt", **options)
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_plain_text_is_a_text_a_line(read, end):
     content = end.join(['say "no', "", "a; b, c", "text, too", ""])
@@ -517,7 +533,8 @@ def test_any_table_comes_back_from_any_dialect(tmp_path, data):
     )
     # What 8 bits cannot be taken for, and the quotes that tell their style.
     rows = [(f"caf\xe9 {SAID}", "x"), *rows]
-    if escaped and end == "\r":
+    if end == "\r" and (escaped or quoting == csv.QUOTE_MINIMAL):
+        # Python's writer leaves these line feeds without quotes.
         rows = [(text.replace("\n", " "), label) for text, label in rows]
     options = {"doublequote": False, "escapechar": "\\"} if escaped else {}
     content = written(

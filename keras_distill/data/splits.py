@@ -175,8 +175,8 @@ def check_settings(task: Task, settings: DataConfig) -> None:
     """
     if task.name == "custom" and settings.train_file is None:
         raise UserError(
-            "--task custom: data.train_file is missing, expected a CSV, TSV "
-            "or JSON-lines file (--train-file)"
+            "--task custom: data.train_file is missing, expected a CSV, TSV, "
+            "JSON or Parquet file (--train-file)"
         )
     glue = "GLUE's by --task sst2, qqp or mnli"
     if task.name == "custom":

@@ -116,7 +116,7 @@ class Source:
         compression: As in `Dialect`.
         parquet: Whether it is Parquet; the rest is of text alone.
         encoding: Of the text.
-        mac: Whether carriage returns alone end its lines.
+        mac: Whether carriage returns end its lines too.
         start: The beginning of its text, what cannot be decoded replaced.
         notes: As in `Dialect`.
     """
@@ -159,7 +159,7 @@ class Source:
                 self._open(),
                 self.encoding,
                 errors="surrogateescape",
-                newline="\r" if self.mac else "\n",
+                newline=None if self.mac else "\n",
             )
 
     def lines(self) -> Iterator[tuple[int, str]]:
@@ -185,11 +185,11 @@ class Source:
                         f"{_MAX_LINE:,} bytes, expected one row of text"
                     )
                 self.check(line, number)
-                if self.mac:
-                    yield number, line.removesuffix("\r")
-                else:
-                    line = line.removesuffix("\n").rstrip("\r")
-                    yield number, line.replace("\r", " ")
+                if number == 1:
+                    # Some programs write the mark twice.
+                    line = line.lstrip("\ufeff")
+                line = line.removesuffix("\n").rstrip("\r")
+                yield number, line.replace("\r", " ")
 
     def chunks(self) -> Iterator[str]:
         """Stream the text in pieces, not checked yet."""
@@ -207,8 +207,8 @@ class Source:
         if bad is None:
             return
         before = text[: bad.start()]
-        line += before.count("\r" if self.mac else "\n")
-        before = re.split(r"[\r\n]", before)[-1]
+        line += before.count("\n")
+        before = before[before.rfind("\n") + 1 :]
         name = self.encoding.removesuffix("-sig")
         place = len(before.encode(name, "surrogateescape")) + 1
         byte = ord(bad[0]) - 0xDC00
@@ -449,10 +449,14 @@ def _eight_bit(raw: bytes) -> str | None:
 def _ends_with_cr(text: str) -> bool:
     """Say whether carriage returns alone end a text's lines.
 
-    Such files may have line feeds inside quotes, others carriage returns
-    anywhere.
+    Such files may have line feeds inside quotes and at their end, others
+    carriage returns anywhere, but not first and not most.
     """
-    if "\r" not in text or "\n" not in text:
-        return "\r" in text
-    outside = re.sub(r'"[^"]*"', "", text)
-    return "\r" in outside and "\n" not in outside
+    outside = text
+    if "\n" in text:
+        outside = re.sub(r'"[^"]*"', "", text)
+    first = re.search(r"\r+\n|\r|\n", outside)
+    returns = len(re.findall(r"\r(?!\n)", outside))
+    return (
+        first is not None and first[0] == "\r" and returns > outside.count("\n")
+    )

@@ -74,7 +74,7 @@ def read_records(
             _plain(source, columns),
         )
     else:
-        dialect, records = _table(source, columns, optional, reading)
+        dialect, records = _table(source, columns, optional, reading, plain)
     for note in dialect.notes:
         logger.info("%s: %s", path, note)
     return dialect, records
@@ -147,7 +147,12 @@ def _places(
                 "expected once"
             )
         if not found and name in columns:
-            found = [i for i, n in enumerate(names) if _key(n) == _key(name)]
+            near = _key(name)
+            found = [
+                i
+                for i, other in enumerate(names)
+                if _key(other) == near and i not in places.values()
+            ]
             shown = " and ".join(repr(names[i]) for i in found)
             if len(found) > 1:
                 raise UserError(
@@ -220,9 +225,15 @@ def _table(
     columns: Sequence[str],
     optional: Sequence[str],
     reading: Reading,
+    plain: bool,
 ) -> tuple[Dialect, Records]:
     if reading.header:
-        survey, places, notes = _by_header(source, columns, optional, reading)
+        hint = "--text-column 2 --label-column 1), if not, name them"
+        if plain:
+            hint = "--text-column 2); texts without columns go into FILE.txt"
+        survey, places, notes = _by_header(
+            source, columns, optional, reading, hint
+        )
     else:
         survey, places, notes = _by_number(source, columns, reading)
     dialect = _dialect(
@@ -253,6 +264,7 @@ def _by_header(
     columns: Sequence[str],
     optional: Sequence[str],
     reading: Reading,
+    hint: str,
 ) -> tuple[_Survey, dict[str, int], list[str]]:
     """Read a table by the separator by which its header has the columns."""
     path = source.path
@@ -274,8 +286,7 @@ def _by_header(
     notes: list[str] = []
     hint = (
         f"; line {line} was taken for a header: if it is a row, say "
-        "--no-header and number the columns (--text-column 2 --label-column "
-        "1), if not, name them"
+        f"--no-header and number the columns ({hint}"
     )
     places = _places(
         f"{path}, line {line}", header, columns, optional, notes, hint=hint
@@ -367,14 +378,27 @@ def _quotings(
         "quotes around whole fields only",
         lambda: _whole(source, separator),
     )
+    spaced = (
+        "quotes inside quotes are doubled, blanks after separators left out",
+        lambda: _quoted(source, separator, skipinitialspace=True),
+    )
     ways = [doubled]
-    if separator == "\t":
+    if separator and _has_blanks(source, separator):
+        ways = [spaced, doubled]
+    elif separator == "\t":
         # No row in quotes goes over its line if all lines fit.
         ways = [whole, doubled]
     elif separator is None and _suffix(source.path) != ".csv":
         ways = [doubled, whole]
     first = _has_escapes(source, separator)
     return [escaped, *ways] if first else [*ways, escaped]
+
+
+def _has_blanks(source: Source, separator: str) -> bool:
+    """Say whether a blank follows each separator of the first line."""
+    first = next((text for _, text in _body(source)[1] if text), "")
+    cells = first.split(separator)[1:]
+    return bool(cells) and all(cell.startswith(" ") for cell in cells)
 
 
 def _has_escapes(source: Source, separator: str | None) -> bool:
@@ -458,6 +482,7 @@ def _quoted(
     separator: str | None,
     escaped: bool = False,
     strict: bool = True,
+    skipinitialspace: bool = False,
 ) -> Rows:
     """Stream rows whose fields may stand in quotes.
 
@@ -465,7 +490,11 @@ def _quoted(
     """
     before, lines = _body(source)
     texts = (text for _, text in lines)
-    more: dict[str, Any] = {"delimiter": separator or "\x1f", "strict": strict}
+    more: dict[str, Any] = {
+        "delimiter": separator or "\x1f",
+        "strict": strict,
+        "skipinitialspace": skipinitialspace,
+    }
     if escaped:
         # Python's reader drops every backslash, also that of C:\new.
         kept = re.escape(separator or '"')
@@ -680,8 +709,6 @@ def _json(
 
 def _json_lines(source: Source) -> Iterator[tuple[int, Any]]:
     for line, text in source.lines():
-        if line == 1:
-            text = text.removeprefix("\ufeff")
         if not text.strip():
             continue
         try:
@@ -753,7 +780,6 @@ class _Values:
         self._source = source
         self._chunks = source.chunks()
         self._decoder = json.JSONDecoder()
-        self._end = "\r" if source.mac else "\n"
         self._text = ""
         self._at = 0
 
@@ -856,7 +882,7 @@ class _Values:
                 return ""
 
     def _skip(self, count: int) -> None:
-        self.line += self._text.count(self._end, self._at, self._at + count)
+        self.line += self._text.count("\n", self._at, self._at + count)
         self._at += count
 
     def _fill(self) -> bool:
@@ -864,8 +890,8 @@ class _Values:
         chunk = next(self._chunks, "")
         rest = self._text[self._at :]
         if chunk:
-            line = self.line + rest.count(self._end)
-            self._source.check(rest[rest.rfind(self._end) + 1 :] + chunk, line)
+            line = self.line + rest.count("\n")
+            self._source.check(rest[rest.rfind("\n") + 1 :] + chunk, line)
         self._text, self._at = rest + chunk, 0
         return bool(chunk)
 

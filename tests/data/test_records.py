@@ -139,6 +139,14 @@ def test_a_dump_with_backslashes_keeps_those_that_escape_nothing(cells):
     ]
 
 
+def test_blanks_after_separators_do_not_hide_quotes(cells):
+    content = 'text, label\n"so, good", "pos"\nso bad, neg\n'
+    assert cells(content) == [("so, good", "pos"), ("so bad", "neg")]
+    content = 'text,label\n"so", she said,neg\n'
+    with pytest.raises(UserError, match="line 2: found 3 fields"):
+        cells(content)
+
+
 def test_doubled_quotes_leave_backslashes_alone(cells):
     content = 'text,label\n"C:\\",a\n"say ""\\n""",b\n\\"x,c\n'
     assert cells(content) == [
@@ -193,6 +201,14 @@ def test_line_ends_of_any_system(read, end):
     ]
 
 
+@pytest.mark.parametrize("name", ["my.csv", "my.tsv", "my"])
+def test_a_line_feed_at_the_end_of_carriage_returns_does_no_harm(cells, name):
+    for separator in ",\t":
+        rows = [("a", "x"), ("b", "y")]
+        content = written(rows, delimiter=separator, lineterminator="\r")
+        assert cells(content + "\n", name) == rows
+
+
 def test_line_feeds_inside_quotes_between_carriage_returns(cells):
     assert cells('text,label\r"a\nb",x\rc,y\r') == [("a\nb", "x"), ("c", "y")]
 
@@ -218,6 +234,16 @@ def test_a_header_is_matched_but_for_blanks_case_and_marks(read, name, form):
     assert list(records[0][1].values()) == ["a", "b"]
     (note,) = dialect.notes
     assert note.endswith(f"{name!r} read as 'text'")
+
+
+def test_two_columns_are_not_one(refused):
+    message = refused("text,label\na,b\n", columns=("text", "TEXT"))
+    assert "no column 'TEXT' in the header, found: text, label" in message
+
+
+def test_a_mark_written_twice_does_no_harm(cells):
+    content = '\ufeff\ufeff"text","label"\na,b\n'
+    assert cells(content) == [("a", "b")]
 
 
 def test_an_exact_name_wins_and_two_near_ones_are_refused(read, refused):
@@ -475,6 +501,13 @@ def test_a_table_is_not_taken_for_plain_text(refused, header, separator, name):
     assert "line 1: found a table, 2 columns with a" in message
     assert f"({header[0]}, {header[1]})" in message
     assert f"FILE{'.tsv' if separator == chr(9) else '.csv'}" in message
+
+
+def test_texts_under_a_tables_name_are_told_where_to_go(refused):
+    options = {"columns": ("text",), "plain": True}
+    message = refused("it was good\nit was bad\n", "more.csv", **options)
+    assert "no column 'text' in the header, found: it was good" in message
+    assert "texts without columns go into FILE.txt" in message
 
 
 def test_sentences_with_a_comma_each_are_plain_text(read):

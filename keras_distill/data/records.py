@@ -67,8 +67,8 @@ def read_records(
         dialect, records = _parquet(source, columns, optional)
     elif shape := _json_shape(source, columns):
         dialect, records = _json(source, shape, columns, optional)
-    elif plain and _suffix(path) not in _TABLE_NAMES:
-        _refuse_table(source, columns)
+    elif plain and not _is_named_table(source, columns):
+        _refuse_other(source, columns)
         dialect, records = (
             _dialect(source, "plain text"),
             _plain(source, columns),
@@ -571,10 +571,24 @@ def _plain(source: Source, columns: Sequence[str]) -> Records:
         )
 
 
-def _refuse_table(source: Source, columns: Sequence[str]) -> None:
-    """Refuse text that evidently is a table, with a header or labels."""
+def _is_named_table(source: Source, columns: Sequence[str]) -> bool:
+    """Say whether a file is a table by its extension or by its first line."""
+    _, first = next(source.lines(), (1, ""))
+    header = _unquoted(first.strip())
+    return _suffix(source.path) in _TABLE_NAMES or [_key(header)] == [
+        _key(name) for name in columns
+    ]
+
+
+def _refuse_other(source: Source, columns: Sequence[str]) -> None:
+    """Refuse text that evidently is HTML, or a table with more than texts."""
     first = itertools.islice(source.lines(), _FIRST_ROWS)
     lines = [text for _, text in first if text.strip()]
+    if sum(map(bool, map(_TAG.match, lines))) * 2 > len(lines):
+        raise UserError(
+            f"{source.path}, line 1: found tags of HTML or XML, expected a "
+            "text a line: leave its texts alone"
+        )
     for name, separator in SEPARATORS.items():
         try:
             rows = list(csv.reader(lines, delimiter=separator, strict=True))
@@ -587,8 +601,12 @@ def _refuse_table(source: Source, columns: Sequence[str]) -> None:
             f"{source.path}, line 1: found a table, {len(rows[0])} columns "
             f"with a {name} between them ({_listed(rows[0])}), expected a "
             f"text a line: name it FILE{suffix} to have its column "
-            f"{columns[0]!r} read (--text-column), or leave its texts alone"
+            f"{columns[0]!r} read (--text-column, --no-header), or leave its "
+            "texts alone"
         )
+
+
+_TAG = re.compile(r"\s*<[/!]?[a-z][a-z0-9]*(\s[^<>]*)?/?>", re.I)
 
 
 def _is_table(
@@ -686,9 +704,15 @@ def _json(
         raise UserError(f"{path} is empty, expected JSON lines")
     names = list(dict.fromkeys(name for _, row in first for name in row))
     notes: list[str] = []
-    places = _places(
-        f"{path}, line {first[0][0]}", names, columns, optional, notes, "field"
-    )
+    hint = ""
+    if not all(map(_is_plain, first[0][1].values())):
+        # As pandas writes it by default.
+        hint = (
+            "; expected an object for each row: "
+            "to_json(FILE, orient='records', lines=True)"
+        )
+    place = f"{path}, line {first[0][0]}"
+    places = _places(place, names, columns, optional, notes, "field", hint)
     fields = {name: names[place] for name, place in places.items()}
     form = "json array" if shape in ("array", "object") else "json lines"
 
@@ -819,8 +843,8 @@ class _Values:
         if used is None:
             raise self._error(
                 f"found one JSON object ({_listed(names)}) without an array "
-                "of rows, expected an object for each row (pandas: "
-                "to_json(FILE, orient='records', lines=True))"
+                "of rows, expected an object for each row: "
+                "to_json(FILE, orient='records', lines=True)"
             )
 
     def _items(self) -> Iterator[tuple[int, Any]]:

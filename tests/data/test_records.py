@@ -390,6 +390,7 @@ def test_an_optional_json_field_that_is_no_text_is_none(read):
         ('{"a": [{"text": "x", "label": 1}], "b": [{"c": 1}]}', "found two"),
         ('{"text": {"0": "a"}, "label": {"0": 1}}', "field text: found a dict"),
         ('{"columns": ["text"],\n "data": [["a"]]}', "orient='records'"),
+        ('{"columns": ["text"], "data": [["a"]]}', "orient='records'"),
         ("{\n" * 9_000, "not valid JSON"),
         ('[{"a":' * 9_000, "not valid JSON"),
         ('{"review": "a"}', "line 1: no field 'text', found: review"),
@@ -508,6 +509,18 @@ def test_texts_under_a_tables_name_are_told_where_to_go(refused):
     message = refused("it was good\nit was bad\n", "more.csv", **options)
     assert "no column 'text' in the header, found: it was good" in message
     assert "texts without columns go into FILE.txt" in message
+
+
+def test_a_column_of_texts_may_have_its_header(read):
+    content = 'Text\n"a, b"\nc; d\n"e" f\n'
+    assert texts_of(read, content) == [("a, b",), ("c; d",), ('"e" f',)]
+
+
+def test_tags_are_not_taken_for_plain_text(refused, read):
+    content = '<p class="x">good</p>\n\n<br/>\nbad\n'
+    message = refused(content, "a.txt", columns=("text",), plain=True)
+    assert "line 1: found tags of HTML or XML" in message
+    assert len(texts_of(read, "a <b> c\n<br />d\n<3 it\n")) == 3
 
 
 def test_sentences_with_a_comma_each_are_plain_text(read):

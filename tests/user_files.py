@@ -53,14 +53,3 @@ def parquet(columns, **options):
         columns = pa.table(columns)
     pq.write_table(columns, stream, **options)
     return stream.getvalue()
-
-
-def test_parquet_is_read_whatever_its_name(read):
-    content = parquet({"n": [1, 2], "label": ["x", None], "text": ["a", ""]})
-    for name in ("a.parquet", "a.csv", "a"):
-        dialect, records = read(content, name)
-        assert (dialect.format, dialect.unit) == ("parquet", "row")
-        assert records == [
-            (1, {"text": "a", "label": "x"}),
-            (2, {"text": "", "label": None}),
-        ]

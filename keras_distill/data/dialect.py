@@ -152,6 +152,25 @@ class Source:
         self.mac = _ends_with_cr(self.start)
         self._refuse_text()
 
+    @property
+    def suffix(self) -> str:
+        """The lower-case extension, looking through that of a packer."""
+        name = self.path.name.lower()
+        for packed in (".gz", ".bz2", ".xz", ".zst"):
+            name = name.removesuffix(packed)
+        return Path(name).suffix
+
+    def dialect(self, form: str, *notes: str, **more: Any) -> Dialect:
+        """Describe the file, which has the format `form`."""
+        return Dialect(
+            str(self.path),
+            form,
+            encoding=None if self.parquet else self.encoding,
+            compression=self.compression,
+            notes=(*self.notes, *notes),
+            **more,
+        )
+
     def text(self) -> io.TextIOWrapper:
         """Open the text, what cannot be decoded as surrogates."""
         with self._guarded():

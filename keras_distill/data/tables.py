@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from keras_distill.data.columns import Records
 from keras_distill.data.dialect import Dialect, Reading
 from keras_distill.data.examples import Example
 from keras_distill.data.normalize import normalize
-from keras_distill.data.records import Records, read_records
+from keras_distill.data.records import read_records
 from keras_distill.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -148,7 +148,8 @@ class Source:
             return
         self.encoding = self._encoding(encoding)
         decoder = codecs.getincrementaldecoder(self.encoding)("replace")
-        self.start = decoder.decode(self.head)
+        with self._guarded():
+            self.start = decoder.decode(self.head)
         self.mac = _ends_with_cr(self.start)
         self._refuse_text()
 

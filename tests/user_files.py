@@ -18,7 +18,6 @@ PACKERS = {
     "zstd": lambda raw: pa.compress(raw, codec="zstd", asbytes=True),
 }
 
-
 ROWS = [("so, so; it | was", "pos"), ('a "b"\tc', "neg")]
 
 

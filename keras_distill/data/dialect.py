@@ -19,8 +19,8 @@ from keras_distill.errors import UserError
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 
 _MAX_LINE = 1_000_000
-# What is looked at before a file is read; more than the longest line.
-_HEAD = 1 << 20
+# What is looked at before a file is read, and kept while it is.
+_HEAD = 1 << 18
 
 
 @dataclass(frozen=True)

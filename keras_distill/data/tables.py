@@ -159,7 +159,8 @@ def rows_of(
     stem = path.name.split(".")[0]
     lines: dict[str, int] = {}
     for row, (line, fields) in enumerate(records):
-        name = (fields.get(id_column, f"{stem}-{row}") or "").strip()
+        name = fields.get(id_column)
+        name = f"{stem}-{row}" if name is None else name.strip()
         if not name:
             raise UserError(
                 f"{path}, line {line}, column id: found nothing, expected an id"

@@ -144,6 +144,13 @@ def test_an_id_column_names_the_rows(table):
     assert [e.id for e in examples] == ["r7", "r3"]
 
 
+def test_a_json_row_without_an_id_is_numbered(table):
+    rows = '{"id": "r7", "text": "a", "label": 0}\n'
+    rows += '{"id": null, "text": "b", "label": 1}\n{"text": "c", "label": 1}\n'
+    examples, _ = table("my.jsonl", rows)
+    assert [e.id for e in examples] == ["r7", "my-1", "my-2"]
+
+
 def test_a_row_with_an_empty_text_is_kept_and_logged(table, caplog):
     examples, _ = table("my.csv", "text,label\n,0\nb,1\n")
     assert len(examples) == 2

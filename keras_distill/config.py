@@ -77,7 +77,9 @@ class DataConfig:
     """Where the examples come from and how they are split."""
 
     data_dir: str | None = knob(None, "--data-dir", "folder with GLUE's files")
-    train_file: str | None = knob(None, "--train-file", "CSV, TSV or JSONL")
+    train_file: str | None = knob(
+        None, "--train-file", "CSV, TSV, JSON, Parquet"
+    )
     dev_file: str | None = knob(None, "--dev-file", "rows to choose on")
     test_file: str | None = knob(None, "--test-file", "rows to report on")
     text_column: str | None = knob(None, "--text-column", "default: text")
@@ -85,6 +87,18 @@ class DataConfig:
         None, "--text-pair-column", "the second text of pairs"
     )
     label_column: str | None = knob(None, "--label-column", "default: label")
+    encoding: str | None = knob(
+        None, "--encoding", "of files that are not UTF-8, such as cp1252"
+    )
+    separator: str | None = knob(
+        None,
+        "--separator",
+        "of tables, where it is not told from the header: comma, semicolon, "
+        "tab, pipe or a character",
+    )
+    header: bool = knob(
+        True, "--no-header", "tables begin with a row; columns are 1, 2, ..."
+    )
     labels: list[str] | None = knob()
     select_on: Literal["auto", "heldout", "dev"] = knob(
         "auto",

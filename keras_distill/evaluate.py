@@ -7,7 +7,8 @@ are from the Keras model's.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from keras_distill.cli import (
 from keras_distill.config import Config
 from keras_distill.data.examples import Example
 from keras_distill.data.glue import TASKS, read_glue
+from keras_distill.data.splits import reading_of
 from keras_distill.data.tables import (
     LABEL_COLUMN,
     TEXT_COLUMN,
@@ -60,6 +62,11 @@ def run(options: argparse.Namespace) -> None:
         options.text_column,
         options.text_pair_column,
         options.label_column,
+        {
+            name: getattr(options, name)
+            for name in ("encoding", "separator", "header")
+            if getattr(options, name) is not None
+        },
     )
     sys.stdout.write(_table(result))
     if options.json is not None:
@@ -72,11 +79,13 @@ def evaluate(
     text_column: str | None = None,
     text_pair_column: str | None = None,
     label_column: str | None = None,
+    reading: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Measure every form of a run's student on a labelled file.
 
-    GLUE's TSV is read for a GLUE run when no column is named, else a CSV, TSV
-    or JSON-lines file; a column is the run's own one where None.
+    GLUE's TSV is read for a GLUE run when no column is named, else a table,
+    JSON or Parquet; a column is the run's own one where None, and so is what
+    `reading` does not say (`Reading`'s encoding, separator, header).
 
     Returns:
         `data`, `rows`, and `forms`: by name (`keras`, `saved_model`, ...)
@@ -97,6 +106,7 @@ def evaluate(
         student.labels,
         student.pair,
         (text_column, text_pair_column, label_column),
+        reading or {},
     )
     columns = [[example.text_a for example in examples]]
     if student.pair:
@@ -146,6 +156,7 @@ def _read(
     labels: Sequence[str],
     pair: bool,
     columns: tuple[str | None, str | None, str | None],
+    reading: Mapping[str, Any],
 ) -> list[Example]:
     """Read a labelled file, its texts as they are.
 
@@ -168,6 +179,7 @@ def _read(
         label or own.label_column or LABEL_COLUMN,
         labels,
         normalized=False,
+        reading=replace(reading_of(own), **reading),
     )
     return examples
 
@@ -182,11 +194,18 @@ def _parser() -> Parser:
         type=Path,
         required=True,
         metavar="FILE",
-        help="a labelled file: CSV, TSV or JSONL; GLUE's TSV for a GLUE run",
+        help="a labelled file like the run's; GLUE's TSV for a GLUE run",
     )
     parser.add_argument("--text-column", help="default: as in the run")
     parser.add_argument("--text-pair-column", help="default: as in the run")
     parser.add_argument("--label-column", help="default: as in the run")
+    parser.add_argument("--encoding", help="default: as in the run")
+    parser.add_argument("--separator", help="default: as in the run")
+    parser.add_argument(
+        "--header",
+        action=argparse.BooleanOptionalAction,
+        help="whether the first line names the columns, default: as in the run",
+    )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the numbers there too"
     )

@@ -423,6 +423,10 @@ def _data_settings(config: Config, data: dict[str, Any]) -> dict[str, Any]:
     for key in ("train_file", "dev_file", "test_file"):
         if data[key] is not None:
             data[key] = file_identity(Path(data[key]))
+    # Runs from before there were these go on as they are.
+    for key in ("encoding", "separator", "header"):
+        if data[key] in (None, True):
+            del data[key]
     data["unlabeled"] = [file_identity(Path(p)) for p in data["unlabeled"]]
     if config.task == "quick":
         data["corpus"] = [file_identity(path) for path in corpus_files()]

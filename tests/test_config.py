@@ -392,7 +392,7 @@ def test_help_says_every_default_and_the_tasks_that_have_another(monkeypatch):
         "or random (default: multichannel)",
         "or float16 (default: auto)",
         "heldout or dev (default: auto)",
-        "CSV, TSV or JSONL\n",
+        "CSV, TSV, JSON, Parquet\n",
     ):
         assert line in text
 

@@ -156,6 +156,22 @@ def test_columns_can_be_named(run, tmp_path, measure):
     assert ": 2 rows" in output
 
 
+def test_a_file_is_written_as_the_run_or_the_flags_say(tmp_path, measure):
+    run = make_run(
+        tmp_path / "run",
+        data={"text_column": "1", "label_column": "2", "header": False},
+    )
+    path = tmp_path / "dev.csv"
+    path.write_text(f"a,{NAMES[0]}\nb,{NAMES[1]}\n")
+    assert evaluate.evaluate(run, path)["rows"] == 2
+    path.write_bytes(f"text~label\ncaf\xe9~{NAMES[0]}\n".encode("cp1252"))
+    code, output, _ = measure(
+        *(run, path, "--text-column", "text", "--label-column", "label"),
+        *("--header", "--separator", "~", "--encoding", "cp1252"),
+    )
+    assert (code, ": 1 rows" in output) == (0, True)
+
+
 def test_a_pair_is_read_from_two_columns(tmp_path, measure):
     run = make_run(tmp_path / "run", pair=True)
     save_model(run)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keras_distill.config import Config, DataConfig
+from keras_distill.data.dialect import Reading
 from keras_distill.data.examples import Example, write_examples
 from keras_distill.data.glue import (
     download_glue,
@@ -59,6 +60,14 @@ def write_data(config: Config, folder: Path) -> None:
         UserError: A file or setting does not fit, or the disk is full.
     """
     splits = load_splits(config)
+    settings = config.data
+    _, unlabeled = read_unlabeled(
+        splits.unlabeled,
+        splits.pair,
+        settings.text_column,
+        settings.text_pair_column,
+        reading_of(settings),
+    )
     named = {
         "train": splits.train,
         "select": splits.select,
@@ -71,13 +80,6 @@ def write_data(config: Config, folder: Path) -> None:
         for name, examples in named.items()
         if examples is not None
     }
-    settings = config.data
-    unlabeled = read_unlabeled(
-        splits.unlabeled,
-        splits.pair,
-        settings.text_column,
-        settings.text_pair_column,
-    )
     manifest = {
         "labels": splits.labels,
         "pair": splits.pair,
@@ -173,8 +175,8 @@ def check_settings(task: Task, settings: DataConfig) -> None:
     """
     if task.name == "custom" and settings.train_file is None:
         raise UserError(
-            "--task custom: data.train_file is missing, expected a CSV, TSV "
-            "or JSON-lines file (--train-file)"
+            "--task custom: data.train_file is missing, expected a CSV, TSV, "
+            "JSON or Parquet file (--train-file)"
         )
     glue = "GLUE's by --task sst2, qqp or mnli"
     if task.name == "custom":
@@ -205,18 +207,24 @@ def check_settings(task: Task, settings: DataConfig) -> None:
         )
 
 
+def reading_of(settings: DataConfig) -> Reading:
+    """Return what a configuration says of how the user's files are written."""
+    return Reading(settings.encoding, settings.separator, settings.header)
+
+
 def _read_custom(settings: DataConfig) -> Splits:
     columns = (
         settings.text_column or TEXT_COLUMN,
         settings.text_pair_column,
         settings.label_column or LABEL_COLUMN,
     )
+    reading = reading_of(settings)
     train, labels = read_table(
-        Path(settings.train_file), *columns, settings.labels
+        Path(settings.train_file), *columns, settings.labels, reading=reading
     )
     files = {"dev": settings.dev_file, "test": settings.test_file}
     others = {
-        name: read_table(Path(file), *columns, labels)[0]
+        name: read_table(Path(file), *columns, labels, reading=reading)[0]
         for name, file in files.items()
         if file is not None
     }

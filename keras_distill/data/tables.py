@@ -1,15 +1,16 @@
-"""A user's tables of texts: CSV, TSV, JSON lines, plain text."""
+"""A user's tables of texts: what their rows mean."""
 
-import csv
-import json
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from keras_distill.data.examples import Example, read_lines
+from keras_distill.data.columns import Records
+from keras_distill.data.dialect import Dialect, Reading
+from keras_distill.data.examples import Example
 from keras_distill.data.normalize import normalize
+from keras_distill.data.records import read_records
 from keras_distill.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -20,12 +21,7 @@ TEXT_PAIR_COLUMN = "text_b"
 LABEL_COLUMN = "label"
 _ID_COLUMN = "id"
 
-_MAX_FIELD_CHARACTERS = 100_000
 _MAX_CLASSES = 1000
-
-Lines = Iterable[tuple[int, str]]
-# The number of the line where a row starts, and its fields by column.
-Records = Iterator[tuple[int, dict[str, str]]]
 
 
 class Row(NamedTuple):
@@ -44,20 +40,22 @@ def read_table(
     label_column: str | None,
     labels: Sequence[str] | None,
     normalized: bool = True,
+    reading: Reading | None = None,
 ) -> tuple[list[Example], list[str]]:
-    """Read examples from a CSV, TSV or JSON-lines file.
+    """Read examples from a table, JSON or Parquet.
 
     A column named `id` names the rows; without one they are named after the
     file and their place in it.
 
     Args:
-        path: The file; its extension tells the format (`.gz` may follow).
+        path: The file; its content tells how it is written.
         text_column: The column of the text.
         text_pair_column: The column of the second text, or None.
         label_column: The column of the label; None reads unlabelled rows.
         labels: The class names in logit order; None takes those found,
             sorted (numbers by value).
         normalized: Whether texts are normalised, or stay as they are.
+        reading: What the user says of how it is written.
 
     Returns:
         The examples in file order, and the class names in logit order.
@@ -84,10 +82,11 @@ def read_table(
     texts = [text_column]
     if text_pair_column is not None:
         texts.append(text_pair_column)
+    _, records = read_records(path, columns, optional, reading)
     rows = list(
         rows_of(
             path,
-            _read_records(path, columns, optional),
+            records,
             texts,
             _ID_COLUMN,
             label_column,
@@ -106,32 +105,41 @@ def read_unlabeled(
     pair: bool,
     text_column: str | None = None,
     text_pair_column: str | None = None,
-) -> Iterator[Example]:
+    reading: Reading | None = None,
+) -> tuple[list[Dialect], Iterator[Example]]:
     """Stream unlabelled examples; memory does not grow with the files.
 
-    CSV, TSV and JSON-lines files (by extension) are read by column. Any
-    other file is plain text: a text a line, for pairs the two texts with a
-    tab between them. Rows without text are skipped. Ids are `u0-0`, `u0-1`,
-    ... by file and row.
+    Tables, JSON and Parquet are read by column. Any other file is plain
+    text: a text a line, for pairs the two texts with a tab between them.
+    Rows without text are skipped. Ids are `u0-0`, `u0-1`, ... by file and
+    row.
+
+    Returns:
+        How each file is written, told before the first is read, and the
+        examples.
     """
-    own = [text_column or TEXT_COLUMN]
-    plain = [TEXT_COLUMN]
+    columns = [text_column or TEXT_COLUMN]
     if pair:
-        own.append(text_pair_column or TEXT_PAIR_COLUMN)
-        plain.append(TEXT_PAIR_COLUMN)
-    for number, path in enumerate(map(Path, paths)):
-        if _suffix(path) in _FORMATS:
-            columns, records = own, _read_records(path, own)
-        else:
-            columns, records = plain, _plain(path, read_lines(path), plain)
-        count = 0
-        for _, fields in records:
-            texts = [normalize(fields[column]) for column in columns]
-            if all(texts):
-                yield Example(*texts, id=f"u{number}-{count}")
-                count += 1
-        if not count:
-            raise UserError(f"{path} holds no text, expected at least a row")
+        columns.append(text_pair_column or TEXT_PAIR_COLUMN)
+    opened = [
+        read_records(path, columns, reading=reading, plain=True)
+        for path in map(Path, paths)
+    ]
+
+    def examples() -> Iterator[Example]:
+        for number, (dialect, records) in enumerate(opened):
+            count = 0
+            for _, fields in records:
+                texts = [normalize(fields[name] or "") for name in columns]
+                if all(texts):
+                    yield Example(*texts, id=f"u{number}-{count}")
+                    count += 1
+            if not count:
+                raise UserError(
+                    f"{dialect.path} holds no text, expected at least a row"
+                )
+
+    return [dialect for dialect, _ in opened], examples()
 
 
 def rows_of(
@@ -151,7 +159,8 @@ def rows_of(
     stem = path.name.split(".")[0]
     lines: dict[str, int] = {}
     for row, (line, fields) in enumerate(records):
-        name = fields.get(id_column, f"{stem}-{row}").strip()
+        name = fields.get(id_column)
+        name = f"{stem}-{row}" if name is None else name.strip()
         if not name:
             raise UserError(
                 f"{path}, line {line}, column id: found nothing, expected an id"
@@ -162,11 +171,13 @@ def rows_of(
                 f"{path}, line {line}, column id: {name!r} was "
                 f"already used on line {first}, expected unique ids"
             )
-        label = None if label_column is None else fields.get(label_column)
+        label = None
+        if label_column in fields:
+            label = fields[label_column] or ""
         yield Row(
             line,
             name,
-            [spelled(fields[column]) for column in text_columns],
+            [spelled(fields[column] or "") for column in text_columns],
             None if label is None else label.strip(),
         )
 
@@ -231,217 +242,3 @@ def _infer_labels(path: Path, column: str, rows: list[Row]) -> list[str]:
     except ValueError:
         pass
     return sorted(names)
-
-
-def _read_records(
-    path: Path, columns: Sequence[str], optional: Sequence[str] = ()
-) -> Records:
-    """Stream the named columns of a table, whose extension tells the format.
-
-    Blank lines are skipped. An optional column that the file lacks is absent.
-    """
-    suffix = _suffix(path)
-    if suffix not in _FORMATS:
-        raise UserError(
-            f"{path}: the extension is {suffix or 'missing'}, expected one "
-            "of: " + ", ".join(_FORMATS)
-        )
-    return _FORMATS[suffix](path, read_lines(path), columns, optional)
-
-
-def _suffix(path: Path) -> str:
-    """Return the lower-case extension, looking through `.gz`."""
-    return Path(path.name.lower().removesuffix(".gz")).suffix
-
-
-def tsv_records(
-    path: Path,
-    lines: Lines,
-    columns: Sequence[str],
-    optional: Sequence[str] = (),
-) -> Records:
-    """Stream the named columns of TSV, never quoted, as in GLUE's files."""
-    rows = ((line, text.split("\t") if text else []) for line, text in lines)
-    return _by_header(path, rows, columns, optional)
-
-
-def _csv_records(
-    path: Path, lines: Lines, columns: Sequence[str], optional: Sequence[str]
-) -> Records:
-    return _by_header(path, _csv_rows(path, lines), columns, optional)
-
-
-def _csv_rows(path: Path, lines: Lines) -> Iterator[tuple[int, list[str]]]:
-    # Strict: a stray quote is an error, not a guess that merges rows.
-    reader = csv.reader((text + "\n" for _, text in lines), strict=True)
-    while True:
-        start = reader.line_num + 1
-        try:
-            row = next(reader, None)
-        except csv.Error as error:
-            reason = str(error)
-            if "field limit" in reason:
-                reason = (
-                    f"a field is longer than {_MAX_FIELD_CHARACTERS:,} "
-                    "characters; is a closing quote missing?"
-                )
-            elif "end of data" in reason:
-                reason = "a quoted field never ends"
-            elif "expected after" in reason:
-                reason += "; a quote inside a quoted field is written twice"
-            raise UserError(f"{path}, line {start}: {reason}") from error
-        if row is None:
-            return
-        yield start, row
-
-
-def _by_header(
-    path: Path,
-    rows: Iterator[tuple[int, list[str]]],
-    columns: Sequence[str],
-    optional: Sequence[str],
-) -> Records:
-    line, header = next(rows, (1, None))
-    if header is None:
-        raise UserError(f"{path} is empty, expected a header line")
-    header = [name.strip() for name in header]
-    places = {}
-    for name in (*columns, *optional):
-        times = header.count(name)
-        if not times and name in columns:
-            raise UserError(
-                f"{path}, line {line}: no column {name!r} in the header, "
-                f"found: {_listed(header)}"
-            )
-        if times > 1:
-            raise UserError(
-                f"{path}, line {line}: column {name!r} occurs {times} times, "
-                "expected once"
-            )
-        if times:
-            places[name] = header.index(name)
-    for line, row in rows:
-        if not row:
-            continue
-        if len(row) != len(header):
-            missing = ""
-            if len(row) < len(header):
-                missing = f"column {header[len(row)]!r} is missing: "
-            raise UserError(
-                f"{path}, line {line}: {missing}found {len(row)} fields, "
-                f"expected {len(header)} ({_listed(header)})"
-            )
-        yield (
-            line,
-            {
-                name: _checked(path, line, name, row[place])
-                for name, place in places.items()
-            },
-        )
-
-
-def _json_records(
-    path: Path, lines: Lines, columns: Sequence[str], optional: Sequence[str]
-) -> Records:
-    empty = True
-    for line, text in lines:
-        if not text.strip():
-            continue
-        empty = False
-        try:
-            row = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise UserError(
-                f"{path}, line {line}: not valid JSON: {error}"
-            ) from error
-        if not isinstance(row, dict):
-            raise UserError(
-                f"{path}, line {line}: found a JSON "
-                f"{type(row).__name__}, expected an object on each line"
-            )
-        for name in columns:
-            if row.get(name) is None:
-                raise UserError(
-                    f"{path}, line {line}: no field {name!r}, found: "
-                    + _listed(list(row))
-                )
-        yield (
-            line,
-            {
-                name: _json_field(path, line, name, row[name])
-                for name in (*columns, *optional)
-                if row.get(name) is not None
-            },
-        )
-    if empty:
-        raise UserError(f"{path} is empty, expected JSON lines")
-
-
-def _json_field(path: Path, line: int, name: str, value: Any) -> str:
-    place = f"{path}, line {line}, field {name}"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            # Python's reader takes NaN and Infinity, which JSON has not.
-            raise UserError(
-                f"{place}: found {value}, expected a string or a finite number"
-            )
-        # Writers turn whole numbers into 1.0 when a value is missing.
-        return str(int(value) if value.is_integer() else value)
-    if isinstance(value, int):
-        return str(value)
-    if not isinstance(value, str):
-        raise UserError(
-            f"{place}: found a {type(value).__name__}, expected a string or "
-            "a number"
-        )
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise UserError(
-            f"{place}: half a surrogate pair, which is no character"
-        ) from error
-    return _checked(path, line, name, value)
-
-
-def _plain(path: Path, lines: Lines, columns: Sequence[str]) -> Records:
-    """Stream plain text: a text a line, or two with a tab between them."""
-    for line, text in lines:
-        if not text.strip():
-            continue
-        texts = text.split("\t") if len(columns) == 2 else [text]
-        if len(texts) != len(columns):
-            raise UserError(
-                f"{path}, line {line}: found {len(texts)} texts, expected "
-                "two with a tab between them"
-            )
-        pairs = zip(columns, texts, strict=True)
-        yield line, {name: _checked(path, line, name, t) for name, t in pairs}
-
-
-def _checked(path: Path, line: int, column: str, value: str) -> str:
-    """Return the value unless it is too long to be text."""
-    if len(value) > _MAX_FIELD_CHARACTERS:
-        raise UserError(
-            f"{path}, line {line}, column {column}: {len(value):,} "
-            f"characters, expected at most {_MAX_FIELD_CHARACTERS:,}"
-        )
-    return value
-
-
-def _listed(header: list[str]) -> str:
-    names = ", ".join(header) or "nothing"
-    return names if len(names) <= 300 else names[:297] + "..."
-
-
-# A format of tables is an extension and a function from a file's numbered
-# lines, the columns that must be there and those that may, to records.
-_FORMATS: dict[
-    str, Callable[[Path, Lines, Sequence[str], Sequence[str]], Records]
-] = {
-    ".csv": _csv_records,
-    ".tsv": tsv_records,
-    ".jsonl": _json_records,
-    ".ndjson": _json_records,
-}

@@ -159,6 +159,28 @@ def test_a_class_without_training_rows_is_warned_of(files, caplog):
     assert "no training row has the label 'never'" in caplog.text
 
 
+def test_all_files_are_read_as_the_settings_say(tmp_path):
+    def write(name, rows, separator="~"):
+        lines = [f"{'ab'[i % 2]}{separator}caf\xe9 {i}\n" for i in rows]
+        (tmp_path / name).write_bytes("".join(lines).encode("cp1252"))
+        return str(tmp_path / name)
+
+    settings = DataConfig(
+        train_file=write("train.csv", range(200)),
+        dev_file=write("dev.txt", range(200, 300)),
+        unlabeled=[write("more.tsv", range(300, 330))],
+        text_column="2",
+        label_column="1",
+        encoding="cp1252",
+        separator="~",
+        header=False,
+    )
+    write_data(Config("custom", data=settings), tmp_path / "data")
+    for name, text in [("dev", "caf\xe9 200"), ("unlabeled", "caf\xe9 300")]:
+        path = tmp_path / "data" / f"{name}.jsonl.gz"
+        assert next(iter(read_examples(path))).text_a == text
+
+
 def test_rows_of_dev_that_are_in_train_too_are_warned_of(files, caplog):
     files(dev_file=files.csv("same.csv", 5))
     assert "5 of 5 rows of dev are in train too" in caplog.text

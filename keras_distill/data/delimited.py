@@ -1,0 +1,397 @@
+"""Tables of text: which separator and quotes they have, and their rows."""
+
+import csv
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from keras_distill.data.columns import (
+    MAX_CHARACTERS,
+    Records,
+    find_columns,
+    listed,
+    name_key,
+    named_cells,
+)
+from keras_distill.data.dialect import Dialect, Reading, Source
+from keras_distill.errors import UserError
+
+Lines = Iterable[tuple[int, str]]
+Rows = Iterator[tuple[int, list[str]]]
+
+
+def tsv_records(
+    path: Path,
+    lines: Lines,
+    columns: Sequence[str],
+    optional: Sequence[str] = (),
+) -> Records:
+    """Stream the named columns of TSV, never quoted, as in GLUE's files.
+
+    An optional column that the file lacks is absent from the records.
+    """
+    rows = ((line, text.split("\t") if text else []) for line, text in lines)
+    line, header = next(rows, (1, []))
+    if not header:
+        raise UserError(f"{path} is empty, expected a header line")
+    header = [name.strip() for name in header]
+    places = find_columns(f"{path}, line {line}", header, columns, optional, [])
+    for line, row in rows:
+        if row:
+            _check_width(path, line, row, header)
+            yield line, named_cells(path, line, row, places)
+
+
+@dataclass
+class _Survey:
+    """What one way to read a table, from end to end, comes to."""
+
+    separator: str | None
+    quotes: str
+    read: Callable[[], Rows]
+    rows: int = 0
+    width: int = 0
+    repeated: int = 0
+    error: UserError | None = None
+    # Of the wanted columns, of files without a header.
+    values: list[set[str]] = field(default_factory=list)
+
+
+def read_delimited(
+    source: Source,
+    columns: Sequence[str],
+    optional: Sequence[str],
+    reading: Reading,
+    plain: bool,
+) -> tuple[Dialect, Records]:
+    """Read a table of text; all its rows fit, or it is refused.
+
+    Args:
+        source: The file.
+        columns: The columns that there must be.
+        optional: Those that may be missing.
+        reading: What the user says of the file.
+        plain: Whether it might have been plain text.
+    """
+    if reading.header:
+        hint = "--text-column 2 --label-column 1), if not, name them"
+        if plain:
+            hint = "--text-column 2); texts without columns go into FILE.txt"
+        survey, places, notes = _by_header(
+            source, columns, optional, reading, hint
+        )
+    else:
+        survey, places, notes = _by_number(source, columns, reading)
+    dialect = source.dialect(
+        "tsv" if survey.separator == "\t" else "csv",
+        *notes,
+        separator=survey.separator,
+        quotes=survey.quotes,
+        repeated_headers=survey.repeated,
+    )
+    path = source.path
+
+    def records() -> Records:
+        for line, row in _data(path, survey.read(), reading.header):
+            if row is not None:
+                cells = named_cells(path, line, row, places)
+                # A database's null.
+                yield (
+                    line,
+                    {k: None if v == r"\N" else v for k, v in cells.items()},
+                )
+
+    return dialect, records()
+
+
+def _by_header(
+    source: Source,
+    columns: Sequence[str],
+    optional: Sequence[str],
+    reading: Reading,
+    hint: str,
+) -> tuple[_Survey, dict[str, int], list[str]]:
+    """Read a table by the separator by which its header has the columns."""
+    path = source.path
+    headers = {}
+    for separator in _separators(source, reading):
+        rows = _quoted(source, separator, strict=False)
+        headers[separator] = next((row for row in rows if row[1]), None)
+    found = [h for h in headers.values() if h]
+    if not found:
+        raise UserError(f"{path} is empty, expected a header line")
+    wanted = {name_key(name) for name in columns}
+
+    def fit(separator: str) -> tuple[bool, int]:
+        names = headers[separator][1]
+        return wanted <= set(map(name_key, names)), len(names)
+
+    separator = max(headers, key=fit)
+    line, header = headers[separator]
+    notes: list[str] = []
+    hint = (
+        f"; line {line} was taken for a header: if it is a row, say "
+        f"--no-header and number the columns ({hint}"
+    )
+    places = find_columns(
+        f"{path}, line {line}", header, columns, optional, notes, hint=hint
+    )
+    one = separator if len(header) > 1 else None
+    surveys = []
+    for quotes, read in _quotings(source, one):
+        surveys.append(_surveyed(path, _Survey(one, quotes, read), True))
+        if surveys[-1].error is None:
+            break
+    # The one that fails reads the more rows the better it fits.
+    best = max(surveys, key=lambda s: (s.error is None, s.rows))
+    if best.error is not None:
+        raise best.error
+    if best.repeated:
+        notes.append(f"skipped {best.repeated} lines that repeat the header")
+    return best, places, notes
+
+
+def _by_number(
+    source: Source, columns: Sequence[str], reading: Reading
+) -> tuple[_Survey, dict[str, int], list[str]]:
+    """Read a table without header by the separator that fits all its rows.
+
+    Where several do, that by which a wanted column has the fewest values: it
+    holds classes.
+    """
+    path = source.path
+    for name in columns:
+        if not (name.isdecimal() and name.isascii() and int(name)):
+            raise UserError(
+                f"{path}: without a header columns are numbers from 1, found "
+                f"{name!r}: say --text-column and --label-column by number"
+            )
+    places = {name: int(name) - 1 for name in columns}
+    surveys = []
+    for separator in _separators(source, reading):
+        for quotes, read in _quotings(source, separator):
+            survey = _Survey(separator, quotes, read)
+            survey.values = [set() for _ in columns]
+            surveys.append(
+                _surveyed(path, survey, False, list(places.values()))
+            )
+            if survey.error is None:
+                break
+    last = max(places.values())
+
+    def fit(survey: _Survey) -> tuple[bool, bool, int]:
+        if survey.error is not None or survey.width <= last:
+            return survey.width > last, False, survey.rows
+        counts = [len(values) for values in survey.values]
+        return True, True, -min((n for n in counts if n > 1), default=1000)
+
+    best = max(surveys, key=fit)
+    if best.error is not None:
+        raise best.error
+    if best.width <= last:
+        raise UserError(
+            f"{path}: found {best.width or 'no'} columns, expected a column "
+            f"{last + 1}; --separator says what stands between them"
+        )
+    return best, places, []
+
+
+def _separators(source: Source, reading: Reading) -> list[str]:
+    """Return the separators to try, the likelier ones first."""
+    if reading.separator is not None:
+        return [reading.character]
+    if said := _SEPARATOR_LINE.match(source.start):
+        return [said[1]]
+    likely = {".tsv": "\t", ".tab": "\t", ".psv": "|", ".csv": ","}
+    order = ["\t", ",", ";", "|"]
+    return sorted(order, key=lambda s: s != likely.get(source.suffix))
+
+
+# Excel's own line before the header.
+_SEPARATOR_LINE = re.compile(r'\ufeff?"?sep=(.)"?\r*[\r\n]', re.I)
+
+
+def _quotings(
+    source: Source, separator: str | None
+) -> list[tuple[str, Callable[[], Rows]]]:
+    """Return the ways of quoting to try, in words, and how to read them."""
+    doubled = (
+        "quotes inside quotes are doubled",
+        lambda: _quoted(source, separator),
+    )
+    escaped = (
+        "quotes inside quotes follow a backslash",
+        lambda: _quoted(source, separator, escaped=True),
+    )
+    whole = (
+        "quotes around whole fields only",
+        lambda: _whole(source, separator),
+    )
+    spaced = (
+        "quotes inside quotes are doubled, blanks after separators left out",
+        lambda: _quoted(source, separator, skipinitialspace=True),
+    )
+    ways = [doubled]
+    if separator and _has_blanks(source, separator):
+        ways = [spaced, doubled]
+    elif separator == "\t":
+        # No row in quotes goes over its line if all lines fit.
+        ways = [whole, doubled]
+    elif separator is None and source.suffix != ".csv":
+        ways = [doubled, whole]
+    first = _has_escapes(source, separator)
+    return [escaped, *ways] if first else [*ways, escaped]
+
+
+def _has_blanks(source: Source, separator: str) -> bool:
+    """Say whether a blank follows each separator of the first line."""
+    first = next((text for _, text in _body(source)[1] if text), "")
+    cells = first.split(separator)[1:]
+    return bool(cells) and all(cell.startswith(" ") for cell in cells)
+
+
+def _has_escapes(source: Source, separator: str | None) -> bool:
+    """Say whether all quotes follow a backslash, save around fields.
+
+    Read otherwise such a file may fit too, its backslashes left in the text.
+    """
+    edge = re.escape(separator or '"')
+    bare = re.compile(rf'(?<=[^{edge}\\])"(?=[^{edge}])')
+    found = False
+    for _, text in _body(source)[1]:
+        if '"' in text:
+            if bare.search(text):
+                return False
+            found = found or '\\"' in text
+    return found
+
+
+def _surveyed(
+    path: Path, survey: _Survey, header: bool, places: Sequence[int] = ()
+) -> _Survey:
+    """Read a table from end to end in one way."""
+    try:
+        for _, row in _data(path, survey.read(), header):
+            survey.rows += 1
+            if row is None:
+                survey.repeated += 1
+                continue
+            survey.width = len(row)
+            for place, values in zip(places, survey.values, strict=True):
+                if place < len(row) and len(values) < 1000:
+                    values.add(row[place])
+    except UserError as error:
+        survey.error = error
+    return survey
+
+
+def _data(
+    path: Path, rows: Rows, header: bool
+) -> Iterator[tuple[int, list[str] | None]]:
+    """Yield a table's rows below its header, and None for a repeated one."""
+    rows = ((line, row) for line, row in rows if row)
+    first = next(rows, None)
+    if first is None:
+        return
+    if not header:
+        rows = itertools.chain([first], rows)
+    line, names = first
+    shown = [name.strip() for name in names]
+    for line, row in rows:
+        _check_width(path, line, row, shown)
+        yield line, None if header and row == names else row
+
+
+def _check_width(
+    path: Path, line: int, row: Sequence[str], header: Sequence[str]
+) -> None:
+    if len(row) == len(header):
+        return
+    missing = ""
+    if len(row) < len(header):
+        missing = f"column {header[len(row)]!r} is missing: "
+    raise UserError(
+        f"{path}, line {line}: {missing}found {len(row)} fields, "
+        f"expected {len(header)} ({listed(header)})"
+    )
+
+
+def _body(source: Source) -> tuple[int, Lines]:
+    """Return how many lines stand before a table, and the lines after them."""
+    lines = source.lines()
+    if _SEPARATOR_LINE.match(source.start):
+        next(lines)
+        return 1, lines
+    return 0, lines
+
+
+def _quoted(
+    source: Source,
+    separator: str | None,
+    escaped: bool = False,
+    strict: bool = True,
+    skipinitialspace: bool = False,
+) -> Rows:
+    """Stream rows whose fields may stand in quotes.
+
+    Strict: a stray quote is an error, not a guess that merges rows.
+    """
+    before, lines = _body(source)
+    texts = (text for _, text in lines)
+    more: dict[str, Any] = {
+        "delimiter": separator or "\x1f",
+        "strict": strict,
+        "skipinitialspace": skipinitialspace,
+    }
+    if escaped:
+        # Python's reader drops every backslash, also that of C:\new.
+        kept = re.escape(separator or '"')
+        escape = re.compile(rf'\\(?:(["\\{kept}]|$)|)')
+        texts = (
+            escape.sub(lambda m: r"\\" if m[1] is None else m[0], text)
+            for text in texts
+        )
+        more["escapechar"] = "\\"
+    reader = csv.reader((text + "\n" for text in texts), **more)
+    while True:
+        start = before + reader.line_num + 1
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise _csv_error(source.path, start, error) from error
+        if row is None:
+            return
+        yield start, row
+
+
+def _csv_error(path: Path, line: int, error: csv.Error) -> UserError:
+    reason = str(error)
+    if "field limit" in reason:
+        reason = (
+            f"a field is longer than {MAX_CHARACTERS:,} "
+            "characters; is a closing quote missing?"
+        )
+    elif "end of data" in reason:
+        reason = "a quoted field never ends"
+    elif "expected after" in reason:
+        reason += "; a quote inside a quoted field is written twice"
+    return UserError(f"{path}, line {line}: {reason}")
+
+
+def _whole(source: Source, separator: str | None) -> Rows:
+    """Stream rows in which only quotes around whole fields mean anything."""
+    for line, text in _body(source)[1]:
+        fields = text.split(separator) if separator else [text]
+        yield line, list(map(unquoted, fields)) if text else []
+
+
+def unquoted(text: str) -> str:
+    """Undo a field that is in quotes, those inside it doubled."""
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        inner = text[1:-1]
+        if '"' not in inner.replace('""', ""):
+            return inner.replace('""', '"')
+    return text

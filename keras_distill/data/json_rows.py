@@ -1,0 +1,314 @@
+"""JSON: how it is laid out, and the objects in it as records."""
+
+import itertools
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_distill.data.columns import (
+    Records,
+    checked,
+    find_columns,
+    listed,
+    name_key,
+    number_text,
+)
+from keras_distill.data.dialect import Dialect, Source
+from keras_distill.errors import UserError
+
+_NAMES = (".json", ".jsonl", ".ndjson")
+# How many rows tell which fields there are.
+_FIRST_ROWS = 100
+_MAX_VALUE_CHARACTERS = 1_000_000
+
+
+def json_shape(source: Source, columns: Sequence[str]) -> str | None:
+    """Return how JSON is laid out: lines, values, array or object."""
+    text = source.start.lstrip("\ufeff \t\r\n")
+    named = source.suffix in _NAMES
+    if _JSON_ARRAY.match(text) or (named and re.match(r"\[\s*[\r\n]", text)):
+        return "array"
+    # Python's own quotes are none of JSON's, and no text either.
+    if not re.match(r"""\{\s*["'}]""", text):
+        return "lines" if named else None
+    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    try:
+        value = json.loads(first)
+    except (ValueError, RecursionError):
+        # One line of a file may be longer than what is looked at.
+        if len(first) < len(text) and first.rstrip()[-1] not in "{[,:":
+            return "lines"
+        first_value = _first_value(text)
+        return "values" if _has_any(first_value, columns) else "object"
+    alone = not text[len(first) :].strip()
+    if alone and not _has_any(value, columns) and _arrays(value):
+        return "object"
+    return "lines"
+
+
+def _has_any(value: dict[str, Any], columns: Sequence[str]) -> bool:
+    """Say whether an object is a row, by one of its names."""
+    return not {*map(name_key, value)}.isdisjoint(map(name_key, columns))
+
+
+# Of objects, or of strings, which are refused: no text begins like this.
+_JSON_ARRAY = re.compile(r'\[\s*(\{\s*["\'}]|\]|"(?:[^"\\\r\n]|\\.)*"\s*[,\]])')
+
+
+def _first_value(text: str) -> dict[str, Any]:
+    try:
+        return json.JSONDecoder().raw_decode(text)[0]
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _arrays(value: dict[str, Any]) -> list[str]:
+    """Return the names of an object's arrays of objects."""
+    return [
+        name
+        for name, items in value.items()
+        if isinstance(items, list) and items and isinstance(items[0], dict)
+    ]
+
+
+def read_json(
+    source: Source,
+    shape: str,
+    columns: Sequence[str],
+    optional: Sequence[str],
+) -> tuple[Dialect, Records]:
+    """Read JSON of a layout that `json_shape` told; the columns are fields."""
+    path = source.path
+    if shape == "lines":
+        rows = _json_lines(source)
+    else:
+        values = _Values(source)
+        rows = {
+            "values": values.objects,
+            "array": values.array,
+            "object": values.array_inside,
+        }[shape]()
+    rows = _objects(path, rows)
+    first = list(itertools.islice(rows, _FIRST_ROWS))
+    if not first:
+        raise UserError(f"{path} is empty, expected JSON lines")
+    names = list(dict.fromkeys(name for _, row in first for name in row))
+    notes: list[str] = []
+    hint = ""
+    if not all(map(_is_plain, first[0][1].values())):
+        # As pandas writes it by default.
+        hint = (
+            "; expected an object for each row: "
+            "to_json(FILE, orient='records', lines=True)"
+        )
+    place = f"{path}, line {first[0][0]}"
+    places = find_columns(place, names, columns, optional, notes, "field", hint)
+    fields = {name: names[place] for name, place in places.items()}
+    form = "json array" if shape in ("array", "object") else "json lines"
+
+    def records() -> Records:
+        for line, row in itertools.chain(first, rows):
+            yield (
+                line,
+                {
+                    name: _json_text(path, line, own, row.get(own), name)
+                    if name in columns or _is_plain(row.get(own))
+                    else None
+                    for name, own in fields.items()
+                },
+            )
+
+    return source.dialect(form, *notes), records()
+
+
+def _json_lines(source: Source) -> Iterator[tuple[int, Any]]:
+    for line, text in source.lines():
+        if not text.strip():
+            continue
+        try:
+            yield line, json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise UserError(
+                f"{source.path}, line {line}: not valid JSON: {error}"
+            ) from error
+
+
+def _objects(
+    path: Path, rows: Iterator[tuple[int, Any]]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, row in rows:
+        if not isinstance(row, dict):
+            raise UserError(
+                f"{path}, line {line}: found a JSON {type(row).__name__}, "
+                'expected an object for each row, such as {"text": "..."}'
+            )
+        yield line, row
+
+
+def _is_plain(value: Any) -> bool:
+    return not isinstance(value, (dict, list))
+
+
+def _json_text(
+    path: Path, line: int, own: str, value: Any, name: str
+) -> str | None:
+    if value is None:
+        return None
+    place = f"{path}, line {line}, field {own}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            # Python's reader takes NaN and Infinity, which JSON has not.
+            raise UserError(
+                f"{place}: found {value}, expected a string or a finite number"
+            )
+        return number_text(value)
+    if isinstance(value, int):
+        return str(value)
+    if not isinstance(value, str):
+        raise UserError(
+            f"{place}: found a {type(value).__name__}, expected a string or "
+            "a number"
+        )
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{place}: half a surrogate pair, which is no character"
+        ) from error
+    return checked(path, f"line {line}", name, value)
+
+
+class _Values:
+    """The JSON values of a text, one by one, however long all of it is."""
+
+    def __init__(self, source: Source) -> None:
+        self.path = source.path
+        self.line = 1
+        self._source = source
+        self._chunks = source.chunks()
+        self._decoder = json.JSONDecoder()
+        self._text = ""
+        self._at = 0
+
+    def objects(self) -> Iterator[tuple[int, Any]]:
+        """Yield values that follow each other, perhaps with commas."""
+        while self._peek():
+            line = self.line
+            yield line, self._value()
+            if self._peek() == ",":
+                self._skip(1)
+
+    def array(self) -> Iterator[tuple[int, Any]]:
+        """Yield the items of the array that the text is."""
+        yield from self._items()
+        if found := self._peek():
+            raise self._error(f"found {found!r} after the array's end")
+
+    def array_inside(self) -> Iterator[tuple[int, Any]]:
+        """Yield the items of the one array of objects in an object."""
+        self._expect("{")
+        names, used = [], None
+        while self._peek() != "}":
+            names.append(str(self._value()))
+            self._expect(":")
+            if self._peek() == "[" and self._peek_inside() == "{":
+                if used is not None:
+                    raise self._error(
+                        f"found two arrays of rows, {used!r} and "
+                        f"{names[-1]!r}, expected one: write each to a file"
+                    )
+                used = names[-1]
+                yield from self._items()
+            else:
+                self._value()
+            if self._peek() != "}":
+                self._expect(",")
+        if used is None:
+            raise self._error(
+                f"found one JSON object ({listed(names)}) without an array "
+                "of rows, expected an object for each row: "
+                "to_json(FILE, orient='records', lines=True)"
+            )
+
+    def _items(self) -> Iterator[tuple[int, Any]]:
+        self._expect("[")
+        while self._peek() != "]":
+            line = self.line
+            yield line, self._value()
+            if self._peek() != "]":
+                self._expect(",")
+        self._skip(1)
+
+    def _value(self) -> Any:
+        self._peek()
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self._text, self._at)
+            except (ValueError, RecursionError) as error:
+                # Perhaps it only goes on in the next piece.
+                if len(self._text) - self._at > _MAX_VALUE_CHARACTERS:
+                    raise self._error(
+                        f"not valid JSON, or a value of more than "
+                        f"{_MAX_VALUE_CHARACTERS:,} characters"
+                    ) from error
+                if self._fill():
+                    continue
+                reason = getattr(error, "msg", error)
+                raise self._error(f"not valid JSON: {reason}") from error
+            # A number may go on as well.
+            if end < len(self._text) or not self._fill():
+                self._skip(end - self._at)
+                return value
+
+    def _expect(self, character: str) -> None:
+        found = self._peek()
+        if found != character:
+            raise self._error(
+                f"not valid JSON: found {found or 'the end'!r}, expected "
+                f"{character!r}"
+            )
+        self._skip(1)
+
+    def _peek(self) -> str:
+        """Return the next character that is no white space, "" at the end."""
+        while True:
+            blank = _BLANK.match(self._text, self._at)
+            self._skip(blank.end() - self._at)
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._fill():
+                return ""
+
+    def _peek_inside(self) -> str:
+        """Return the character after the next one and white space."""
+        while True:
+            blank = _BLANK.match(self._text, self._at + 1)
+            if blank.end() < len(self._text):
+                return self._text[blank.end()]
+            if not self._fill():
+                return ""
+
+    def _skip(self, count: int) -> None:
+        self.line += self._text.count("\n", self._at, self._at + count)
+        self._at += count
+
+    def _fill(self) -> bool:
+        """Add the next piece of the text; say whether there was one."""
+        chunk = next(self._chunks, "")
+        rest = self._text[self._at :]
+        if chunk:
+            line = self.line + rest.count("\n")
+            self._source.check(rest[rest.rfind("\n") + 1 :] + chunk, line)
+        self._text, self._at = rest + chunk, 0
+        return bool(chunk)
+
+    def _error(self, reason: str) -> UserError:
+        return UserError(f"{self.path}, line {self.line}: {reason}")
+
+
+_BLANK = re.compile("[\ufeff \t\r\n]*")

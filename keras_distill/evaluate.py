@@ -60,6 +60,7 @@ def run(options: argparse.Namespace) -> None:
         options.text_column,
         options.text_pair_column,
         options.label_column,
+        options.drop_labels,
     )
     sys.stdout.write(_table(result))
     if options.json is not None:
@@ -72,11 +73,13 @@ def evaluate(
     text_column: str | None = None,
     text_pair_column: str | None = None,
     label_column: str | None = None,
+    drop_labels: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Measure every form of a run's student on a labelled file.
 
     GLUE's TSV is read for a GLUE run when no column is named, else a CSV, TSV
-    or JSON-lines file; a column is the run's own one where None.
+    or JSON-lines file; a column is the run's own one where None, and so are
+    the classes whose rows are skipped. Labels are read as in training.
 
     Returns:
         `data`, `rows`, and `forms`: by name (`keras`, `saved_model`, ...)
@@ -97,6 +100,7 @@ def evaluate(
         student.labels,
         student.pair,
         (text_column, text_pair_column, label_column),
+        drop_labels,
     )
     columns = [[example.text_a for example in examples]]
     if student.pair:
@@ -146,6 +150,7 @@ def _read(
     labels: Sequence[str],
     pair: bool,
     columns: tuple[str | None, str | None, str | None],
+    drop: Sequence[str] | None,
 ) -> list[Example]:
     """Read a labelled file, its texts as they are.
 
@@ -158,6 +163,11 @@ def _read(
             f"--text-pair-column {text_pair}: the student takes one text"
         )
     if config is not None and config.task in TASKS and not any(columns):
+        if drop:
+            raise UserError(
+                f"--drop-labels {drop[0]}: GLUE's own files hold no classes "
+                "but the task's, expected a column too (--label-column)"
+            )
         return read_glue(config.task, path, labels, labelled=True)
     own = Config().data if config is None else config.data
     second = text_pair or own.text_pair_column or TEXT_PAIR_COLUMN
@@ -168,6 +178,7 @@ def _read(
         label or own.label_column or LABEL_COLUMN,
         labels,
         normalized=False,
+        drop=drop or own.drop_labels or (),
     )
     return examples
 
@@ -187,6 +198,12 @@ def _parser() -> Parser:
     parser.add_argument("--text-column", help="default: as in the run")
     parser.add_argument("--text-pair-column", help="default: as in the run")
     parser.add_argument("--label-column", help="default: as in the run")
+    parser.add_argument(
+        "--drop-labels",
+        nargs="+",
+        metavar="NAME",
+        help="classes whose rows are skipped (default: as in the run)",
+    )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the numbers there too"
     )

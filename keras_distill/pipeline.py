@@ -423,6 +423,9 @@ def _data_settings(config: Config, data: dict[str, Any]) -> dict[str, Any]:
     for key in ("train_file", "dev_file", "test_file"):
         if data[key] is not None:
             data[key] = file_identity(Path(data[key]))
+    # Runs from before there was this go on as they are.
+    if data["drop_labels"] is None:
+        del data["drop_labels"]
     data["unlabeled"] = [file_identity(Path(p)) for p in data["unlabeled"]]
     if config.task == "quick":
         data["corpus"] = [file_identity(path) for path in corpus_files()]

@@ -264,6 +264,11 @@ def test_a_runs_data_is_written_with_what_it_holds(small_corpus, tmp_path):
         path.name.removesuffix(".jsonl.gz"): list(read_examples(path))
         for path in folder.glob("*.gz")
     }
+
+    def file_of(name, n):
+        path = str(small_corpus / name)
+        return {"path": path, "rows": n, "skipped": {}, "notes": []}
+
     # Dev is what was chosen on here: it is written once.
     sizes = {"train": 6, "select": 4, "test": 2}
     assert {name: len(examples) for name, examples in rows.items()} == {
@@ -277,6 +282,26 @@ def test_a_runs_data_is_written_with_what_it_holds(small_corpus, tmp_path):
         "splits": sizes,
         "unlabeled": 1,
         "selected_on": "dev",
+        "files": {
+            **{
+                split: [file_of(f"{split}.tsv", n)]
+                for split, n in {"train": 6, "dev": 4, "test": 2}.items()
+            },
+            "unlabeled": [file_of("unlabeled.txt", 1)],
+        },
+        "classes": [
+            {
+                "name": name,
+                "rows": {split: n // 2 for split, n in sizes.items()},
+                "sample": "train 0 is it's",
+            }
+            for name in ("negative", "positive")
+        ],
+        "merged": [],
+        # One text of each label.
+        "duplicates": 0,
+        "conflicts": {"texts": 3, "rows": 6},
+        "warnings": ["warning: 3 texts have two labels (6 rows)"],
     }
 
 

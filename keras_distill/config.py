@@ -606,7 +606,7 @@ def _reading(item: dataclasses.Field) -> dict[str, Any]:
     metavar = item.metadata["metavar"] or item.name.upper()
     if kind == list[str] and not item.metadata["commas"]:
         return {"nargs": "+", "metavar": metavar}
-    reading = {int: whole, float: number}
+    reading: dict[Any, Any] = {int: whole, float: number}
     reading |= {list[float]: _at_commas, list[str]: _at_commas}
     return {"type": reading.get(kind, str), "metavar": metavar}
 

@@ -19,6 +19,7 @@ _MAX_CLASSES = 1000
 # Fewer rows or classes say nothing about the kind of column.
 _ENOUGH_ROWS = 20
 _ENOUGH_NUMBERS = 10
+_MANY_NUMBERS = 20
 # From this share of the rows on, lists are no slips.
 _MANY_LISTS = 0.1
 _SHOWN = 5
@@ -54,8 +55,8 @@ def class_name(written: str) -> str:
     """Return the class that a label names.
 
     White space is trimmed and joined, invisible characters go, Unicode is
-    composed (NFC). A number has one spelling (1 for 1.0, +1 and full-width
-    1), and so have true and false (True, TRUE).
+    composed (NFC). A whole number has one spelling (1 for 1.0, +1 and a
+    full-width 1), and so have true and false (True, TRUE).
 
     Returns:
         The name; it names itself. Empty where nothing is to be seen.
@@ -64,16 +65,18 @@ def class_name(written: str) -> str:
     name = unicodedata.normalize("NFC", _EDGES.sub("", name))
     if name in ("True", "TRUE", "False", "FALSE"):
         return name.lower()
-    plain = _plain_number(name)
+    plain = _in_ascii(name)
     if _NUMBER.fullmatch(plain) is None:
         return name
-    number = format(Decimal(plain), "f")
-    if "." in number:
-        number = number.rstrip("0").rstrip(".")
-    return "0" if number == "-0" else number
+    number = Decimal(plain)
+    if number == int(number):
+        return str(int(number))
+    # Not 1.1 for 1.10: that may be a chapter or a version.
+    text = format(number, "f")
+    return text.rstrip("0") if "e" in plain.lower() else text
 
 
-def _plain_number(name: str) -> str:
+def _in_ascii(name: str) -> str:
     """Return the text with digits and signs of any script as ASCII's."""
     digits = (str(unicodedata.decimal(c)) if c.isdecimal() else c for c in name)
     return "".join(digits).translate(_WIDE)
@@ -158,7 +161,8 @@ def check_column(
                 "name whole cells as classes (--set data.labels=[...])",
             )
     parts = [name for name in counts if "." in name]
-    if parts and _look_like_scores(counts):
+    many = _few_rows_each(counts) or len(counts) > _MANY_NUMBERS
+    if parts and many and _are_numbers(counts):
         stop(
             min(parts, key=lines.__getitem__),
             f"one of {len(counts):,} different numbers in {rows:,} rows, "
@@ -187,9 +191,12 @@ def check_column(
         )
 
 
-def _look_like_scores(counts: Counter[str]) -> bool:
-    many = max(_ENOUGH_NUMBERS, min(2 * _ENOUGH_NUMBERS, counts.total() / 10))
-    return len(counts) >= many and all(map(is_number, counts))
+def _are_numbers(counts: Counter[str]) -> bool:
+    return len(counts) >= _ENOUGH_NUMBERS and all(map(is_number, counts))
+
+
+def _few_rows_each(counts: Counter[str]) -> bool:
+    return 10 * len(counts) > counts.total()
 
 
 def lists_in(counts: Counter[str]) -> dict[str, list[str]]:
@@ -226,7 +233,7 @@ def doubts(counts: Counter[str]) -> list[str]:
         counts: Rows by class name.
     """
     lines = []
-    for names in _alike(counts):
+    for names in _groups_alike(counts):
         rare = sorted(names, key=lambda name: counts[name])[:-1]
         lines.append(
             f"classes that look alike stay apart: {_counted(names, counts)}; "
@@ -234,17 +241,23 @@ def doubts(counts: Counter[str]) -> list[str]:
             "the rarer"
         )
     nothing = [name for name in counts if is_nothing(name)]
-    if not all(map(is_number, counts)) and "-1" in counts:
+    # Beside 1 alone it is a usual name of a class, as -2 beside it says too.
+    others = [name for name in counts if name not in ("-1", *nothing)]
+    if "-1" in counts and (
+        not all(map(is_number, others))
+        or (len(others) > 2 and not any(n.startswith("-") for n in others))
+    ):
         nothing.append("-1")
     if nothing := sorted_names(nothing):
         lines.append(
             f"classes named as if there were none: "
             f"{_counted(nothing, counts)}; {_dropping(nothing)} skips them"
         )
-    if _look_like_scores(counts):
+    if _are_numbers(counts) and _few_rows_each(counts):
         lines.append(
-            f"{len(counts):,} classes are whole numbers: if they are scores, "
-            "cut them into some classes (such as low, high)"
+            f"{len(counts):,} classes in {rows_of_text(counts.total())} are "
+            "numbers: if they are scores, cut them into some classes (such "
+            "as low, high)"
         )
     for separator, names in lists_in(counts).items():
         names = sorted_names(names)
@@ -255,14 +268,23 @@ def doubts(counts: Counter[str]) -> list[str]:
     return lines
 
 
-def _alike(names: Iterable[str]) -> list[list[str]]:
-    """Group names that differ by case, blanks, width, or a mark at the end."""
+def alike(name: str) -> str:
+    """Return what names share that look alike.
+
+    Case, width, blanks for marks between words, a mark at the end and the
+    zeros of a number do not count.
+    """
+    if is_number(name):
+        return str(Decimal(name).normalize())
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    folded = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", folded)
+    return folded.strip(" .,;:!?'\"") or folded
+
+
+def _groups_alike(names: Iterable[str]) -> list[list[str]]:
     groups = defaultdict(list)
     for name in sorted_names(names):
-        if not is_number(name):
-            folded = unicodedata.normalize("NFKC", name).casefold()
-            folded = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", folded)
-            groups[folded.strip(" .,;:!?'\"") or folded].append(name)
+        groups[alike(name)].append(name)
     return [group for group in groups.values() if len(group) > 1]
 
 
@@ -290,9 +312,11 @@ def ways_out(name: str, labels: Sequence[str]) -> str:
     more = [*labels, name]
     short = len(more) <= 2 * _SHOWN and not any("," in n for n in more)
     listed = "=" + shlex.quote(",".join(more)) if short else " with it too"
+    near = [label for label in labels if alike(label) == alike(name)]
+    hint = f"it looks like {shown(near[0])}; " if near else ""
     return (
-        f"{_dropping([name])} skips its rows, training with --labels{listed} "
-        "makes it a class"
+        f"{hint}{_dropping([name])} skips its rows, training with "
+        f"--labels{listed} makes it a class"
     )
 
 

@@ -57,6 +57,9 @@ _SHARED_WORDS = 5
 # Below this a choice between learning rates or epochs is mostly luck.
 _FEW_ROWS = 100
 
+# MNLI and SNLI have no consensus on 2% of their rows.
+_MANY_UNSURE = 0.1
+
 # How many classes are listed, and how long the sample of each is.
 _LISTED_CLASSES = 20
 _SAMPLE_CHARACTERS = 60
@@ -397,6 +400,14 @@ def _check_classes(read: Splits, settings: DataConfig) -> None:
     for name in read.labels:
         if not counts[name]:
             read.warn(f"no training row has the label {name!r}")
+    for name, told in read.told.items():
+        unsure = told.skipped[NO_CONSENSUS]
+        if unsure > _MANY_UNSURE * told.rows:
+            read.warn(
+                f"{unsure:,} of {rows_of_text(told.rows)} of {name} were "
+                "skipped because their label says that there is none (- or "
+                "-1): if it is a class, name it in --labels"
+            )
     if settings.labels is None:
         for line in doubts(counts):
             read.warn(line)
@@ -417,9 +428,10 @@ def _compared(read: Splits) -> Splits:
     if duplicates:
         logger.info("%s of train repeat another", rows_of_text(duplicates))
     if several:
+        texts = "text has" if len(several) == 1 else "texts have"
+        number = "two" if max(map(len, several)) == 2 else "several"
         read.warn(
-            f"{conflicts['texts']:,} texts have "
-            f"{'two' if max(map(len, several)) == 2 else 'several'} labels "
+            f"{len(several):,} {texts} {number} labels "
             f"({rows_of_text(conflicts['rows'])})"
         )
     return replace(read, duplicates=duplicates, conflicts=conflicts)

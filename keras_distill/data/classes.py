@@ -320,5 +320,6 @@ def ways_out(name: str, labels: Sequence[str]) -> str:
     )
 
 
-def _dropping(names: Iterable[str]) -> str:
-    return "--drop-labels " + shlex.join(names)
+def _dropping(names: Sequence[str]) -> str:
+    more = " ..." * (len(names) > _SHOWN)
+    return "--drop-labels " + shlex.join(names[:_SHOWN]) + more

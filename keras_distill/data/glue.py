@@ -14,13 +14,8 @@ from pathlib import Path, PurePosixPath
 
 from keras_distill import __version__
 from keras_distill.data.examples import Example, read_lines
-from keras_distill.data.tables import (
-    NO_CONSENSUS,
-    Told,
-    examples_of,
-    rows_of,
-    tsv_records,
-)
+from keras_distill.data.tables import examples_of, rows_of, tsv_records
+from keras_distill.data.told import NO_CONSENSUS, Told
 from keras_distill.errors import UserError
 from keras_distill.files import atomic_path, write_text
 from keras_distill.progress import progress

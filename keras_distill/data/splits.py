@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,18 @@ from keras_distill.data.glue import (
 )
 from keras_distill.data.tables import (
     LABEL_COLUMN,
-    NO_CONSENSUS,
     TEXT_COLUMN,
-    Told,
-    dropped,
     read_table,
     read_unlabeled,
+)
+from keras_distill.data.told import (
+    NO_CONSENSUS,
+    Told,
+    classes_of,
+    compared,
+    counted,
+    dropped,
+    merged,
 )
 from keras_distill.display import aligned
 from keras_distill.errors import UserError
@@ -60,9 +66,8 @@ _FEW_ROWS = 100
 # MNLI and SNLI have no consensus on 2% of their rows.
 _MANY_UNSURE = 0.1
 
-# How many classes are listed, and how long the sample of each is.
+# How many classes are listed in the log.
 _LISTED_CLASSES = 20
-_SAMPLE_CHARACTERS = 60
 
 
 def write_data(config: Config, folder: Path) -> None:
@@ -88,10 +93,10 @@ def write_data(config: Config, folder: Path) -> None:
         "dev_mismatched": splits.dev_mismatched,
         "test": splits.test,
     }
+    kept = {name: some for name, some in named.items() if some is not None}
     rows = {
         name: write_examples(folder / f"{name}.jsonl.gz", examples)
-        for name, examples in named.items()
-        if examples is not None
+        for name, examples in kept.items()
     }
     settings = config.data
     unlabeled = read_unlabeled(
@@ -101,80 +106,38 @@ def write_data(config: Config, folder: Path) -> None:
         settings.text_pair_column,
     )
     told = [Told(path) for path in splits.unlabeled]
-    written = write_examples(
-        folder / "unlabeled.jsonl.gz", _counted(unlabeled, told)
-    )
     manifest = {
         "labels": splits.labels,
         "pair": splits.pair,
         "splits": rows,
-        "unlabeled": written,
+        "unlabeled": write_examples(
+            folder / "unlabeled.jsonl.gz", counted(unlabeled, told)
+        ),
         "selected_on": splits.selected_on,
         "files": {
             **{name: [one.as_dict()] for name, one in splits.told.items()},
             "unlabeled": [one.as_dict() for one in told],
         },
-        "classes": _classes(splits, named),
-        "merged": _merged(splits.told),
+        "classes": classes_of(splits.labels, kept),
+        "merged": merged(splits.told.values()),
         "duplicates": splits.duplicates,
         "conflicts": splits.conflicts,
         "warnings": splits.warnings,
     }
+    _log_classes(manifest["classes"])
     write_json(folder / "manifest.json", manifest)
 
 
-def _counted(
-    examples: Iterable[Example], told: Sequence[Told]
-) -> Iterator[Example]:
-    """Pass unlabelled examples on; their ids say which file they are of."""
-    for example in examples:
-        told[int(example.id[1:].partition("-")[0])].rows += 1
-        yield example
-
-
-def _classes(
-    splits: "Splits", named: dict[str, list[Example] | None]
-) -> list[dict[str, Any]]:
-    """Return name, rows and a sample of each class, and log a line of each."""
-    counts = {
-        name: Counter(example.label for example in examples)
-        for name, examples in named.items()
-        if examples is not None
-    }
-    samples: dict[int, str] = {}
-    for example in splits.train:
-        samples.setdefault(example.label, example.text_a)
-    classes = []
-    for place, name in enumerate(splits.labels):
-        sample = samples.get(place, "")
-        if len(sample) > _SAMPLE_CHARACTERS:
-            sample = sample[: _SAMPLE_CHARACTERS - 3] + "..."
-        rows = {split: count[place] for split, count in counts.items()}
-        classes.append({"name": name, "rows": rows, "sample": sample})
+def _log_classes(classes: list[dict[str, Any]]) -> None:
+    """Log a line of each class, aligned."""
     table = [
-        [
-            name,
-            *(f"{count[place]:,} {split}" for split, count in counts.items()),
-        ]
-        for place, name in enumerate(splits.labels[:_LISTED_CLASSES])
+        [one["name"], *(f"{n:,} {split}" for split, n in one["rows"].items())]
+        for one in classes[:_LISTED_CLASSES]
     ]
     for line in aligned(table).splitlines():
         logger.info("class %s", line)
     if len(classes) > _LISTED_CLASSES:
         logger.info("and %d more classes", len(classes) - _LISTED_CLASSES)
-    return classes
-
-
-def _merged(told: dict[str, Told]) -> list[list[Any]]:
-    """Return each spelling that is not its class's name, and its rows."""
-    total: Counter[tuple[str, str]] = Counter()
-    for one in told.values():
-        total += one.merged
-    return [
-        # Without its quotes.
-        [written[1:-1], name, rows]
-        for (written, name), rows in sorted(total.items())
-    ]
 
 
 @dataclass(frozen=True)
@@ -415,23 +378,13 @@ def _check_classes(read: Splits, settings: DataConfig) -> None:
 
 def _compared(read: Splits) -> Splits:
     """Count the training rows that repeat or contradict each other."""
-    labels = defaultdict(Counter)
-    for example in read.train:
-        texts = (example.text_a.casefold(), (example.text_b or "").casefold())
-        labels[texts][example.label] += 1
-    several = [found for found in labels.values() if len(found) > 1]
-    conflicts = {
-        "texts": len(several),
-        "rows": sum(found.total() for found in several),
-    }
-    duplicates = len(read.train) - sum(map(len, labels.values()))
+    duplicates, conflicts, most = compared(read.train)
     if duplicates:
         logger.info("%s of train repeat another", rows_of_text(duplicates))
-    if several:
-        texts = "text has" if len(several) == 1 else "texts have"
-        number = "two" if max(map(len, several)) == 2 else "several"
+    if texts := conflicts["texts"]:
         read.warn(
-            f"{len(several):,} {texts} {number} labels "
+            f"{texts:,} {'text has' if texts == 1 else 'texts have'} "
+            f"{'two' if most == 2 else 'several'} labels "
             f"({rows_of_text(conflicts['rows'])})"
         )
     return replace(read, duplicates=duplicates, conflicts=conflicts)

@@ -14,7 +14,6 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +30,14 @@ from keras_distill.data.classes import (
 )
 from keras_distill.data.examples import Example, read_lines
 from keras_distill.data.normalize import normalize
+from keras_distill.data.told import (
+    NO_CONSENSUS,
+    NO_LABEL,
+    NO_TEXT,
+    REPEATED_HEADER,
+    Told,
+    dropped,
+)
 from keras_distill.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -48,12 +55,6 @@ _FEW_ABSENT = 0.05
 _CUT_NUMBER = re.compile(r"[+-]?\d([.,]\d+)?E\+?\d+", re.I)
 _MAX_ID_CHARACTERS = 200
 
-# Why rows are skipped; those of classes that the user drops have `dropped`.
-NO_TEXT = "no text"
-NO_LABEL = "no label"
-NO_CONSENSUS = "no consensus"
-_REPEATED_HEADER = "repeated header"
-
 Lines = Iterable[tuple[int, str]]
 # The number of the line where a row starts, and its fields by column.
 # None where a cell is absent, and no key where a column is.
@@ -67,45 +68,6 @@ class Row(NamedTuple):
     id: str
     texts: list[str]
     label: str | None
-
-
-@dataclass
-class Told:
-    """What a file turned out to hold; each note is logged as it comes.
-
-    Attributes:
-        path: The file.
-        rows: All of its rows, also those that are skipped.
-        skipped: Rows that are, by reason.
-        notes: What a person should know of it, a line each.
-        merged: Rows by spelling (with nothing invisible) and class name,
-            where these differ.
-    """
-
-    path: Path
-    rows: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-    notes: list[str] = field(default_factory=list)
-    merged: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def note(self, line: str) -> None:
-        """Log a line and keep it."""
-        logger.info("%s: %s", self.path, line)
-        self.notes.append(line)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as a manifest has it."""
-        return {
-            "path": str(self.path),
-            "rows": self.rows,
-            "skipped": dict(self.skipped),
-            "notes": self.notes,
-        }
-
-
-def dropped(name: str) -> str:
-    """Return why the rows of a class that the user drops are skipped."""
-    return f"dropped {name}"
 
 
 def read_table(
@@ -200,7 +162,7 @@ def _with_cells(
         elif not all(map(class_name, label)):
             absent[NO_LABEL].append(row.line)
         elif [*row.texts, *label] == columns:
-            told.skipped[_REPEATED_HEADER] += 1
+            told.skipped[REPEATED_HEADER] += 1
         else:
             kept.append(row)
     absent = {why: lines for why, lines in absent.items() if lines}
@@ -261,12 +223,13 @@ def _with_classes(
         _check_texts(path, column, named)
         check_column(path, column, counts, lines)
         labels = sorted_names(counts)
-    for name, line in lines.items():
-        if name in counts and name not in labels:
+    for name in counts:
+        if name not in labels:
             listed = ", ".join(labels[:20]) + ", ..." * (len(labels) > 20)
             raise UserError(
-                f"{path}, line {line}, column {column}: found {shown(name)}, "
-                f"expected one of: {listed}; {ways_out(name, labels)}"
+                f"{path}, line {lines[name]}, column {column}: found "
+                f"{shown(name)}, expected one of: {listed}; "
+                + ways_out(name, labels)
             )
     told.merged = Counter(
         {pair: n for pair, n in told.merged.items() if pair[1] in counts}

@@ -17,7 +17,8 @@ from keras_distill.data.classes import (
     sorted_names,
     without_consensus,
 )
-from keras_distill.data.tables import Told, read_table
+from keras_distill.data.tables import read_table
+from keras_distill.data.told import Told
 from keras_distill.errors import UserError
 
 CHARACTERS = st.characters(exclude_categories=["Cs"])

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_distill.data.examples import Example
-from keras_distill.data.tables import Told, read_table, read_unlabeled
+from keras_distill.data.tables import read_table, read_unlabeled
+from keras_distill.data.told import Told
 from keras_distill.errors import UserError
 
 

@@ -255,7 +255,7 @@ def doubts(counts: Counter[str]) -> list[str]:
         )
     if _are_numbers(counts) and _few_rows_each(counts):
         lines.append(
-            f"{len(counts):,} classes in {rows_of_text(counts.total())} are "
+            f"{len(counts):,} classes in {rows_in_words(counts.total())} are "
             "numbers: if they are scores, cut them into some classes (such "
             "as low, high)"
         )
@@ -290,7 +290,7 @@ def _groups_alike(names: Iterable[str]) -> list[list[str]]:
 
 def _counted(names: Collection[str], counts: Counter[str]) -> str:
     some = [
-        f"{shown(name)} ({rows_of_text(counts[name])})"
+        f"{shown(name)} ({rows_in_words(counts[name])})"
         for name in [*names][:_SHOWN]
     ]
     return some_of(some, len(names))
@@ -302,7 +302,7 @@ def some_of(listed: list[str], total: int) -> str:
     return ", ".join([*listed, *more])
 
 
-def rows_of_text(count: int) -> str:
+def rows_in_words(count: int) -> str:
     """Return `1 row`, `2 rows`."""
     return f"{count:,} row{'' if count == 1 else 's'}"
 

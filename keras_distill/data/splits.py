@@ -12,7 +12,7 @@ from keras_distill.config import Config, DataConfig
 from keras_distill.data.classes import (
     class_name,
     doubts,
-    rows_of_text,
+    rows_in_words,
     shown,
     some_of,
 )
@@ -367,7 +367,7 @@ def _check_classes(read: Splits, settings: DataConfig) -> None:
         unsure = told.skipped[NO_CONSENSUS]
         if unsure > _MANY_UNSURE * told.rows:
             read.warn(
-                f"{unsure:,} of {rows_of_text(told.rows)} of {name} were "
+                f"{unsure:,} of {rows_in_words(told.rows)} of {name} were "
                 "skipped because their label says that there is none (- or "
                 "-1): if it is a class, name it in --labels"
             )
@@ -380,12 +380,12 @@ def _compared(read: Splits) -> Splits:
     """Count the training rows that repeat or contradict each other."""
     duplicates, conflicts, most = compared(read.train)
     if duplicates:
-        logger.info("%s of train repeat another", rows_of_text(duplicates))
+        logger.info("%s of train repeat another", rows_in_words(duplicates))
     if texts := conflicts["texts"]:
         read.warn(
             f"{texts:,} {'text has' if texts == 1 else 'texts have'} "
             f"{'two' if most == 2 else 'several'} labels "
-            f"({rows_of_text(conflicts['rows'])})"
+            f"({rows_in_words(conflicts['rows'])})"
         )
     return replace(read, duplicates=duplicates, conflicts=conflicts)
 
@@ -396,7 +396,7 @@ def _warn_of_tiny_classes(read: Splits, splits: Splits) -> None:
     count += splits.test is not None
     rows = Counter(example.label for example in read.train)
     tiny = [
-        f"{shown(name)} ({rows_of_text(rows[place])})"
+        f"{shown(name)} ({rows_in_words(rows[place])})"
         for place, name in enumerate(read.labels)
         if 0 < rows[place] < count
     ]

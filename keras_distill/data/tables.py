@@ -21,7 +21,7 @@ from keras_distill.data.classes import (
     check_column,
     class_name,
     is_nothing,
-    rows_of_text,
+    rows_in_words,
     shown,
     some_of,
     sorted_names,
@@ -132,15 +132,16 @@ def read_table(
     if trouble:
         told.note(f"the column id names no rows ({trouble}): they are numbered")
     told.rows = len(rows)
-    rows = _with_cells(rows, columns, label_column, told)
+    unwanted = set(map(class_name, drop))
+    rows = _with_cells(rows, columns, label_column, unwanted, told)
     names = list(labels or ())
     if label_column is not None:
-        rows, names = _with_classes(rows, label_column, labels, drop, told)
+        rows, names = _with_classes(rows, label_column, labels, told)
     if told.skipped:
         reasons = [f"{why} ({n:,})" for why, n in told.skipped.items()]
         told.note(
             f"skipped {told.skipped.total():,} of "
-            f"{rows_of_text(told.rows)}: {', '.join(reasons)}"
+            f"{rows_in_words(told.rows)}: {', '.join(reasons)}"
         )
     index = {name: place for place, name in enumerate(names)}
     return examples_of(path, rows, label_column, index), names
@@ -150,18 +151,24 @@ def _with_cells(
     rows: list[Row],
     columns: list[str],
     label_column: str | None,
+    unwanted: Collection[str],
     told: Told,
 ) -> list[Row]:
-    """Leave out rows without a text or a label; too many are an error."""
+    """Leave out rows that are unwanted or have no text or label.
+
+    Too many without are an error.
+    """
     kept: list[Row] = []
     absent: dict[str, list[int]] = {NO_TEXT: [], NO_LABEL: []}
     for row in rows:
-        label = [] if label_column is None else [row.label or ""]
-        if not all(text.strip() for text in row.texts):
+        name = class_name(row.label or "")
+        if name in unwanted:
+            told.skipped[dropped(name)] += 1
+        elif not all(text.strip() for text in row.texts):
             absent[NO_TEXT].append(row.line)
-        elif not all(map(class_name, label)):
+        elif label_column is not None and not name:
             absent[NO_LABEL].append(row.line)
-        elif [*row.texts, *label] == columns:
+        elif [*row.texts, row.label][: len(columns)] == columns:
             told.skipped[REPEATED_HEADER] += 1
         else:
             kept.append(row)
@@ -185,12 +192,10 @@ def _with_classes(
     rows: list[Row],
     column: str,
     labels: Sequence[str] | None,
-    drop: Collection[str],
     told: Told,
 ) -> tuple[list[Row], list[str]]:
     """Name the rows' classes; leave out those that are in none."""
     path = told.path
-    unwanted = set(map(class_name, drop))
     # Older students know classes by the spelling of their files.
     known = {} if labels is None else {class_name(n): n for n in labels}
     known |= {n: n for n in labels or ()}
@@ -205,9 +210,6 @@ def _with_classes(
                 f"{written[:60]!r}, expected a label on one line"
             )
         name = class_name(written)
-        if name in unwanted:
-            told.skipped[dropped(name)] += 1
-            continue
         name = known.get(written) or known.get(name) or name
         if row.label != name:
             told.merged[shown(row.label), name] += 1
@@ -236,7 +238,7 @@ def _with_classes(
     )
     if told.merged:
         spellings = [
-            f"{written} as {name} ({rows_of_text(count)})"
+            f"{written} as {name} ({rows_in_words(count)})"
             for (written, name), count in told.merged.most_common(5)
         ]
         told.note(f"labels read: {some_of(spellings, len(told.merged))}")

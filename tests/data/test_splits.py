@@ -390,10 +390,6 @@ def test_a_runs_data_is_written_with_what_it_holds(small_corpus, tmp_path):
         for path in folder.glob("*.gz")
     }
 
-    def file_of(name, n):
-        path = str(small_corpus / name)
-        return {"path": path, "rows": n, "skipped": {}, "notes": []}
-
     # Dev is what was chosen on here: it is written once.
     sizes = {"train": 6, "select": 4, "test": 2}
     assert {name: len(examples) for name, examples in rows.items()} == {
@@ -401,19 +397,22 @@ def test_a_runs_data_is_written_with_what_it_holds(small_corpus, tmp_path):
         "unlabeled": 1,
     }
     assert rows["unlabeled"] == [Example("more", id="u0-0")]
-    assert read_json(folder / "manifest.json") == {
+    manifest = read_json(folder / "manifest.json")
+    for use, (file,) in manifest.pop("files").items():
+        name, n = {
+            "train": ("train.tsv", 6),
+            "dev": ("dev.tsv", 4),
+            "test": ("test.tsv", 2),
+            "unlabeled": ("unlabeled.txt", 1),
+        }[use]
+        assert file["path"] == str(small_corpus / name)
+        assert (file["rows"], file["skipped"], file["notes"]) == (n, {}, [])
+    assert manifest == {
         "labels": ["negative", "positive"],
         "pair": False,
         "splits": sizes,
         "unlabeled": 1,
         "selected_on": "dev",
-        "files": {
-            **{
-                split: [file_of(f"{split}.tsv", n)]
-                for split, n in {"train": 6, "dev": 4, "test": 2}.items()
-            },
-            "unlabeled": [file_of("unlabeled.txt", 1)],
-        },
         "classes": [
             {
                 "name": name,

@@ -224,6 +224,13 @@ def test_more_absent_cells_than_a_twentieth_are_an_error(table, name, column):
     assert "at most 5%" in message and f"--{column}-column" in message
 
 
+def test_dropped_rows_need_no_text(table):
+    rows = "".join(f"a {i},{i % 2}\n,spam\n" for i in range(20))
+    told = Told("my.csv")
+    _, names = table("my.csv", "text,label\n" + rows, drop=["spam"], told=told)
+    assert (names, told.skipped) == (["0", "1"], {"dropped spam": 20})
+
+
 def test_a_json_field_that_a_row_lacks_is_absent(table):
     rows = absent("my.jsonl", "label", []).splitlines()
     rows[5] = '{"text": "no label here"}'

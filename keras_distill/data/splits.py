@@ -356,8 +356,8 @@ def _check_classes(read: Splits, settings: DataConfig) -> None:
         raise UserError(
             f"the training data has the classes {read.labels}, expected "
             "at least two"
-            + f"; {unsure:,} rows of - were skipped: is it a class (--labels)?"
-            * bool(unsure)
+            + f"; {unsure:,} rows of - were skipped, which --labels="
+            f"{','.join(['-', *read.labels])} makes a class" * bool(unsure)
         )
     counts = Counter(read.labels[example.label] for example in read.train)
     for name in read.labels:

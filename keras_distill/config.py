@@ -46,6 +46,7 @@ def knob(
     least: float | None = None,
     most: float | None = None,
     positive: bool = False,
+    commas: bool = False,
 ) -> Any:
     """Return a field of a section: one value that a user may choose.
 
@@ -53,15 +54,19 @@ def knob(
         default: Its value when nobody chooses.
         flag: Its own flag; without one it is reached by `--set` and YAML.
             The flag of a switch takes no value and turns the default round;
-            that of a list of numbers takes them with commas between them.
+            that of a list of numbers takes them with commas between them,
+            that of a list of text with blanks.
         help: What `--help` says of the flag; the default is added to it.
         metavar: What `--help` calls the value, in place of its name.
         least: No value below it is taken.
         most: No value above it is taken.
         positive: Only finite values above 0 are taken.
+        commas: Whether the flag of a list of text has commas too, in place
+            of blanks.
     """
     about: dict[str, Any] = {"flag": flag, "help": help, "metavar": metavar}
     about |= {"least": least, "most": most, "positive": positive}
+    about["commas"] = commas
     if isinstance(default, list):
         return field(default_factory=default.copy, metadata=about)
     return field(default=default, metadata=about)
@@ -87,6 +92,17 @@ class DataConfig:
         None, "--text-pair-column", "the second text of pairs"
     )
     label_column: str | None = knob(None, "--label-column", "default: label")
+    labels: list[str] | None = knob(
+        None,
+        "--labels",
+        "the classes, in the order of the logits; default: those of the "
+        "training file",
+        metavar="NAME[,NAME...]",
+        commas=True,
+    )
+    drop_labels: list[str] | None = knob(
+        None, "--drop-labels", "classes whose rows are skipped", metavar="NAME"
+    )
     encoding: str | None = knob(
         None, "--encoding", "of files that are not UTF-8, such as cp1252"
     )
@@ -99,7 +115,6 @@ class DataConfig:
     header: bool = knob(
         True, "--no-header", "tables begin with a row; columns are 1, 2, ..."
     )
-    labels: list[str] | None = knob()
     select_on: Literal["auto", "heldout", "dev"] = knob(
         "auto",
         "--select-on",
@@ -331,7 +346,7 @@ def load_config(path: Path) -> dict[str, Any]:
         UserError: The file is missing or is not a YAML mapping.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = _read_yaml(Path(path).read_text(encoding="utf-8"), Config)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -388,10 +403,50 @@ def override(values: dict[str, Any], assignment: str) -> None:
             "for example student.alpha=0.3"
         )
     try:
-        value = yaml.safe_load(text)
+        value = _read_yaml(text, _hint(key.strip()))
     except yaml.YAMLError as error:
         raise UserError(f"--set {assignment}: not a YAML value") from error
     assign(values, key.strip(), value)
+
+
+def _read_yaml(text: str, hint: Any) -> Any:
+    """Read YAML; what the hint says is text stays as it is written there.
+
+    YAML 1.1 has numbers, truths and dates where people mean names: 01, NO,
+    12:30, 2024-01-01.
+    """
+    value = yaml.safe_load(text)
+    return _as_written(value, yaml.load(text, yaml.BaseLoader), hint)
+
+
+def _as_written(value: Any, text: Any, hint: Any) -> Any:
+    if dataclasses.is_dataclass(hint):
+        hints = {item.name: item.type for item in dataclasses.fields(hint)}
+        if not isinstance(value, dict) or not isinstance(text, dict):
+            return value
+        return {
+            key: _as_written(item, text.get(key), hints.get(key))
+            for key, item in value.items()
+        }
+    plain = _plain(hint)
+    if plain == list[str] and isinstance(value, list):
+        return [
+            t if isinstance(t, str) else v
+            for v, t in zip(value, text, strict=True)
+        ]
+    named = plain is str and value is not None
+    return text if named and isinstance(text, str) else value
+
+
+def _hint(key: str) -> Any:
+    """Return the type of a knob or a section, None where there is none."""
+    hint: Any = Config
+    for name in key.split("."):
+        if not dataclasses.is_dataclass(hint):
+            return None
+        hints = {item.name: item.type for item in dataclasses.fields(hint)}
+        hint = hints.get(name)
+    return hint
 
 
 def _unfolded(value: Any) -> Any:
@@ -453,8 +508,7 @@ _KINDS = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
-    # YAML 1.1 reads yes, no, on and off as true and false.
-    str: "text (in quotes, where YAML takes it for true or false)",
+    str: "text",
 }
 
 
@@ -566,9 +620,10 @@ def _reading(item: dataclasses.Field) -> dict[str, Any]:
     if kind is bool:
         return {"action": "store_const", "const": not item.default}
     metavar = item.metadata["metavar"] or item.name.upper()
-    if kind == list[str]:
+    if kind == list[str] and not item.metadata["commas"]:
         return {"nargs": "+", "metavar": metavar}
-    reading = {int: whole, float: number, list[float]: _at_commas}
+    reading: dict[Any, Any] = {int: whole, float: number}
+    reading |= {list[float]: _at_commas, list[str]: _at_commas}
     return {"type": reading.get(kind, str), "metavar": metavar}
 
 

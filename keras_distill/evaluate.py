@@ -62,6 +62,7 @@ def run(options: argparse.Namespace) -> None:
         options.text_column,
         options.text_pair_column,
         options.label_column,
+        options.drop_labels,
         {
             name: getattr(options, name)
             for name in ("encoding", "separator", "header")
@@ -79,13 +80,15 @@ def evaluate(
     text_column: str | None = None,
     text_pair_column: str | None = None,
     label_column: str | None = None,
+    drop_labels: Sequence[str] | None = None,
     reading: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Measure every form of a run's student on a labelled file.
 
     GLUE's TSV is read for a GLUE run when no column is named, else a table,
-    JSON or Parquet; a column is the run's own one where None, and so is what
-    `reading` does not say (`Reading`'s encoding, separator, header).
+    JSON or Parquet; a column is the run's own one where None, and so are the
+    classes whose rows are skipped and what `reading` does not say
+    (`Reading`'s encoding, separator, header). Labels are read as in training.
 
     Returns:
         `data`, `rows`, and `forms`: by name (`keras`, `saved_model`, ...)
@@ -106,6 +109,7 @@ def evaluate(
         student.labels,
         student.pair,
         (text_column, text_pair_column, label_column),
+        drop_labels,
         reading or {},
     )
     columns = [[example.text_a for example in examples]]
@@ -156,6 +160,7 @@ def _read(
     labels: Sequence[str],
     pair: bool,
     columns: tuple[str | None, str | None, str | None],
+    drop: Sequence[str] | None,
     reading: Mapping[str, Any],
 ) -> list[Example]:
     """Read a labelled file, its texts as they are.
@@ -169,6 +174,11 @@ def _read(
             f"--text-pair-column {text_pair}: the student takes one text"
         )
     if config is not None and config.task in TASKS and not any(columns):
+        if drop:
+            raise UserError(
+                f"--drop-labels {drop[0]}: GLUE's own files hold no classes "
+                "but the task's, expected a column too (--label-column)"
+            )
         return read_glue(config.task, path, labels, labelled=True)
     own = Config().data if config is None else config.data
     second = text_pair or own.text_pair_column or TEXT_PAIR_COLUMN
@@ -179,6 +189,7 @@ def _read(
         label or own.label_column or LABEL_COLUMN,
         labels,
         normalized=False,
+        drop=drop or own.drop_labels or (),
         reading=replace(reading_of(own), **reading),
     )
     return examples
@@ -205,6 +216,12 @@ def _parser() -> Parser:
         "--header",
         action=argparse.BooleanOptionalAction,
         help="whether the first line names the columns, default: as in the run",
+    )
+    parser.add_argument(
+        "--drop-labels",
+        nargs="+",
+        metavar="NAME",
+        help="classes whose rows are skipped (default: as in the run)",
     )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the numbers there too"

@@ -424,7 +424,7 @@ def _data_settings(config: Config, data: dict[str, Any]) -> dict[str, Any]:
         if data[key] is not None:
             data[key] = file_identity(Path(data[key]))
     # Runs from before there were these go on as they are.
-    for key in ("encoding", "separator", "header"):
+    for key in ("encoding", "separator", "header", "drop_labels"):
         if data[key] in (None, True):
             del data[key]
     data["unlabeled"] = [file_identity(Path(p)) for p in data["unlabeled"]]

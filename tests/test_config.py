@@ -96,10 +96,31 @@ def test_a_value_of_another_type_names_key_value_and_type(
     assert expected in message
 
 
-def test_labels_that_yaml_reads_as_booleans_are_refused():
-    values = yaml.safe_load("data: {labels: [yes, no]}")
-    with pytest.raises(UserError, match="data.labels is True.*quotes"):
-        config_from_dict(values)
+NAMES = ["01", "010", "NO", "yes", "2024-01-01", "12:30", "1.0", "null", "0x1"]
+
+
+def test_class_names_that_yaml_reads_otherwise_stay_text(tmp_path):
+    listed = f"[{','.join(NAMES)}]"
+    path = tmp_path / "c.yaml"
+    path.write_text(f"data: {{labels: {listed}, text_column: 010}}\n")
+    commas = ",".join(NAMES)
+    for config in (
+        resolved("--config", str(path)),
+        resolved("--set", f"data.labels={listed}"),
+        resolved("--set", f"data={{labels: {listed}}}"),
+        resolved("--labels", commas),
+    ):
+        assert config.data.labels == NAMES
+        config.save(tmp_path / "again.yaml")
+        assert resolved("--config", str(tmp_path / "again.yaml")) == config
+    assert resolved("--config", str(path)).data.text_column == "010"
+    assert resolved("--set", "data.labels=null").data.labels is None
+
+
+def test_labels_have_commas_and_dropped_ones_blanks_between_them():
+    config = resolved("--labels", "a,b c", "--drop-labels", "-", "-1", "x,y")
+    assert config.data.labels == ["a", "b c"]
+    assert config.data.drop_labels == ["-", "-1", "x,y"]
 
 
 @pytest.mark.parametrize(

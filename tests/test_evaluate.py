@@ -190,6 +190,44 @@ def test_a_pair_is_read_from_two_columns(tmp_path, measure):
         assert values["accuracy"] == accuracy
 
 
+@pytest.mark.parametrize(
+    ("classes", "written"),
+    [
+        (("0", "1"), ["0.0", " 1", "+1", "-0"]),
+        (("false", "true"), ["False", "TRUE", "true", "false"]),
+        # A student of before labels were read so.
+        (("False", "True"), ["False", "true", "True", "false"]),
+    ],
+)
+def test_labels_meet_their_class_as_in_training(tmp_path, classes, written):
+    run = make_run(tmp_path / "run", labels=classes)
+    logits = StudentPredictor.load(run / "student").logits(TEXTS[:4])
+    path = write_table(
+        tmp_path / "d.tsv", ["text", "label"], TEXTS[:4], written
+    )
+    result = evaluate.evaluate(run, path)
+    accuracy = metrics.accuracy(logits, np.array([0, 1, 1, 0]))
+    assert result["rows"] == 4
+    assert result["forms"]["keras"]["accuracy"] == accuracy
+
+
+def test_classes_can_be_dropped(run, tmp_path, measure):
+    path = write_table(
+        tmp_path / "d.tsv", ["text", "label"], TEXTS[:3], [*NAMES, "mixed"]
+    )
+    code, _, errors = measure(run, path)
+    assert code == 2
+    assert "line 4, column label: found 'mixed'" in errors
+    assert "--drop-labels mixed" in errors
+    code, output, _ = measure(run, path, "--drop-labels", "mixed")
+    assert code == 0
+    assert ": 2 rows" in output
+    glue = make_run(tmp_path / "glue", task="sst2")
+    code, _, errors = measure(glue, path, "--drop-labels", "mixed")
+    assert code == 2
+    assert "--drop-labels mixed: GLUE's own files" in errors
+
+
 def test_a_glue_run_reads_glues_own_files(tmp_path):
     run = make_run(
         tmp_path / "run", task="sst2", labels=("positive", "negative")

@@ -69,6 +69,26 @@ def test_a_setting_touches_the_stages_that_depend_on_it(
     assert differ == made_anew
 
 
+def test_only_a_class_that_is_dropped_makes_the_data_anew(tmp_path):
+    train = str(tmp_path / "train.csv")
+    write_text(tmp_path / "train.csv", "text,label\n")
+    kept, dropped = (
+        Pipeline(
+            config_from_dict(
+                {
+                    "task": "custom",
+                    "data": {"train_file": train, "drop_labels": names},
+                }
+            ),
+            tmp_path / "run",
+        )
+        for names in (None, ["a"])
+    )
+    # A run from before there was the knob goes on as it is.
+    assert "drop_labels" not in kept.settings["data"]
+    assert dropped.fingerprint("data") != kept.fingerprint("data")
+
+
 BEST = {
     "student": {"embeddings": "teacher", "open_vocabulary": True},
     "augmentation": {"neighbours": 2},

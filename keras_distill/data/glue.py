@@ -16,6 +16,7 @@ from keras_distill import __version__
 from keras_distill.data.delimited import tsv_records
 from keras_distill.data.examples import Example, read_lines
 from keras_distill.data.tables import examples_of, rows_of
+from keras_distill.data.told import NO_CONSENSUS, Told
 from keras_distill.errors import UserError
 from keras_distill.files import atomic_path, write_text
 from keras_distill.progress import progress
@@ -230,6 +231,7 @@ def read_glue(
     path: Path,
     labels: Sequence[str] | None = None,
     labelled: bool = False,
+    told: Told | None = None,
 ) -> list[Example]:
     """Read a GLUE file.
 
@@ -243,6 +245,7 @@ def read_glue(
         labels: The class names in logit order; None for the task's own
             order.
         labelled: Whether a file without labels is refused.
+        told: Gets what there is to tell of the file.
 
     Returns:
         The examples in file order, labelled unless it is a test file.
@@ -259,12 +262,21 @@ def read_glue(
         lines = _joined(path, lines)
     own = (glue.id_column, glue.label_column)
     records = tsv_records(path, lines, glue.text_columns, own)
-    found = list(rows_of(path, records, glue.text_columns, *own))
+    found, trouble = rows_of(path, records, glue.text_columns, *own)
+    if trouble:
+        raise UserError(f"{path}: {trouble}, expected unique ids")
+    found = [
+        row if row.label is None else row._replace(label=row.label.strip())
+        for row in found
+    ]
     rows = found
     if task == "mnli":
         rows = [row for row in found if row.label != _NO_GOLD_LABEL]
+    told = told or Told(path)
+    told.rows = len(found)
     if skipped := len(found) - len(rows):
-        logger.info("%s: skipped %d rows without a gold label", path, skipped)
+        told.skipped[NO_CONSENSUS] = skipped
+        told.note(f"skipped {skipped} rows without a gold label")
     if labelled and any(row.label is None for row in rows):
         raise UserError(
             f"{path}, line 1: no column {glue.label_column!r} in the header, "

@@ -4,10 +4,18 @@ import hashlib
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from keras_distill.config import Config, DataConfig
+from keras_distill.data.classes import (
+    class_name,
+    doubts,
+    rows_in_words,
+    shown,
+    some_of,
+)
 from keras_distill.data.dialect import Reading
 from keras_distill.data.examples import Example, write_examples
 from keras_distill.data.glue import (
@@ -22,6 +30,16 @@ from keras_distill.data.tables import (
     read_table,
     read_unlabeled,
 )
+from keras_distill.data.told import (
+    NO_CONSENSUS,
+    Told,
+    classes_of,
+    compared,
+    counted,
+    dropped,
+    merged,
+)
+from keras_distill.display import aligned
 from keras_distill.errors import UserError
 from keras_distill.files import write_json
 from keras_distill.tasks import Task, get_task
@@ -36,7 +54,7 @@ CORPUS_SPLITS = ("train", "dev", "test")
 _GLUE_ONLY = ("data_dir",)
 _CUSTOM_ONLY = (
     *("train_file", "dev_file", "test_file"),
-    *("text_pair_column", "label_column"),
+    *("text_pair_column", "label_column", "drop_labels"),
 )
 
 # With four words common phrases chain thousands of sentences together; with
@@ -46,6 +64,12 @@ _SHARED_WORDS = 5
 # Below this a choice between learning rates or epochs is mostly luck.
 _FEW_ROWS = 100
 
+# MNLI and SNLI have no consensus on 2% of their rows.
+_MANY_UNSURE = 0.1
+
+# How many classes are listed in the log.
+_LISTED_CLASSES = 20
+
 
 def write_data(config: Config, folder: Path) -> None:
     """Read, check and split a run's examples.
@@ -54,14 +78,17 @@ def write_data(config: Config, folder: Path) -> None:
         config: The run's configuration.
         folder: Gets `train.jsonl.gz`, `select.jsonl.gz`, the other splits
             there are, `unlabeled.jsonl.gz`, and last `manifest.json` with
-            labels, pair, splits (their rows), unlabeled (rows), selected_on.
+            labels, pair, splits (their rows), unlabeled (rows), selected_on,
+            files (by use, what there is to tell of each), classes (name,
+            rows by split, a sample), merged (spelling, class, rows),
+            duplicates, conflicts (texts, rows) and warnings.
 
     Raises:
         UserError: A file or setting does not fit, or the disk is full.
     """
     splits = load_splits(config)
     settings = config.data
-    _, unlabeled = read_unlabeled(
+    dialects, unlabeled = read_unlabeled(
         splits.unlabeled,
         splits.pair,
         settings.text_column,
@@ -75,19 +102,44 @@ def write_data(config: Config, folder: Path) -> None:
         "dev_mismatched": splits.dev_mismatched,
         "test": splits.test,
     }
+    kept = {name: some for name, some in named.items() if some is not None}
     rows = {
         name: write_examples(folder / f"{name}.jsonl.gz", examples)
-        for name, examples in named.items()
-        if examples is not None
+        for name, examples in kept.items()
     }
+    told = [Told(Path(one.path), one) for one in dialects]
     manifest = {
         "labels": splits.labels,
         "pair": splits.pair,
         "splits": rows,
-        "unlabeled": write_examples(folder / "unlabeled.jsonl.gz", unlabeled),
+        "unlabeled": write_examples(
+            folder / "unlabeled.jsonl.gz", counted(unlabeled, told)
+        ),
         "selected_on": splits.selected_on,
+        "files": {
+            **{name: [one.as_dict()] for name, one in splits.told.items()},
+            "unlabeled": [one.as_dict() for one in told],
+        },
+        "classes": classes_of(splits.labels, kept),
+        "merged": merged(splits.told.values()),
+        "duplicates": splits.duplicates,
+        "conflicts": splits.conflicts,
+        "warnings": splits.warnings,
     }
+    _log_classes(manifest["classes"])
     write_json(folder / "manifest.json", manifest)
+
+
+def _log_classes(classes: list[dict[str, Any]]) -> None:
+    """Log a line of each class, aligned."""
+    table = [
+        [one["name"], *(f"{n:,} {split}" for split, n in one["rows"].items())]
+        for one in classes[:_LISTED_CLASSES]
+    ]
+    for line in aligned(table).splitlines():
+        logger.info("class %s", line)
+    if len(classes) > _LISTED_CLASSES:
+        logger.info("and %d more classes", len(classes) - _LISTED_CLASSES)
 
 
 @dataclass(frozen=True)
@@ -105,6 +157,10 @@ class Splits:
         selected_on: `heldout` when `select` is a part of train that was set
             aside, `dev` when it is dev.
         unlabeled: Files of unlabelled text, not read yet.
+        told: What there is to tell of the other files, by use.
+        duplicates: Rows that repeat another one of the training file.
+        conflicts: `texts` there that have several labels, and their `rows`.
+        warnings: What may be wrong, each on a line, marked as a warning.
     """
 
     labels: list[str]
@@ -117,6 +173,15 @@ class Splits:
     select: list[Example] | None = None
     selected_on: str = ""
     unlabeled: Sequence[Path] = ()
+    told: dict[str, Told] = field(default_factory=dict)
+    duplicates: int = 0
+    conflicts: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, line: str) -> None:
+        """Log a warning and keep it."""
+        self.warnings.append(f"warning: {line}")
+        logger.warning("warning: %s", line)
 
 
 def load_splits(config: Config) -> Splits:
@@ -142,9 +207,11 @@ def load_splits(config: Config) -> Splits:
         read = _read_quick(task, settings)
     else:
         read = _read_glue(task, settings)
-    _check_classes(read)
+    _check_classes(read, settings)
+    read = _compared(read)
     _warn_of_overlap(read)
     splits = _decide(read, settings, config.seed)
+    _warn_of_tiny_classes(read, splits)
     train = splits.train
     if settings.train_limit is not None:
         every = {example.label for example in train}
@@ -199,12 +266,19 @@ def check_settings(task: Task, settings: DataConfig) -> None:
         raise UserError(
             f"data.labels is {settings.labels}, expected at least two classes"
         )
-    repeated = [n for n in settings.labels if settings.labels.count(n) > 1]
+    names = [class_name(name) for name in settings.labels]
+    repeated = [name for name in names if names.count(name) > 1]
     if repeated:
         raise UserError(
             f"data.labels names {repeated[0]!r} twice, expected "
             "different class names"
         )
+    for name in map(class_name, settings.drop_labels or ()):
+        if name in names:
+            raise UserError(
+                f"data.drop_labels names {name!r}, which data.labels has as "
+                "a class; expected it in one of them"
+            )
 
 
 def reading_of(settings: DataConfig) -> Reading:
@@ -218,18 +292,38 @@ def _read_custom(settings: DataConfig) -> Splits:
         settings.text_pair_column,
         settings.label_column or LABEL_COLUMN,
     )
-    reading = reading_of(settings)
-    train, labels = read_table(
-        Path(settings.train_file), *columns, settings.labels, reading=reading
-    )
-    files = {"dev": settings.dev_file, "test": settings.test_file}
-    others = {
-        name: read_table(Path(file), *columns, labels, reading=reading)[0]
-        for name, file in files.items()
-        if file is not None
+    files = {
+        "train": settings.train_file,
+        "dev": settings.dev_file,
+        "test": settings.test_file,
     }
-    pair = settings.text_pair_column is not None
-    return Splits(labels, pair, train, **others)
+    told = {
+        n: Told(Path(path)) for n, path in files.items() if path is not None
+    }
+    drop = settings.drop_labels or ()
+    labels = settings.labels and [class_name(name) for name in settings.labels]
+    read: dict[str, list[Example]] = {}
+    for name, one in told.items():
+        # The training file comes first and tells the classes.
+        read[name], labels = read_table(
+            one.path,
+            *columns,
+            labels,
+            drop=drop,
+            reading=reading_of(settings),
+            told=one,
+        )
+    splits = Splits(
+        labels, settings.text_pair_column is not None, **read, told=told
+    )
+    skipped = set().union(*(one.skipped for one in told.values()))
+    unseen = [n for n in map(class_name, drop) if dropped(n) not in skipped]
+    if unseen:
+        splits.warn(
+            "no row has a label that --drop-labels names: "
+            + some_of([shown(name) for name in unseen[:5]], len(unseen))
+        )
+    return splits
 
 
 def _read_quick(task: Task, settings: DataConfig) -> Splits:
@@ -238,8 +332,9 @@ def _read_quick(task: Task, settings: DataConfig) -> Splits:
             f"data.labels is {settings.labels}, but --task quick has its "
             f"own, expected {list(task.labels)}"
         )
-    splits = {split: read_corpus(split) for split in CORPUS_SPLITS}
-    return Splits(list(task.labels), task.pair, **splits)
+    told = {split: Told(CORPUS / f"{split}.tsv") for split in CORPUS_SPLITS}
+    splits = {split: read_corpus(split, one) for split, one in told.items()}
+    return Splits(list(task.labels), task.pair, **splits, told=told)
 
 
 def _read_glue(task: Task, settings: DataConfig) -> Splits:
@@ -249,11 +344,12 @@ def _read_glue(task: Task, settings: DataConfig) -> Splits:
         folder = download_glue(task.name, glue_cache_dir())
     files = find_glue_files(task.name, folder)
     labels = settings.labels or list(task.labels)
-    splits = {}
+    splits, told = {}, {}
     for split in ("train", "dev", "dev_mismatched"):
         if split in files:
+            told[split] = Told(files[split])
             splits[split] = read_glue(
-                task.name, files[split], labels, labelled=True
+                task.name, files[split], labels, True, told[split]
             )
         elif split != "dev_mismatched":
             raise UserError(
@@ -263,19 +359,64 @@ def _read_glue(task: Task, settings: DataConfig) -> Splits:
     # Most rows are phrases of a few thousand sentences: keep them together.
     if task.name == "sst2":
         splits["train"] = group_phrases(splits["train"])
-    return Splits(labels, task.pair, **splits)
+    return Splits(labels, task.pair, **splits, told=told)
 
 
-def _check_classes(read: Splits) -> None:
+def _check_classes(read: Splits, settings: DataConfig) -> None:
     if len(read.labels) < 2:
+        unsure = read.told["train"].skipped[NO_CONSENSUS]
         raise UserError(
             f"the training data has the classes {read.labels}, expected "
             "at least two"
+            + f"; {unsure:,} rows of - were skipped, which --labels="
+            f"{','.join(['-', *read.labels])} makes a class" * bool(unsure)
         )
-    seen = {example.label for example in read.train}
-    for i, name in enumerate(read.labels):
-        if i not in seen:
-            logger.warning("no training row has the label %r", name)
+    counts = Counter(read.labels[example.label] for example in read.train)
+    for name in read.labels:
+        if not counts[name]:
+            read.warn(f"no training row has the label {name!r}")
+    for name, told in read.told.items():
+        unsure = told.skipped[NO_CONSENSUS]
+        if unsure > _MANY_UNSURE * told.rows:
+            read.warn(
+                f"{unsure:,} of {rows_in_words(told.rows)} of {name} were "
+                "skipped because their label says that there is none (- or "
+                "-1): if it is a class, name it in --labels"
+            )
+    if settings.labels is None:
+        for line in doubts(counts):
+            read.warn(line)
+
+
+def _compared(read: Splits) -> Splits:
+    """Count the training rows that repeat or contradict each other."""
+    duplicates, conflicts, most = compared(read.train)
+    if duplicates:
+        logger.info("%s of train repeat another", rows_in_words(duplicates))
+    if texts := conflicts["texts"]:
+        read.warn(
+            f"{texts:,} {'text has' if texts == 1 else 'texts have'} "
+            f"{'two' if most == 2 else 'several'} labels "
+            f"({rows_in_words(conflicts['rows'])})"
+        )
+    return replace(read, duplicates=duplicates, conflicts=conflicts)
+
+
+def _warn_of_tiny_classes(read: Splits, splits: Splits) -> None:
+    """Point out classes that cannot stand in every split."""
+    count = len({"train", splits.selected_on, "dev"})
+    count += splits.test is not None
+    rows = Counter(example.label for example in read.train)
+    tiny = [
+        f"{shown(name)} ({rows_in_words(rows[place])})"
+        for place, name in enumerate(read.labels)
+        if 0 < rows[place] < count
+    ]
+    if tiny:
+        splits.warn(
+            f"classes with fewer training rows than there are splits "
+            f"({count}), which some splits lack: {some_of(tiny[:5], len(tiny))}"
+        )
 
 
 def _warn_of_overlap(read: Splits) -> None:
@@ -284,11 +425,8 @@ def _warn_of_overlap(read: Splits) -> None:
         examples = getattr(read, name)
         shared = sum((e.text_a, e.text_b) in known for e in examples or ())
         if shared:
-            logger.warning(
-                "%d of %d rows of %s are in train too",
-                shared,
-                len(examples),
-                name,
+            read.warn(
+                f"{shared} of {len(examples)} rows of {name} are in train too"
             )
 
 
@@ -307,8 +445,8 @@ def _decide(read: Splits, settings: DataConfig, seed: int) -> Splits:
         return replace(read, select=read.dev, selected_on="dev")
     train, dev = read.train, read.dev
     if dev is None and read.test is None:
-        train, dev = _hold_out(train, settings, seed, "reporting")
-    train, select = _hold_out(train, settings, seed, "choosing")
+        train, dev = _hold_out(read, train, settings, seed, "reporting")
+    train, select = _hold_out(read, train, settings, seed, "choosing")
     return replace(
         read,
         train=train,
@@ -319,7 +457,11 @@ def _decide(read: Splits, settings: DataConfig, seed: int) -> Splits:
 
 
 def _hold_out(
-    train: list[Example], settings: DataConfig, seed: int, purpose: str
+    read: Splits,
+    train: list[Example],
+    settings: DataConfig,
+    seed: int,
+    purpose: str,
 ) -> tuple[list[Example], list[Example]]:
     rest, held = hold_out(
         train, settings.heldout_fraction, settings.heldout_max, seed
@@ -331,11 +473,9 @@ def _hold_out(
             "and data.select_on dev"
         )
     if len(held) < _FEW_ROWS:
-        logger.warning(
-            "only %d rows are held out for %s; a larger "
-            "data.heldout_fraction makes that less of a lottery",
-            len(held),
-            purpose,
+        read.warn(
+            f"only {len(held)} rows are held out for {purpose}; a larger "
+            "data.heldout_fraction makes that less of a lottery"
         )
     return rest, held
 
@@ -352,10 +492,11 @@ def _sample(examples: list[Example], limit: int, seed: int) -> list[Example]:
     return [examples[place] for place in sorted(chosen)]
 
 
-def read_corpus(split: str) -> list[Example]:
+def read_corpus(split: str, told: Told | None = None) -> list[Example]:
     """Read `train`, `dev` or `test` of the corpus; label 1 is positive."""
     path, labels = CORPUS / f"{split}.tsv", get_task("quick").labels
-    return read_table(path, TEXT_COLUMN, None, LABEL_COLUMN, labels)[0]
+    columns = (TEXT_COLUMN, None, LABEL_COLUMN)
+    return read_table(path, *columns, labels, told=told)[0]
 
 
 def corpus_files() -> list[Path]:

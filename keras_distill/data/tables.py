@@ -1,16 +1,42 @@
 """A user's tables of texts: what their rows mean."""
 
 import logging
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_distill.data.columns import Records
+from keras_distill.data.classes import (
+    check_column,
+    class_name,
+    is_nothing,
+    rows_in_words,
+    shown,
+    some_of,
+    sorted_names,
+    ways_out,
+    without_consensus,
+)
 from keras_distill.data.dialect import Dialect, Reading
 from keras_distill.data.examples import Example
 from keras_distill.data.normalize import normalize
-from keras_distill.data.records import read_records
+from keras_distill.data.records import Records, read_records
+from keras_distill.data.told import (
+    NO_CONSENSUS,
+    NO_LABEL,
+    NO_TEXT,
+    REPEATED_HEADER,
+    Told,
+    dropped,
+)
 from keras_distill.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -21,7 +47,11 @@ TEXT_PAIR_COLUMN = "text_b"
 LABEL_COLUMN = "label"
 _ID_COLUMN = "id"
 
-_MAX_CLASSES = 1000
+# From more absent texts and labels on they are no slips.
+_FEW_ABSENT = 0.05
+# Excel's 1.29403E+18 was a longer number once.
+_CUT_NUMBER = re.compile(r"[+-]?\d([.,]\d+)?E\+?\d+", re.I)
+_MAX_ID_CHARACTERS = 200
 
 
 class Row(NamedTuple):
@@ -40,12 +70,15 @@ def read_table(
     label_column: str | None,
     labels: Sequence[str] | None,
     normalized: bool = True,
+    drop: Collection[str] = (),
+    told: Told | None = None,
     reading: Reading | None = None,
 ) -> tuple[list[Example], list[str]]:
     """Read examples from a table, JSON or Parquet.
 
-    A column named `id` names the rows; without one they are named after the
-    file and their place in it.
+    A column named `id` names the rows if it can; else they are named after
+    the file and their place in it. Labels are read by `class_name`. Rows
+    without a text, a label or a consensus are skipped, counted and told of.
 
     Args:
         path: The file; its content tells how it is written.
@@ -53,8 +86,10 @@ def read_table(
         text_pair_column: The column of the second text, or None.
         label_column: The column of the label; None reads unlabelled rows.
         labels: The class names in logit order; None takes those found,
-            sorted (numbers by value).
+            sorted (numbers by value), if they can be classes.
         normalized: Whether texts are normalised, or stay as they are.
+        drop: Classes whose rows are skipped.
+        told: Gets what there is to tell of the file.
         reading: What the user says of how it is written.
 
     Returns:
@@ -65,6 +100,7 @@ def read_table(
             column.
     """
     path = Path(path)
+    told = told or Told(path)
     roles = {
         "text": text_column,
         "second text": text_pair_column,
@@ -79,25 +115,139 @@ def read_table(
                 "expected a column for each"
             )
     optional = [] if _ID_COLUMN in columns else [_ID_COLUMN]
-    texts = [text_column]
-    if text_pair_column is not None:
-        texts.append(text_pair_column)
-    _, records = read_records(path, columns, optional, reading)
-    rows = list(
-        rows_of(
-            path,
-            records,
-            texts,
-            _ID_COLUMN,
-            label_column,
-            normalize if normalized else str,
-        )
+    told.dialect, records = read_records(path, columns, optional, reading)
+    rows, trouble = rows_of(
+        path,
+        records,
+        [text_column, *([text_pair_column] if text_pair_column else [])],
+        _ID_COLUMN,
+        label_column,
+        normalize if normalized else str,
     )
-    if label_column is not None and labels is None:
-        labels = _infer_labels(path, label_column, rows)
+    if trouble:
+        told.note(f"the column id names no rows ({trouble}): they are numbered")
+    told.rows = len(rows)
+    unwanted = set(map(class_name, drop))
+    rows = _with_cells(rows, columns, label_column, unwanted, told)
     names = list(labels or ())
+    if label_column is not None:
+        rows, names = _with_classes(rows, label_column, labels, told)
+    if told.skipped:
+        reasons = [f"{why} ({n:,})" for why, n in told.skipped.items()]
+        told.note(
+            f"skipped {told.skipped.total():,} of "
+            f"{rows_in_words(told.rows)}: {', '.join(reasons)}"
+        )
     index = {name: place for place, name in enumerate(names)}
     return examples_of(path, rows, label_column, index), names
+
+
+def _with_cells(
+    rows: list[Row],
+    columns: list[str],
+    label_column: str | None,
+    unwanted: Collection[str],
+    told: Told,
+) -> list[Row]:
+    """Leave out rows that are unwanted or have no text or label.
+
+    Too many without are an error.
+    """
+    kept: list[Row] = []
+    absent: dict[str, list[int]] = {NO_TEXT: [], NO_LABEL: []}
+    for row in rows:
+        name = class_name(row.label or "")
+        if name in unwanted:
+            told.skipped[dropped(name)] += 1
+        elif not all(text.strip() for text in row.texts):
+            absent[NO_TEXT].append(row.line)
+        elif label_column is not None and not name:
+            absent[NO_LABEL].append(row.line)
+        elif [*row.texts, row.label][: len(columns)] == columns:
+            told.skipped[REPEATED_HEADER] += 1
+        else:
+            kept.append(row)
+    absent = {why: lines for why, lines in absent.items() if lines}
+    count = sum(map(len, absent.values()))
+    if count > _FEW_ABSENT * len(rows):
+        first, why = min((lines[0], why) for why, lines in absent.items())
+        found = " and ".join(f"{len(n):,} with {w}" for w, n in absent.items())
+        raise UserError(
+            f"{told.path}, line {first}: {why}, as in {count:,} of "
+            f"{len(rows):,} rows ({found}); expected at most "
+            f"{_FEW_ABSENT:.0%}: fill them or take them out, or name other "
+            f"columns than {', '.join(columns)} (--text-column, "
+            "--label-column)"
+        )
+    told.skipped += Counter({why: len(lines) for why, lines in absent.items()})
+    return kept
+
+
+def _with_classes(
+    rows: list[Row],
+    column: str,
+    labels: Sequence[str] | None,
+    told: Told,
+) -> tuple[list[Row], list[str]]:
+    """Name the rows' classes; leave out those that are in none."""
+    path = told.path
+    # Older students know classes by the spelling of their files.
+    known = {} if labels is None else {class_name(n): n for n in labels}
+    known |= {n: n for n in labels or ()}
+    counts: Counter[str] = Counter()
+    lines: dict[str, int] = {}
+    named = []
+    for row in rows:
+        written = row.label.strip()
+        if len(written.splitlines()) > 1:
+            raise UserError(
+                f"{path}, line {row.line}, column {column}: found "
+                f"{written[:60]!r}, expected a label on one line"
+            )
+        name = class_name(written)
+        name = known.get(written) or known.get(name) or name
+        if row.label != name:
+            told.merged[shown(row.label), name] += 1
+        counts[name] += 1
+        lines.setdefault(name, row.line)
+        named.append(row._replace(label=name))
+    unsure = without_consensus(counts if labels is None else labels)
+    unsure -= set(labels or ())
+    for name in unsure & counts.keys():
+        told.skipped[NO_CONSENSUS] += counts.pop(name)
+    named = [row for row in named if row.label in counts]
+    if labels is None:
+        _check_texts(path, column, named)
+        check_column(path, column, counts, lines)
+        labels = sorted_names(counts)
+    for name in counts:
+        if name not in labels:
+            listed = ", ".join(labels[:20]) + ", ..." * (len(labels) > 20)
+            raise UserError(
+                f"{path}, line {lines[name]}, column {column}: found "
+                f"{shown(name)}, expected one of: {listed}; "
+                + ways_out(name, labels)
+            )
+    told.merged = Counter(
+        {pair: n for pair, n in told.merged.items() if pair[1] in counts}
+    )
+    if told.merged:
+        spellings = [
+            f"{written} as {name} ({rows_in_words(count)})"
+            for (written, name), count in told.merged.most_common(5)
+        ]
+        told.note(f"labels read: {some_of(spellings, len(told.merged))}")
+    return named, list(labels)
+
+
+def _check_texts(path: Path, column: str, rows: list[Row]) -> None:
+    if len(rows) >= 10 and all(
+        row.label == class_name(row.texts[0]) for row in rows
+    ):
+        raise UserError(
+            f"{path}, column {column}: every label is the text of its row, "
+            "expected class names: is that another column (--label-column)?"
+        )
 
 
 def read_unlabeled(
@@ -149,37 +299,56 @@ def rows_of(
     id_column: str,
     label_column: str | None,
     spelled: Callable[[str], str] = normalize,
-) -> Iterator[Row]:
-    """Yield a file's rows, each with an id of its own.
+) -> tuple[list[Row], str | None]:
+    """Return a file's rows, each with an id of its own.
 
-    The columns of label and id may be missing in the records. Without an id
-    a row is named after its file and its place there.
+    The columns of label and id may be missing in the records. Without ids,
+    or with some that name no rows, a row is named after its file and its
+    place there.
+
+    Returns:
+        The rows, their absent texts empty, and why the ids do not name them
+        (None where they do, or there are none).
     """
     # By its name alone: the same file gives the same ids anywhere.
     stem = path.name.split(".")[0]
-    lines: dict[str, int] = {}
-    for row, (line, fields) in enumerate(records):
-        name = fields.get(id_column)
-        name = f"{stem}-{row}" if name is None else name.strip()
-        if not name:
-            raise UserError(
-                f"{path}, line {line}, column id: found nothing, expected an id"
+    rows = []
+    ids: list[tuple[int, str | None]] = []
+    for number, (line, cells) in enumerate(records):
+        if id_column in cells:
+            ids.append((line, cells[id_column]))
+        rows.append(
+            Row(
+                line,
+                f"{stem}-{number}",
+                [spelled(cells[column] or "") for column in text_columns],
+                None if label_column is None else cells.get(label_column),
             )
+        )
+    trouble = _trouble(ids)
+    if ids and not trouble and len(ids) < len(rows):
+        trouble = "some rows have none"
+    if not ids or trouble:
+        return rows, trouble
+    pairs = zip(rows, ids, strict=True)
+    return [row._replace(id=name.strip()) for row, (_, name) in pairs], None
+
+
+def _trouble(ids: Iterable[tuple[int, str | None]]) -> str | None:
+    """Return why ids do not name rows: one that is not whole, or not alone."""
+    lines: dict[str, int] = {}
+    for line, written in ids:
+        name = (written or "").strip()
+        if not name or is_nothing(name):
+            return f"line {line} has none"
+        if _CUT_NUMBER.fullmatch(name):
+            return f"{name!r} on line {line} is a number cut short"
+        if len(name) > _MAX_ID_CHARACTERS:
+            return f"that on line {line} is long"
         first = lines.setdefault(name, line)
         if first != line:
-            raise UserError(
-                f"{path}, line {line}, column id: {name!r} was "
-                f"already used on line {first}, expected unique ids"
-            )
-        label = None
-        if label_column in fields:
-            label = fields[label_column] or ""
-        yield Row(
-            line,
-            name,
-            [spelled(fields[column] or "") for column in text_columns],
-            None if label is None else label.strip(),
-        )
+            return f"{name!r} on line {line} was already used on line {first}"
+    return None
 
 
 def examples_of(
@@ -218,27 +387,3 @@ def examples_of(
     if empty:
         logger.warning("%s: %d rows have an empty text", path, empty)
     return examples
-
-
-def _infer_labels(path: Path, column: str, rows: list[Row]) -> list[str]:
-    names: set[str] = set()
-    for line, _, _, label in rows:
-        place = f"{path}, line {line}, column {column}"
-        if not label:
-            raise UserError(f"{place}: found nothing, expected a label")
-        if len(label.splitlines()) > 1:
-            raise UserError(
-                f"{place}: found {label[:60]!r}, expected a label on one line"
-            )
-        names.add(label)
-        if len(names) > _MAX_CLASSES:
-            raise UserError(
-                f"{place}: more than {_MAX_CLASSES:,} different labels, "
-                "expected class names"
-            )
-    try:
-        if all(math.isfinite(float(name)) for name in names):
-            return sorted(names, key=lambda name: (float(name), name))
-    except ValueError:
-        pass
-    return sorted(names)

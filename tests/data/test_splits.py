@@ -154,6 +154,126 @@ def test_a_single_class_is_an_error(tmp_path, files):
         load_splits(config)
 
 
+def test_a_single_class_beside_a_minus_says_what_was_skipped(tmp_path, files):
+    path = files.csv("one.csv", 10, labels="a-")
+    config = Config("custom", data=DataConfig(train_file=path))
+    with pytest.raises(
+        UserError, match="5 rows of - were skipped.*--labels=-,a"
+    ):
+        load_splits(config)
+    named = DataConfig(train_file=path, labels=["a", "-"], heldout_fraction=0.2)
+    assert load_splits(Config("custom", data=named)).labels == ["a", "-"]
+
+
+def test_many_rows_without_consensus_are_warned_of(files, caplog):
+    read = files(dev_file=files.csv("dev.csv", 40, labels="abc-"))
+    assert len(read.dev) == 30
+    assert any("10 of 40 rows of dev were" in line for line in read.warnings)
+
+
+def test_classes_are_one_across_files_and_formats(tmp_path):
+    train, dev, test = (tmp_path / n for n in ("a.csv", "b.tsv", "c.jsonl"))
+    rows = [f"row {i},{i % 2}.0\n" for i in range(200)]
+    train.write_text("text,label\n" + "".join(rows))
+    dev.write_text("text\tlabel\na\t1\nb\t+1\nc\t-0\n")
+    test.write_text(
+        "".join(f'{{"text": "t", "label": {n}}}\n' for n in ("1", '"1.0"', "0"))
+    )
+    data = DataConfig(
+        train_file=str(train), dev_file=str(dev), test_file=str(test)
+    )
+    read = load_splits(Config("custom", data=data))
+    assert read.labels == ["0", "1"]
+    assert [e.label for e in read.dev] == [1, 1, 0]
+    assert [e.label for e in read.test] == [1, 1, 0]
+
+
+def test_minus_one_in_another_file_is_skipped_or_stops_as_train_says(tmp_path):
+    dev = tmp_path / "dev.csv"
+    dev.write_text("text,label\na,-1\nb,0\nc,1\n")
+    for classes in (2, 3):
+        train = tmp_path / f"{classes}.csv"
+        rows = [f"row {i},{i % classes}\n" for i in range(90)]
+        train.write_text("text,label\n" + "".join(rows))
+        data = DataConfig(train_file=str(train), dev_file=str(dev))
+        config = Config("custom", data=data)
+        if classes == 2:
+            ways = "--drop-labels -1 skips its rows.*--labels=0,1,-1"
+            with pytest.raises(UserError, match=f"dev.csv, line 2.*{ways}"):
+                load_splits(config)
+        else:
+            assert [e.id for e in load_splits(config).dev] == ["dev-1", "dev-2"]
+
+
+def test_dropped_classes_are_dropped_in_every_file(files):
+    options = {"drop_labels": [" c", "never"]}
+    read = files(dev=True, test=True, **options)
+    assert read.labels == ["a", "b"]
+    assert [len(part) for part in (read.train, read.dev, read.test)] == [
+        *(267, 40, 60),
+    ]
+    assert {n: t.skipped["dropped c"] for n, t in read.told.items()} == {
+        **{"train": 133, "dev": 20, "test": 30},
+    }
+    assert read.warnings == [
+        "warning: no row has a label that --drop-labels names: 'never'",
+        *read.warnings[1:],
+    ]
+
+
+def test_a_label_that_looks_like_a_class_says_so(files):
+    dev = files.csv("dev.csv", 4, labels="abC")
+    with pytest.raises(UserError, match="found 'C'.*it looks like 'c'; --drop"):
+        files(dev_file=dev)
+
+
+def test_classes_are_logged_a_line_each_up_to_twenty(tmp_path, caplog):
+    caplog.set_level("INFO")
+    path = tmp_path / "many.csv"
+    rows = [
+        f"row {i} is long enough to be cut {i},c{i % 25}" for i in range(999)
+    ]
+    path.write_text("\n".join(["text,label", *rows]))
+    config = Config("custom", data=DataConfig(train_file=str(path)))
+    write_data(config, tmp_path / "data")
+    lines = [line for line in caplog.messages if line.startswith("class ")]
+    assert len(lines) == 20
+    assert re.fullmatch(r"class c0 +3\d train +\d select +\d dev", lines[0])
+    assert len({len(line) for line in lines}) == 1
+    assert "and 5 more classes" in caplog.messages
+    classes = read_json(tmp_path / "data" / "manifest.json")["classes"]
+    assert len(classes) == 25
+    assert sum(sum(one["rows"].values()) for one in classes) == 999
+
+
+def test_long_samples_are_cut(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "text,label\n" + "".join(f"{'x' * 99}{i},{i % 2}\n" for i in range(90))
+    )
+    config = Config("custom", data=DataConfig(train_file=str(path)))
+    write_data(config, tmp_path / "data")
+    classes = read_json(tmp_path / "data" / "manifest.json")["classes"]
+    assert [one["sample"] for one in classes] == ["x" * 57 + "..."] * 2
+
+
+def test_mnlis_rows_without_consensus_are_in_the_manifest(tmp_path):
+    folder = tmp_path / "MNLI"
+    folder.mkdir()
+    labels = ["neutral", "entailment", "contradiction", "-"]
+    for name in ("train", "dev_matched"):
+        rows = [f"{i}\ta {i}\tb\t{labels[i % 4]}\n" for i in range(200)]
+        (folder / f"{name}.tsv").write_text(
+            "index\tsentence1\tsentence2\tgold_label\n" + "".join(rows)
+        )
+    config = Config("mnli", data=DataConfig(data_dir=str(tmp_path)))
+    write_data(config, tmp_path / "data")
+    files = read_json(tmp_path / "data" / "manifest.json")["files"]
+    (dev,) = files["dev"]
+    assert (dev["rows"], dev["skipped"]) == (200, {"no consensus": 50})
+    assert dev["notes"] == ["skipped 50 rows without a gold label"]
+
+
 def test_a_class_without_training_rows_is_warned_of(files, caplog):
     files(labels=["a", "b", "c", "never"])
     assert "no training row has the label 'never'" in caplog.text
@@ -202,6 +322,13 @@ def test_unlabelled_files_are_passed_on_and_must_exist(files, tmp_path):
         ("sst2", {"train_file": "x.csv"}, "data.train_file is 'x.csv'"),
         ("quick", {"data_dir": "y"}, "data.data_dir is 'y'"),
         ("custom", {"train_file": "x", "labels": ["a", "a"]}, "'a' twice"),
+        ("custom", {"train_file": "x", "labels": ["1", "1.0"]}, "'1' twice"),
+        (
+            "custom",
+            {"train_file": "x", "labels": ["a", "b"], "drop_labels": [" a"]},
+            "drop_labels names 'a', which data.labels has",
+        ),
+        ("sst2", {"drop_labels": ["a"]}, "data.drop_labels is .*--task custom"),
         ("custom", {"train_file": "x", "labels": []}, r"\[\], .* at least two"),
         ("sst2", {"labels": ["a"]}, "expected at least two"),
         ("sst2", {"train_file": "x"}, "--data-dir, yours by --task custom"),
@@ -286,6 +413,7 @@ def test_a_runs_data_is_written_with_what_it_holds(small_corpus, tmp_path):
         path.name.removesuffix(".jsonl.gz"): list(read_examples(path))
         for path in folder.glob("*.gz")
     }
+
     # Dev is what was chosen on here: it is written once.
     sizes = {"train": 6, "select": 4, "test": 2}
     assert {name: len(examples) for name, examples in rows.items()} == {
@@ -293,12 +421,35 @@ def test_a_runs_data_is_written_with_what_it_holds(small_corpus, tmp_path):
         "unlabeled": 1,
     }
     assert rows["unlabeled"] == [Example("more", id="u0-0")]
-    assert read_json(folder / "manifest.json") == {
+    manifest = read_json(folder / "manifest.json")
+    for use, (file,) in manifest.pop("files").items():
+        name, n = {
+            "train": ("train.tsv", 6),
+            "dev": ("dev.tsv", 4),
+            "test": ("test.tsv", 2),
+            "unlabeled": ("unlabeled.txt", 1),
+        }[use]
+        assert file["path"] == str(small_corpus / name)
+        assert (file["rows"], file["skipped"], file["notes"]) == (n, {}, [])
+    assert manifest == {
         "labels": ["negative", "positive"],
         "pair": False,
         "splits": sizes,
         "unlabeled": 1,
         "selected_on": "dev",
+        "classes": [
+            {
+                "name": name,
+                "rows": {split: n // 2 for split, n in sizes.items()},
+                "sample": "train 0 is it's",
+            }
+            for name in ("negative", "positive")
+        ],
+        "merged": [],
+        # One text of each label.
+        "duplicates": 0,
+        "conflicts": {"texts": 3, "rows": 6},
+        "warnings": ["warning: 3 texts have two labels (6 rows)"],
     }
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from keras_distill.data.examples import Example
 from keras_distill.data.tables import read_table, read_unlabeled
+from keras_distill.data.told import Told
 from keras_distill.errors import UserError
 
 
@@ -144,19 +145,6 @@ def test_an_id_column_names_the_rows(table):
     assert [e.id for e in examples] == ["r7", "r3"]
 
 
-def test_a_json_row_without_an_id_is_numbered(table):
-    rows = '{"id": "r7", "text": "a", "label": 0}\n'
-    rows += '{"id": null, "text": "b", "label": 1}\n{"text": "c", "label": 1}\n'
-    examples, _ = table("my.jsonl", rows)
-    assert [e.id for e in examples] == ["r7", "my-1", "my-2"]
-
-
-def test_a_row_with_an_empty_text_is_kept_and_logged(table, caplog):
-    examples, _ = table("my.csv", "text,label\n,0\nb,1\n")
-    assert len(examples) == 2
-    assert "1 rows have an empty text" in caplog.text
-
-
 def test_a_missing_column_in_a_row_names_line_and_column(table):
     for name, content in {
         "my.csv": "text,label\na,0\nb\n",
@@ -201,10 +189,54 @@ def test_a_label_outside_the_set_names_line_and_labels(table):
     assert "line 3, column label: found '7', expected one of: 0, 1" in message
 
 
+def absent(name, column, cells):
+    """A table of 40 rows, the last ones with such cells in a column."""
+    rows = [{"text": f"text {i}", "label": f"{i % 2}"} for i in range(40)]
+    for row, cell in zip(rows[::-1], cells, strict=False):
+        row[column] = cell
+    if name.endswith("jsonl"):
+        return "\n".join(map(json.dumps, rows))
+    lines = [f"{row['text'] or ''},{row['label'] or ''}" for row in rows]
+    return "\n".join(["text,label", *lines])
+
+
+@pytest.mark.parametrize("name", ["my.csv", "my.jsonl"])
+@pytest.mark.parametrize("column", ["text", "label"])
 @pytest.mark.parametrize("labels", [None, ["0", "1"]])
-def test_an_empty_label_is_an_error(table, labels):
-    message = error_of(table, "my.csv", "text,label\na,0\nb,\n", labels=labels)
-    assert "line 3, column label: found nothing" in message
+def test_absent_cells_are_skipped_and_counted_in_every_format(
+    table, name, column, labels
+):
+    told = Told(name)
+    content = absent(name, column, [None, " \u00a0"])
+    examples, names = table(name, content, labels=labels, told=told)
+    assert [e.id for e in examples] == [f"my-{i}" for i in range(38)]
+    assert names == ["0", "1"]
+    assert (told.rows, told.skipped) == (40, {f"no {column}": 2})
+    assert told.notes == [f"skipped 2 of 40 rows: no {column} (2)"]
+
+
+@pytest.mark.parametrize("name", ["my.csv", "my.jsonl"])
+@pytest.mark.parametrize("column", ["text", "label"])
+def test_more_absent_cells_than_a_twentieth_are_an_error(table, name, column):
+    message = error_of(table, name, absent(name, column, [None, "", None]))
+    line = 38 + name.endswith("csv")
+    assert f"{name}, line {line}: no {column}, as in 3 of 40 rows" in message
+    assert "at most 5%" in message and f"--{column}-column" in message
+
+
+def test_dropped_rows_need_no_text(table):
+    rows = "".join(f"a {i},{i % 2}\n,spam\n" for i in range(20))
+    told = Told("my.csv")
+    _, names = table("my.csv", "text,label\n" + rows, drop=["spam"], told=told)
+    assert (names, told.skipped) == (["0", "1"], {"dropped spam": 20})
+
+
+def test_a_json_field_that_a_row_lacks_is_absent(table):
+    rows = absent("my.jsonl", "label", []).splitlines()
+    rows[5] = '{"text": "no label here"}'
+    told = Told("my.jsonl")
+    examples, _ = table("my.jsonl", "\n".join(rows), told=told)
+    assert (len(examples), told.skipped) == (39, {"no label": 1})
 
 
 def test_a_thousand_and_one_labels_are_no_class_names(table):
@@ -279,14 +311,38 @@ def test_a_stray_quote_is_not_guessed_at(table):
     assert "written twice" in message
 
 
-def test_duplicate_ids_name_both_lines(table):
-    message = error_of(table, "my.csv", "id,text,label\n1,a,0\n2,b,1\n1,c,0\n")
-    assert "line 4, column id: '1' was already used on line 2" in message
+@pytest.mark.parametrize(
+    ("ids", "reason"),
+    [
+        (["1", "2", "1"], "'1' on line 4 was already used on line 2"),
+        (["1", " ", "3"], "line 3 has none"),
+        (["1", "nan", "3"], "line 3 has none"),
+        (["1.2E+17", "2", "3"], "'1.2E+17' on line 2 is a number cut short"),
+        (["1", "2", "x" * 201], "that on line 4 is long"),
+    ],
+)
+def test_ids_that_name_no_rows_are_told_and_rows_numbered(table, ids, reason):
+    told = Told("my.csv")
+    rows = "".join(f"{id},a {i},{i % 2}\n" for i, id in enumerate(ids))
+    examples, _ = table("my.csv", "id,text,label\n" + rows, told=told)
+    assert [e.id for e in examples] == ["my-0", "my-1", "my-2"]
+    assert told.notes == [
+        f"the column id names no rows ({reason}): they are numbered"
+    ]
 
 
-def test_an_empty_id_is_an_error(table):
-    message = error_of(table, "my.csv", "id,text,label\n ,a,0\n")
-    assert "line 2, column id: found nothing" in message
+@pytest.mark.parametrize("id", ['{"$oid": "5f"}', '["5f"]', "null"])
+def test_nested_ids_are_told_and_rows_numbered(table, id):
+    told = Told("my.jsonl")
+    row = f'{{"id": {id}, "text": "a", "label": 1}}\n'
+    examples, _ = table("my.jsonl", row * 2, told=told)
+    assert [e.id for e in examples] == ["my-0", "my-1"]
+    assert "column id names no rows (line 1 has none)" in told.notes[0]
+
+
+def test_two_columns_of_ids_name_no_rows(table):
+    examples, _ = table("my.csv", "id,id,text,label\n7,8,a,0\n9,10,b,1\n")
+    assert [e.id for e in examples] == ["my-0", "my-1"]
 
 
 def test_a_truncated_gz_file_is_damaged(table):
@@ -304,6 +360,7 @@ def test_a_missing_file_and_a_folder_say_so(tmp_path):
 @given(st.lists(st.tuples(st.text(), st.sampled_from("abc")), min_size=1))
 def test_what_csv_writes_comes_back_row_by_row(tmp_path_factory, rows):
     rows = [(t.encode("utf-8", "ignore").decode(), label) for t, label in rows]
+    rows = [(f"a {text}", label) for text, label in rows]
     path = tmp_path_factory.mktemp("csv") / "rows.csv"
     with open(path, "w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, quoting=csv.QUOTE_ALL)

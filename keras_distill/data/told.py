@@ -1,0 +1,132 @@
+"""What a run's files turned out to hold: for the log and the manifest."""
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from keras_distill.data.dialect import Dialect
+from keras_distill.data.examples import Example
+
+logger = logging.getLogger(__name__)
+
+# Why rows are skipped; those of classes that the user drops have `dropped`.
+NO_TEXT = "no text"
+NO_LABEL = "no label"
+NO_CONSENSUS = "no consensus"
+REPEATED_HEADER = "repeated header"
+
+_SAMPLE_CHARACTERS = 60
+
+
+def dropped(name: str) -> str:
+    """Return why the rows of a class that the user drops are skipped."""
+    return f"dropped {name}"
+
+
+@dataclass
+class Told:
+    """What a file turned out to hold; each note is logged as it comes.
+
+    Attributes:
+        path: The file.
+        dialect: How it is written; None of files that have one way.
+        rows: All of its rows, also those that are skipped.
+        skipped: Rows that are, by reason.
+        notes: What a person should know of it, a line each.
+        merged: Rows by spelling (with nothing invisible) and class name,
+            where these differ.
+    """
+
+    path: Path
+    dialect: Dialect | None = None
+    rows: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    merged: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def note(self, line: str) -> None:
+        """Log a line and keep it."""
+        logger.info("%s: %s", self.path, line)
+        self.notes.append(line)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as a manifest has it."""
+        written = self.dialect.as_dict() if self.dialect else {}
+        again = written.get("skipped", {})
+        return written | {
+            "path": str(self.path),
+            "rows": self.rows + sum(again.values()),
+            "skipped": dict(self.skipped + Counter(again)),
+            "notes": [*written.get("notes", ()), *self.notes],
+        }
+
+
+def counted(
+    examples: Iterable[Example], told: Sequence[Told]
+) -> Iterator[Example]:
+    """Pass unlabelled examples on; their ids say which file they are of."""
+    for example in examples:
+        told[int(example.id[1:].partition("-")[0])].rows += 1
+        yield example
+
+
+def classes_of(
+    labels: Sequence[str], splits: Mapping[str, Sequence[Example]]
+) -> list[dict[str, Any]]:
+    """Return name, rows by split and a sample of each class.
+
+    Args:
+        labels: The class names in logit order.
+        splits: The examples by split, those of `train` among them.
+    """
+    counts = {
+        name: Counter(example.label for example in examples)
+        for name, examples in splits.items()
+    }
+    samples: dict[int | None, str] = {}
+    for example in splits["train"]:
+        samples.setdefault(example.label, example.text_a)
+    classes = []
+    for place, name in enumerate(labels):
+        sample = samples.get(place, "")
+        if len(sample) > _SAMPLE_CHARACTERS:
+            sample = sample[: _SAMPLE_CHARACTERS - 3] + "..."
+        rows = {split: count[place] for split, count in counts.items()}
+        classes.append({"name": name, "rows": rows, "sample": sample})
+    return classes
+
+
+def merged(told: Iterable[Told]) -> list[list[Any]]:
+    """Return each spelling that is not its class's name, and its rows."""
+    total: Counter[tuple[str, str]] = Counter()
+    for one in told:
+        total += one.merged
+    # Without the quotes around what was written.
+    return [[pair[0][1:-1], pair[1], total[pair]] for pair in sorted(total)]
+
+
+def compared(
+    examples: Iterable[Example],
+) -> tuple[int, dict[str, int], int]:
+    """Count rows that repeat or contradict each other; case does not count.
+
+    Returns:
+        How many repeat another one; `texts` that have several labels and
+        their `rows`; how many labels one of them has at most.
+    """
+    labels: dict[tuple[str, str], Counter[int | None]] = defaultdict(Counter)
+    for example in examples:
+        texts = (example.text_a.casefold(), (example.text_b or "").casefold())
+        labels[texts][example.label] += 1
+    several = [found for found in labels.values() if len(found) > 1]
+    return (
+        sum(found.total() - len(found) for found in labels.values()),
+        {
+            "texts": len(several),
+            "rows": sum(found.total() for found in several),
+        },
+        max(map(len, several), default=0),
+    )

@@ -19,7 +19,7 @@ from keras_distill.files import (
 )
 from keras_distill.process import run_child
 from keras_distill.run import RunFolder, Stage, lower_case, seed_folders
-from keras_distill.student.vectors import Sources, check_ends
+from keras_distill.student.vector_file import Sources, check_ends
 from keras_distill.tasks import get_task
 from keras_distill.teacher.source import check_path
 

@@ -121,24 +121,24 @@ def check_ends(path: Path, dim: int) -> None:
         return
     with opened(path) as stream:
         form = read_form(stream, path, dim)
+    size, packed = path.stat().st_size, path.suffix in _PACKED
+    if form.binary and not packed and size < form.count * (4 * form.dim + 1):
+        raise UserError(
+            f"{path} is cut short: {size:,} bytes cannot hold the "
+            f"{form.count:,} vectors that its first line promises"
+        )
     with opened(path) as stream:
         rows = itertools.islice(read_rows(stream, form, path), _LOOKED_AT)
         for number, (word, raw) in enumerate(rows, 1):
             if form.binary:
                 raw = struct.unpack(f"<{form.dim}f", raw)
             _check_row(f"{path}, {form.place(number)}", word, raw)
-    size, packed = path.stat().st_size, path.suffix in _PACKED
     if packed and size > _MAX_UNPACKED:
         return
     with opened(path) as stream:
         if form.binary and packed:
             for _ in read_rows(stream, form, path):
                 pass
-        elif form.binary and size < form.count * (4 * form.dim + 1):
-            raise UserError(
-                f"{path} is cut short: {size:,} bytes cannot hold the "
-                f"{form.count:,} vectors that its first line promises"
-            )
         elif not form.binary and (packed or size <= _MAX_COUNTED):
             _check_lines(stream, form, path)
         elif not form.binary:

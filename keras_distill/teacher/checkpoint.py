@@ -24,6 +24,7 @@ from keras_distill.files import (
     sha256_file,
     write_json,
 )
+from keras_distill.teacher.folder import normalizer_lower_cases
 from keras_distill.teacher.source import find_checkpoint, not_on_hub
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 def lower_cases(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Say whether the teacher's tokenizer lower-cases its text."""
-    return _lower_cases(
+    return normalizer_lower_cases(
         json.loads(tokenizer.backend_tokenizer.to_str())["normalizer"]
     )
 
@@ -226,16 +227,6 @@ def _load_model(
         raise _not_loaded(name, error) from error
     mismatched = [key[0] for key in info["mismatched_keys"]]
     return model, [*info["missing_keys"], *mismatched]
-
-
-def _lower_cases(normalizer: dict | None) -> bool:
-    if not normalizer:
-        return False
-    if normalizer["type"] == "Sequence":
-        return any(_lower_cases(part) for part in normalizer["normalizers"])
-    if normalizer["type"] == "BertNormalizer":
-        return bool(normalizer["lowercase"])
-    return normalizer["type"] == "Lowercase"
 
 
 def _not_loaded(name: str, error: Exception) -> UserError:

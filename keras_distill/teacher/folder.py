@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_distill.errors import UserError
-from keras_distill.files import read_json
+from keras_distill.files import read_json, read_lines
 
 # In the order in which transformers looks for them.
 WEIGHTS = (
@@ -100,6 +100,42 @@ def check_classes(name: str, config: dict[str, Any], labels: list[str]) -> None:
             f"teacher {name} has the {len(found)} classes {found}, "
             f"the task has the {len(labels)} classes {labels}"
         )
+
+
+def lower_cases(folder: Path) -> bool:
+    """Say whether a checkpoint's tokenizer lower-cases its text."""
+    if (folder / "tokenizer.json").is_file():
+        tokenizer = _read_object(folder / "tokenizer.json")
+        return normalizer_lower_cases(tokenizer.get("normalizer"))
+    if (folder / "tokenizer_config.json").is_file():
+        settings = _read_object(folder / "tokenizer_config.json")
+        if "do_lower_case" in settings:
+            return bool(settings["do_lower_case"])
+    # What transformers takes for granted of BERT's.
+    return (folder / "vocab.txt").is_file()
+
+
+def normalizer_lower_cases(normalizer: dict[str, Any] | None) -> bool:
+    """Say whether a fast tokenizer's normalizer lower-cases."""
+    if not normalizer:
+        return False
+    if normalizer["type"] == "Sequence":
+        return any(map(normalizer_lower_cases, normalizer["normalizers"]))
+    if normalizer["type"] == "BertNormalizer":
+        return bool(normalizer["lowercase"])
+    return normalizer["type"] == "Lowercase"
+
+
+def word_pieces(folder: Path) -> list[str] | None:
+    """Return a checkpoint's WordPiece vocabulary; None without one."""
+    if (folder / "tokenizer.json").is_file():
+        model = _read_object(folder / "tokenizer.json").get("model") or {}
+        if model.get("type", "WordPiece") != "WordPiece":
+            return None
+        return list(model.get("vocab") or ()) or None
+    if (folder / "vocab.txt").is_file():
+        return read_lines(folder / "vocab.txt")
+    return None
 
 
 def weight_bytes(folder: Path) -> int:

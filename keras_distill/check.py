@@ -6,7 +6,7 @@ from typing import Any
 from keras_distill.config import Config
 from keras_distill.disk import check_room, needed
 from keras_distill.files import fingerprint, read_json, write_json
-from keras_distill.forecast import measure
+from keras_distill.forecast import FORECAST, measure
 from keras_distill.run import RunFolder
 from keras_distill.summary import shown
 from keras_distill.tasks import get_task
@@ -16,9 +16,6 @@ from keras_distill.teacher.folder import (
     weight_bytes,
 )
 from keras_distill.teacher.source import find_checkpoint
-
-# Beside the data: what was measured of it.
-FORECAST = "forecast.json"
 
 
 def check_teacher(config: Config, labels: list[str] | None) -> None:

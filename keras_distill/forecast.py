@@ -5,6 +5,7 @@ know. All of it without TensorFlow.
 """
 
 import itertools
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ from keras_distill.student.vector_file import (
     is_fasttext,
 )
 from keras_distill.teacher.folder import lower_cases, word_pieces
+
+# Beside a run's data: what was measured of it.
+FORECAST = "forecast.json"
 
 # Rows that words are counted in, and that lengths are measured on.
 _MOST_ROWS = 500_000
@@ -43,14 +47,21 @@ class _Splitter:
     def __init__(self, lower_case: bool) -> None:
         from tokenizers import normalizers, pre_tokenizers
 
+        self.lower_case = lower_case
         self.normalizer = normalizers.BertNormalizer(
             lowercase=lower_case, strip_accents=lower_case
         )
         self.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
 
     def __call__(self, text: str) -> list[str]:
-        clean = self.normalizer.normalize_str(text)
+        clean = self.normalizer.normalize_str(self.folded(text))
         return [w for w, _ in self.pre_tokenizer.pre_tokenize_str(clean)]
+
+    def folded(self, text: str) -> str:
+        """Return text as tensorflow-text folds it: "ß" becomes "ss"."""
+        if not self.lower_case or text.isascii():
+            return text
+        return unicodedata.normalize("NFKC", text).casefold()
 
     def pieces(self, vocabulary: Iterable[str]) -> Any:
         """Return a tokenizer that reads words by a vocabulary, in pieces."""
@@ -107,13 +118,14 @@ def measure(config: Config, data: Path, teacher: Path | None) -> dict[str, Any]:
     size = sum(len(text.encode()) for parts in texts for text in parts)
     facts: dict[str, Any] = {"text_bytes": size / max(len(texts), 1)}
     tokens = teacher and word_pieces(teacher)
-    counts = _counts(own, words)
+    known = {chunk: words[chunk] for chunk in own}
+    counts = _counts(own, known)
     letters = sum(len(word) * count for word, count in counts.items())
     facts["letters"] = letters / max(counts.total(), 1)
     pieces = None
     if tokens is not None:
         pieces, facts["teacher_unknown"] = _pieces(tokens, split, counts)
-    facts |= _lengths(config, texts, words, pieces)
+    facts |= _lengths(config, texts, known, pieces)
     opened, facts["vectors"] = _vectors(config, counts)
     facts["vocabulary"], facts["unknown"] = _unknown(
         *(config, data / "select.jsonl.gz", split),
@@ -284,7 +296,7 @@ def _unknown(
         known += [t for t in pieces if len(t) == 1 or t.startswith("##")]
     vocabulary = dict.fromkeys((*_SPECIALS, *known))
     reader = split.pieces(vocabulary)
-    texts = [text for example in _rows(select) for text in _texts(example)]
+    texts = [split.folded(t) for e in _rows(select) for t in _texts(e)]
     found: Counter[str] = Counter()
     for read in reader.encode_batch(texts, add_special_tokens=False):
         found.update(read.tokens)

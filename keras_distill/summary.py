@@ -1,5 +1,6 @@
 """The summary of a run's data, on one screen, before its hours of work."""
 
+import re
 import textwrap
 import unicodedata
 from collections import Counter
@@ -17,10 +18,13 @@ _MANY_UNKNOWN = 0.15
 _MANY_CUT = 0.05
 _MANY_LETTERS = 15
 
+_NUMBER = re.compile(r"[\d,]+")
+
 _WIDTH = 80
 _WIDEST_CELL = 40
 _LISTED_FILES = 6
 _LISTED_CLASSES = 8
+_LISTED_NOTES = 3
 _LISTED_WARNINGS = 6
 
 
@@ -45,6 +49,7 @@ def shown(
         ("rows", _row_lines(manifest)),
         ("files", _file_lines(manifest)),
         ("skipped", _skipped_lines(manifest)),
+        ("notes", _note_lines(manifest)),
         ("classes", _class_lines(manifest)),
         ("labels", _merged_lines(manifest)),
         ("text", _text_lines(manifest)),
@@ -171,6 +176,17 @@ def _skipped_lines(manifest: Mapping[str, Any]) -> list[str]:
     return [", ".join(parts)] if parts else []
 
 
+def _note_lines(manifest: Mapping[str, Any]) -> list[str]:
+    notes = [
+        f"{Path(file['path']).name}: {note}"
+        for files in (manifest.get("files") or {}).values()
+        for file in files
+        for note in file.get("notes") or ()
+    ]
+    more = len(notes) - _LISTED_NOTES
+    return notes[:_LISTED_NOTES] + [f"and {more} more above"] * (more > 0)
+
+
 def _class_lines(manifest: Mapping[str, Any]) -> list[str]:
     classes = manifest.get("classes")
     if not classes:
@@ -256,8 +272,7 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
         for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
             cell = _trimmed(cell, _WIDEST_CELL)
             fill = " " * (min(width, _WIDEST_CELL) - _width(cell))
-            first_or_last = number in (0, len(row) - 1)
-            is_count = rows[-1][number][:1].isdigit() and not first_or_last
+            is_count = number and _NUMBER.fullmatch(rows[-1][number])
             cells.append(fill + cell if is_count else cell + fill)
         lines.append("  ".join(cells).rstrip())
     return lines

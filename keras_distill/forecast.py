@@ -5,6 +5,7 @@ know. All of it without TensorFlow.
 """
 
 import itertools
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,6 +46,8 @@ class _Splitter:
     """
 
     def __init__(self, lower_case: bool) -> None:
+        # Said aloud, or it warns in every process that is started later.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         from tokenizers import normalizers, pre_tokenizers
 
         self.lower_case = lower_case

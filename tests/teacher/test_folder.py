@@ -10,6 +10,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
+import teacher_tiny as tiny
 import tiny_runs
 
 from keras_distill.errors import UserError
@@ -26,23 +27,9 @@ POINTER = (
 )
 
 
-def safetensors(path, floats=50):
-    """Write a file of weights."""
-    facts = {"dtype": "F32", "shape": [floats], "data_offsets": [0, 4 * floats]}
-    head = json.dumps({"__metadata__": {}, "w": facts}).encode()
-    size = len(head).to_bytes(8, "little")
-    path.write_bytes(size + head + bytes(4 * floats))
-
-
 @pytest.fixture
 def teacher(tmp_path):
-    """A checkpoint that is whole, as far as its files tell."""
-    place = tmp_path / "bert"
-    place.mkdir()
-    (place / "config.json").write_text('{"model_type": "bert"}')
-    (place / "vocab.txt").write_text("[PAD]\n")
-    safetensors(place / "model.safetensors")
-    return place
+    return tiny.hollow(tmp_path / "bert")
 
 
 def refusal(place):
@@ -112,7 +99,7 @@ def sharded(teacher):
     (teacher / "model.safetensors").unlink()
     parts = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
     for name in parts:
-        safetensors(teacher / name)
+        tiny.safetensors(teacher / name)
     index = {"weight_map": {"a": parts[0], "b": parts[1], "c": parts[1]}}
     path = teacher / "model.safetensors.index.json"
     path.write_text(json.dumps(index))

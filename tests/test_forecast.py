@@ -86,6 +86,15 @@ def test_a_teacher_s_window_counts_pieces_and_marks_of_both_texts(
     assert found["teacher_unknown"] == pytest.approx(1 / 8)
 
 
+def test_a_teacher_may_have_another_name_for_what_it_does_not_know(
+    data, tmp_path
+):
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "vocab.txt").write_text("<unk>\nthe\n")
+    found = facts(data(["the film"]), tmp_path / "bert")
+    assert found["teacher_unknown"] == 1 / 2
+
+
 def test_punctuation_is_split_off_and_case_is_folded(data, teacher):
     folder = data(["The film, café!"])
     found = facts(folder, teacher("the", "film", "cafe", ",", "!"))

@@ -111,9 +111,9 @@ def test_columns_agree_whatever_the_script():
     lines = lines_of(PLAIN | {"classes": classes})
     first = next(i for i, s in enumerate(lines) if s.startswith("classes"))
     assert lines[first + 1 : first + 4] == [
-        f"         {'悪い'}          5   12  {'文' * 18}...",
-        f"         {'良い映画'}      5   12  {'文' * 18}...",
-        f"         {'bad'}           5   12  {'文' * 18}...",
+        f"         {'悪い'}          5   12  {'文' * 23}...",
+        f"         {'良い映画'}      5   12  {'文' * 23}...",
+        f"         {'bad'}           5   12  {'文' * 23}...",
     ]
 
 

@@ -19,7 +19,8 @@ Your own data (CSV, TSV or JSONL) and unlabelled text:
     python train.py --task custom --train-file reviews.csv \
         --text-column review --label-column stars --unlabeled more.txt
 
-Stop it at any moment; the same command goes on where it was.
+Stop it at any moment; the same command goes on where it was. With --check it
+makes nothing: it says what was understood and whether a run can begin.
 """
 
 import argparse
@@ -45,7 +46,11 @@ def run(options: argparse.Namespace) -> None:
     run_dir = options.output_dir or Path("saved_models") / config.task
     from keras_distill.pipeline import Pipeline
 
-    Pipeline(config, run_dir).run(stages, redo=options.redo)
+    pipeline = Pipeline(config, run_dir)
+    if options.check:
+        pipeline.check_run(options.redo, show=print)
+        return
+    pipeline.run(stages, options.redo, show=_to_terminal)
     if options.profile:
         import_tensorflow()
         from keras_distill.student.training import profile_training
@@ -61,6 +66,11 @@ def run(options: argparse.Namespace) -> None:
         results["seconds"]["report"] = stage_seconds(run_dir)["report"]
         print(results_table(results))
         print(next_steps(run_dir))
+
+
+def _to_terminal(text: str) -> None:
+    """Show text among the log's lines; what is printed is the result."""
+    print(f"\n{text}\n", file=sys.stderr, flush=True)
 
 
 def next_steps(run_dir: Path) -> str:

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -17,6 +18,8 @@ _Number = TypeVar("_Number", int, float)
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+# Libraries' messages go on for pages.
+_MAX_MESSAGE = 300
 # No space left, quota exceeded, file larger than the process may write.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # A path that the user named cannot be used so.
@@ -77,6 +80,7 @@ def exit_code(
     *arguments: Any,
     child: bool = False,
     resumes: bool = True,
+    log: Path | None = None,
 ) -> int:
     """Do the work and turn what went wrong into an exit code.
 
@@ -85,6 +89,8 @@ def exit_code(
         arguments: What it is called with.
         child: Whether a parent was interrupted too and says so itself.
         resumes: Whether the same command goes on where it was stopped.
+        log: Gets the traceback of an error that nobody foresaw, which is one
+            line here too then; None lets it pass.
 
     Returns:
         0 when done; 2 after one line about bad input; 130 after Ctrl-C.
@@ -100,14 +106,29 @@ def exit_code(
             hint = "; the same command goes on from here" if resumes else ""
             sys.stderr.write(f"\ninterrupted{hint}\n")
         return INTERRUPTED
-    except OSError as error:
-        if error.errno in _FULL:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _FULL:
             place = error.filename or "a file of this run"
             return _bad_input(f"cannot write {place}: {error.strerror}")
-        if error.errno in _UNFIT and error.filename:
+        if isinstance(error, OSError) and (
+            error.errno in _UNFIT and error.filename
+        ):
             return _bad_input(f"cannot use {error.filename}: {error.strerror}")
-        raise
+        if log is None:
+            raise
+        with contextlib.suppress(OSError):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_text(traceback.format_exc(), encoding="utf-8")
+        return _bad_input(f"{one_line(error)} (all of it: {log})")
     return 0
+
+
+def one_line(error: Exception) -> str:
+    """Return the type of an error and the beginning of its message."""
+    message = " ".join(str(error).split())
+    if len(message) > _MAX_MESSAGE:
+        message = f"{message[:_MAX_MESSAGE]} ..."
+    return f"{type(error).__name__}: {message}".removesuffix(": ")
 
 
 def _bad_input(message: str) -> int:

@@ -578,6 +578,11 @@ def parser(description: str) -> Parser:
         "--stages", help="a part of the run: " + ", ".join(STAGES)
     )
     result.add_argument(
+        "--check",
+        action="store_true",
+        help="check everything that can be before hours of work, make nothing",
+    )
+    result.add_argument(
         "--redo",
         action="store_true",
         help="make stages anew whose settings changed",

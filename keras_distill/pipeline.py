@@ -2,15 +2,22 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from keras_distill.check import check_tagger, check_teacher, summary
 from keras_distill.cli import import_tensorflow
 from keras_distill.config import STAGES, Config
 from keras_distill.data.examples import read_examples
 from keras_distill.data.reported import Reported
-from keras_distill.data.splits import check_settings, corpus_files
+from keras_distill.data.splits import (
+    check_settings,
+    corpus_files,
+    write_data,
+)
+from keras_distill.disk import check_writable
 from keras_distill.errors import UserError
 from keras_distill.files import (
     checkpoint_identity,
@@ -19,7 +26,7 @@ from keras_distill.files import (
 )
 from keras_distill.process import run_child
 from keras_distill.run import RunFolder, Stage, lower_case, seed_folders
-from keras_distill.student.vectors import Sources, check_ends
+from keras_distill.student.vector_file import Sources, check_ends
 from keras_distill.tasks import get_task
 from keras_distill.teacher.source import check_path
 
@@ -33,8 +40,6 @@ logger = logging.getLogger(__name__)
 
 def _data(run: "Pipeline", place: Path) -> None:
     """Read, check and split the examples."""
-    from keras_distill.data.splits import write_data
-
     write_data(run.config, place)
 
 
@@ -292,12 +297,18 @@ class Pipeline(RunFolder):
         self.config = config
         super().__init__(run_dir, _stages(config), _settings(config))
 
-    def run(self, stages: Iterable[str] = STAGES, redo: bool = False) -> None:
+    def run(
+        self,
+        stages: Iterable[str] = STAGES,
+        redo: bool = False,
+        show: Callable[[str], object] = lambda text: None,
+    ) -> None:
         """Run stages in order; those that are complete are skipped.
 
         Args:
             stages: Names out of `STAGES`.
             redo: Make stages anew whose settings changed.
+            show: Gets the summary of the data, before the first long stage.
 
         Raises:
             UserError: Bad input, or a run folder made with other settings.
@@ -306,11 +317,55 @@ class Pipeline(RunFolder):
         if not self.config.baseline.enabled:
             wanted.discard("baseline")
         self.check(wanted, redo)
+        todo = {name for name in wanted if not self.is_done(name)}
+        self._check_files(todo)
+        data = self.path / "data"
         with self.lock():
             self.config.save(self.path / "config.yaml")
             for name in STAGES:
                 if name in wanted:
                     self.make(name)
+                read = (data / "manifest.json").is_file()
+                if name == "data" and todo & _LONG and read:
+                    show(summary(self, self.config, data, keep=True))
+
+    def check_run(self, redo: bool, show: Callable[[str], object]) -> None:
+        """Check all that can be before hours of work; leave nothing behind.
+
+        Args:
+            redo: As `run` takes it.
+            show: Gets the summary of the data.
+
+        Raises:
+            UserError: The run would stop later.
+            ReportedError: The teacher's process has said so.
+        """
+        self.check(set(self.stages), redo)
+        todo = {name for name in self.stages if not self.is_done(name)}
+        check_writable(self.path)
+        self._check_files(todo)
+        with tempfile.TemporaryDirectory(prefix="keras_distill-") as folder:
+            data = self.path / "data"
+            if "data" in todo:
+                data = Path(folder) / "data"
+                write_data(self.config, data)
+            show(summary(self, self.config, data, keep=False))
+            if "teacher" in todo:
+                config = Path(folder) / "config.yaml"
+                self.config.save(config)
+                arguments = ["--config", str(config), "--data", str(data)]
+                run_child("keras_distill.teacher", ["check", *arguments])
+
+    def _check_files(self, todo: set[str]) -> None:
+        """Check what files tell before there is data.
+
+        Args:
+            todo: The stages to be made.
+        """
+        if not self.is_done("teacher"):
+            check_teacher(self.config, None)
+        if "augment" in todo:
+            check_tagger(self.config)
 
 
 def _stages(config: Config) -> list[Stage]:
@@ -354,6 +409,9 @@ def _needs_vectors(config: Config) -> bool:
     learned = Sources.of(student.embeddings).learned is not None
     return learned or opened or _swaps(config)
 
+
+# Before these a person sees what was understood of the data.
+_LONG = {"data", "teacher", "augment", "label"}
 
 # What the vocabulary stage depends on; the rest is the students'.
 _VOCABULARY_KEYS = (

@@ -230,6 +230,11 @@ def sample_results(**changes):
                 },
             }
         },
+        "text": {
+            "lengths": {"p50": 9, "p95": 28, "p99": 1041, "max": 2000},
+            "cut": {"student": 0.0123, "teacher": 0.05},
+            "unknown": 0.0461,
+        },
         "sources": {
             "original": {
                 "rows": 100,

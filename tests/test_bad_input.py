@@ -375,7 +375,7 @@ def test_bad_data_is_found_before_tensorflow_is_imported(tmp_path):
         [
             *(sys.executable, "-X", "importtime", "train.py"),
             *("--task", "custom", "--train-file", str(tmp_path / "bad.csv")),
-            *("--output-dir", str(tmp_path / "run")),
+            *("--output-dir", str(tmp_path / "run"), "--pos-tagger", "none"),
         ],
         cwd=tiny_runs.ROOT,
         capture_output=True,

@@ -74,6 +74,18 @@ def test_a_bug_keeps_its_traceback():
         exit_code(lambda: 1 / 0)
 
 
+def test_a_bug_is_one_line_where_its_traceback_has_a_log(tmp_path, capsys):
+    log = tmp_path / "logs" / "error.log"
+    error = ValueError("a page\nof " + "words " * 100)
+    assert exit_code(fail(error), log=log) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ValueError: a page of words words")
+    assert line.endswith(f" ... (all of it: {log})")
+    assert log.read_text().startswith("Traceback")
+    assert exit_code(fail(UserError("no label")), log=log) == 2
+    assert capsys.readouterr().err == "error: no label\n"
+
+
 def test_logging_twice_says_every_line_once(capsys):
     root = logging.getLogger("keras_distill")
     before = (root.handlers, root.level, root.propagate)

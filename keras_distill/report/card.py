@@ -323,7 +323,30 @@ def _data(results: dict[str, Any], config: Config) -> str:
             f"{settings.n_iter} rounds, duplicates dropped; they have no "
             "gold label."
         )
-    return f"## Data\n\n{wrapped(text)}"
+    parts = ["## Data", wrapped(text)]
+    if facts := results.get("text"):
+        parts.append(wrapped(_lengths(facts, config)))
+    return "\n\n".join(parts)
+
+
+def _lengths(facts: dict[str, Any], config: Config) -> str:
+    """Say how long training texts are and what the run expected of them."""
+    lengths, cut = facts["lengths"], facts["cut"]
+    text = (
+        f"Half of the training texts have up to {lengths['p50']:,} words, 95% "
+        f"up to {lengths['p95']:,}, 99% up to {lengths['p99']:,}, the longest "
+        f"{lengths['max']:,}. The student reads {config.student.max_length} "
+        f"of them ({percent(cut['student'])}% of the texts are longer)"
+    )
+    if "teacher" in cut:
+        text += (
+            f", the teacher {config.teacher.max_length} pieces "
+            f"({percent(cut['teacher'])}%)"
+        )
+    return (
+        f"{text}. Before training about {percent(facts['unknown'])}% of the "
+        "tokens to choose on were expected to be unknown to the student."
+    )
 
 
 def _making(results: dict[str, Any], config: Config) -> str:

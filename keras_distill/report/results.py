@@ -28,6 +28,7 @@ from keras_distill.files import (
     write_json,
     write_text,
 )
+from keras_distill.forecast import FORECAST
 from keras_distill.metrics import (
     classification_metrics,
     expected_calibration_error,
@@ -178,6 +179,7 @@ def collect_results(
             {name: logits[0] for name, logits in student.logits.items()},
         ),
         "sources": agreement_by_source(student.main, timed),
+        "text": _text(run_dir / "data" / FORECAST),
         "exports": _exports(run_dir, rows, said, of, kept),
         "sizes": measure_sizes(run_dir / "student", rows),
         "calibration": _calibration(run_dir, rows.labels, said),
@@ -196,6 +198,14 @@ def collect_results(
         },
     }
     return results, Shown(student.main, manifest, first, rows, said)
+
+
+def _text(path: Path) -> dict[str, Any] | None:
+    """Return what was measured of the text; older runs have nothing."""
+    if not path.is_file():
+        return None
+    facts = read_json(path)
+    return {name: facts[name] for name in facts if name != "made_from"}
 
 
 def _read_splits(

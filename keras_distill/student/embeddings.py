@@ -17,12 +17,12 @@ from keras_distill.files import (
     write_text,
 )
 from keras_distill.student.text import PAD_ID, SPECIALS, save_vocabulary
-from keras_distill.student.vectors import (
+from keras_distill.student.vector_file import (
     Sources,
     file_words,
     is_fasttext,
-    read_vectors,
 )
+from keras_distill.student.vectors import read_vectors
 from keras_distill.student.vocabulary import (
     count_words,
     is_piece,
@@ -107,9 +107,8 @@ def write_words(
         if sources.learned == "teacher":
             opened += [t for t in tokens or () if not is_piece(t)]
         if sources.file is not None and not is_fasttext(sources.file):
-            opened += file_words(
-                sources.file, settings.embedding_dim, _MOST_WORDS
-            )
+            listed = file_words(sources.file, settings.embedding_dim)
+            opened += itertools.islice(listed, _MOST_WORDS)
     opened = unsplit(list(dict.fromkeys(opened)), lower_case)
     pieces = tokens or learned_pieces(counts)
     own, known, words = (

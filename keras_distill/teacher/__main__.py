@@ -1,14 +1,16 @@
 """The teacher's own process: `python -m keras_distill.teacher COMMAND`.
 
-`finetune` makes the teacher of a run, `embed` gives words and sentences its
-vectors, `label` writes its logits into the transfer set. Each can be killed at
-any moment and started again. `label --shards` labels a part, so that several
-machines can share one plan.
+`check` asks the teacher of a run for two rows' logits; `finetune` makes it,
+`embed` gives words and sentences its vectors, `label` writes its logits into
+the transfer set. Each can be killed at any moment and started again.
+`label --shards` labels a part, so that several machines can share one plan.
 """
 
 import argparse
 import logging
+import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     configure_logging()
     child = exit_with_parent()
-    return exit_code(_run, options, child=child)
+    return exit_code(_run, options, child=child, log=_log(options))
+
+
+def _log(options: argparse.Namespace) -> Path:
+    """Return where the traceback of an unforeseen error goes."""
+    if options.command == "check":
+        # There is no run folder.
+        return Path(tempfile.gettempdir()) / f"teacher-{os.getpid()}.log"
+    return options.data.parent / "logs" / "teacher-error.log"
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -41,7 +51,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.command == "label" and options.shards is not None:
         shards = parse_shards(options.shards)
     precision = prepare_environment(config.teacher.precision)
-    if options.command == "finetune" or (
+    if options.command in ("check", "finetune") or (
         options.command == "embed" and options.sentences
     ):
         prepare_hub(config.teacher.checkpoint or config.teacher.name)
@@ -51,7 +61,11 @@ def _run(options: argparse.Namespace) -> None:
     with quiet_native():
         precision = set_precision(precision)
     logger.info("teacher precision: %s", precision)
-    if options.command == "finetune":
+    if options.command == "check":
+        from keras_distill.teacher.finetune import check_teacher
+
+        check_teacher(config, options.data)
+    elif options.command == "finetune":
         from keras_distill.teacher.finetune import make_teacher
 
         make_teacher(
@@ -87,20 +101,22 @@ def _run(options: argparse.Namespace) -> None:
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m keras_distill.teacher",
-        description="Fine-tune the teacher, ask it for vectors, or label the "
-        "transfer set.",
+        description="Check the teacher, fine-tune it, ask it for vectors, or "
+        "label the transfer set.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("check", help="ask for two rows' logits")
     finetune = commands.add_parser("finetune", help="fine-tune the teacher")
     embed = commands.add_parser("embed", help="vectors of words, sentences")
     label = commands.add_parser("label", help="label planned shards")
-    for command in (finetune, embed, label):
+    for command in (check, finetune, embed, label):
         command.add_argument(
             "--config", type=Path, required=True, help="the run's config.yaml"
         )
         command.add_argument(
             "--data", type=Path, required=True, help="the run's data folder"
         )
+    for command in (finetune, embed, label):
         command.add_argument(
             "--output", type=Path, required=True, help="what is made"
         )

@@ -1,6 +1,7 @@
 """Loading, checking and saving a teacher checkpoint."""
 
 import errno
+import inspect
 import json
 import logging
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from keras_distill.files import (
     sha256_file,
     write_json,
 )
+from keras_distill.teacher.folder import normalizer_lower_cases
 from keras_distill.teacher.source import find_checkpoint, not_on_hub
 
 logger = logging.getLogger(__name__)
@@ -58,7 +60,8 @@ class Teacher:
         config = self.model.config
         positions = getattr(config, "max_position_embeddings", None) or 0
         if positions > 0 and config.model_type in _SHIFTED_POSITIONS:
-            positions -= self.tokenizer.pad_token_id + 1
+            # The model's own: a tokenizer of another family may differ.
+            positions -= (config.pad_token_id or 0) + 1
         limits = [max_length, self.tokenizer.model_max_length, positions]
         return min(limit for limit in limits if limit > 0)
 
@@ -86,7 +89,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 def lower_cases(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Say whether the teacher's tokenizer lower-cases its text."""
-    return _lower_cases(
+    return normalizer_lower_cases(
         json.loads(tokenizer.backend_tokenizer.to_str())["normalizer"]
     )
 
@@ -109,6 +112,7 @@ def load_teacher(name: str, labels: list[str]) -> Teacher:
             f"{len(random)} of {len(model.weights)} are missing or have "
             f"another shape, such as {random[0]}"
         )
+    _fit_columns(tokenizer, model)
     return Teacher(model, tokenizer, list(range(len(labels))))
 
 
@@ -135,7 +139,23 @@ def load_fine_tuned(name: str, labels: list[str]) -> Teacher:
             f"teacher {name} is not fine-tuned: it has no weights for "
             f"{', '.join(random[:3])}. Give it as --teacher to fine-tune it"
         )
+    _fit_columns(tokenizer, model)
     return Teacher(model, tokenizer, columns)
+
+
+def _fit_columns(
+    tokenizer: PreTrainedTokenizerBase, model: TFPreTrainedModel
+) -> None:
+    """Let the tokenizer give those columns that the model takes.
+
+    They may be of two families: DistilBERT takes no token types, RoBERTa
+    knows a single one, BERT's tokenizer gives two.
+    """
+    taken = set(inspect.signature(model.call).parameters)
+    if getattr(model.config, "type_vocab_size", 2) < 2:
+        taken.discard("token_type_ids")
+    names = tokenizer.model_input_names
+    tokenizer.model_input_names = [name for name in names if name in taken]
 
 
 def save_teacher(teacher: Teacher, folder: Path) -> None:
@@ -207,16 +227,6 @@ def _load_model(
         raise _not_loaded(name, error) from error
     mismatched = [key[0] for key in info["mismatched_keys"]]
     return model, [*info["missing_keys"], *mismatched]
-
-
-def _lower_cases(normalizer: dict | None) -> bool:
-    if not normalizer:
-        return False
-    if normalizer["type"] == "Sequence":
-        return any(_lower_cases(part) for part in normalizer["normalizers"])
-    if normalizer["type"] == "BertNormalizer":
-        return bool(normalizer["lowercase"])
-    return normalizer["type"] == "Lowercase"
 
 
 def _not_loaded(name: str, error: Exception) -> UserError:

@@ -31,6 +31,7 @@ from keras_distill.teacher.checkpoint import (
 from keras_distill.teacher.predict import (
     Encoded,
     Predictor,
+    check_answers,
     encode,
     shuffled_batches,
 )
@@ -72,6 +73,10 @@ def make_teacher(
     output.mkdir(parents=True, exist_ok=True)
     if config.teacher.checkpoint:
         teacher = load_fine_tuned(config.teacher.checkpoint, labels)
+        check_answers(
+            *(config.teacher.checkpoint, teacher, select),
+            config.teacher.max_length,
+        )
         predictor = Predictor(
             teacher, config.teacher.max_length, config.teacher.tokens_per_batch
         )
@@ -101,6 +106,24 @@ def make_teacher(
         os.replace(path, output / path.name)
     os.replace(work / "grid.json", output / "grid.json")
     shutil.rmtree(work)
+
+
+def check_teacher(config: Config, data: Path) -> None:
+    """Load the teacher of a run and ask it for two rows' logits.
+
+    Args:
+        config: The run's configuration.
+        data: The run's `data/`.
+
+    Raises:
+        UserError: It cannot be loaded, or it gives none.
+    """
+    settings = config.teacher
+    labels = read_json(data / "manifest.json")["labels"]
+    load = load_fine_tuned if settings.checkpoint else load_teacher
+    name = settings.checkpoint or settings.name
+    rows = list(read_examples(data / "train.jsonl.gz"))
+    check_answers(name, load(name, labels), rows, settings.max_length)
 
 
 @dataclass(frozen=True)
@@ -169,6 +192,9 @@ class _Run:
         strategy = build_strategy()
         with strategy.scope():
             self._teacher = load_teacher(settings.name, job.labels)
+        check_answers(
+            settings.name, self._teacher, job.train, settings.max_length
+        )
         self._trainer = Trainer(self._teacher.model, settings, strategy)
         self._predictor = Predictor(
             self._teacher, settings.max_length, settings.tokens_per_batch

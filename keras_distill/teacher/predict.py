@@ -1,5 +1,6 @@
 """The teacher's logits, in batches of like length."""
 
+import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
+from keras_distill.cli import one_line
 from keras_distill.data.examples import Example
+from keras_distill.errors import UserError
 from keras_distill.teacher.checkpoint import Teacher
 
 if TYPE_CHECKING:
@@ -139,6 +142,55 @@ def shuffled_batches(
 def padded_tokens(lengths: np.ndarray, rows: np.ndarray) -> int:
     """Return how many tokens a batch of these rows has after padding."""
     return len(rows) * int(lengths[rows].max())
+
+
+def check_answers(
+    name: str, teacher: Teacher, examples: Sequence[Example], max_length: int
+) -> None:
+    """Ask a teacher for the logits of the two longest rows.
+
+    Before hours of work: what does not run, or gives no numbers, is found in
+    seconds.
+
+    Args:
+        name: The checkpoint, for messages.
+        teacher: The teacher.
+        examples: Rows of the run.
+        max_length: As in the settings.
+
+    Raises:
+        UserError: The forward pass fails, or its logits are not finite
+            numbers, one a class.
+    """
+
+    def length(example: Example) -> int:
+        return len(example.text_a) + len(example.text_b or "")
+
+    rows = heapq.nlargest(2, examples, key=length)
+    encoded = encode(teacher.tokenizer, rows, teacher.cut(max_length))
+    try:
+        batch = encoded.batch(range(len(rows)))
+        answer = teacher.model(batch, training=False).logits
+        logits = tf.cast(answer, tf.float32).numpy()
+    # TensorFlow's and Keras' errors have no other common type.
+    except Exception as error:
+        raise UserError(
+            f"teacher {name} cannot read the rows of this run: "
+            f"{one_line(error)}. Do its tokenizer and its weights belong "
+            "together?"
+        ) from error
+    expected = (len(rows), len(teacher.columns))
+    if logits.shape != expected:
+        raise UserError(
+            f"teacher {name} gives logits of shape {list(logits.shape)} for "
+            f"{len(rows)} rows, expected {list(expected)}: one a class"
+        )
+    if not np.isfinite(logits).all():
+        raise UserError(
+            f"teacher {name} gives the logits {logits.tolist()}, expected "
+            "finite numbers: its weights are damaged, or too large for the "
+            "precision (--precision float32)"
+        )
 
 
 @dataclass

@@ -10,15 +10,10 @@ from pathlib import Path
 
 from keras_distill.errors import UserError
 from keras_distill.tasks import QUICK_TEACHER
+from keras_distill.teacher.folder import WEIGHTS, check_folder
 
 logger = logging.getLogger(__name__)
 
-_WEIGHTS = (
-    "tf_model.h5",
-    "model.safetensors",
-    "tf_model.h5.index.json",
-    "model.safetensors.index.json",
-)
 _HUB = "https://huggingface.co"
 _HUB_SECONDS = 5
 
@@ -28,9 +23,12 @@ def find_checkpoint(name: str) -> str:
 
     `name` is a folder, an installed package that carries a model folder, or
     a name on the Hugging Face hub.
+
+    Raises:
+        UserError: The folder holds no whole checkpoint.
     """
     if Path(name).is_dir():
-        _require_weights(Path(name))
+        check_folder(Path(name))
         return name
     module = name.replace("-", "_")
     if module.isidentifier():
@@ -38,7 +36,7 @@ def find_checkpoint(name: str) -> str:
         places = (spec.submodule_search_locations or []) if spec else []
         for place in places:
             for config in sorted(Path(place).rglob("config.json")):
-                if any((config.parent / w).is_file() for w in _WEIGHTS):
+                if any((config.parent / w).is_file() for w in WEIGHTS):
                     return str(config.parent)
     return name
 
@@ -105,17 +103,3 @@ def _is_cached(name: str) -> bool:
     # The name of no repository.
     except ValueError:
         return False
-
-
-def _require_weights(folder: Path) -> None:
-    found = sorted(path.name for path in folder.iterdir())
-    if "config.json" not in found:
-        raise UserError(
-            f"teacher folder {folder} has no config.json; "
-            f"found: {', '.join(found) or 'nothing'}"
-        )
-    if not any(weights in found for weights in _WEIGHTS):
-        raise UserError(
-            f"teacher folder {folder} has no weights, expected one of: "
-            + ", ".join(_WEIGHTS)
-        )

@@ -1,5 +1,7 @@
 """Splitting a text into words, tagging them, putting them together."""
 
+import shutil
+
 import nltk
 import pytest
 from hypothesis import given, settings
@@ -100,6 +102,14 @@ def no_tagger(monkeypatch, tmp_path):
 
 def test_words_get_penn_tags(tmp_path, no_tagger):
     install(tmp_path, {"the": "DT", "film": "NN"})
+    assert load_tagger("nltk")(["the", "film"]) == ["DT", "NN"]
+
+
+def test_the_tagger_s_zip_alone_is_enough(tmp_path, no_tagger):
+    """As NLTK's downloader leaves it where nothing unpacks it."""
+    place = install(tmp_path, {"the": "DT", "film": "NN"})
+    shutil.make_archive(str(place), "zip", place.parent, place.name)
+    shutil.rmtree(place)
     assert load_tagger("nltk")(["the", "film"]) == ["DT", "NN"]
 
 

@@ -110,6 +110,15 @@ def test_an_operator_that_was_left_out_is_not_claimed():
     assert "masking" not in card(results)[1]
 
 
+def test_the_length_of_the_text_is_told_where_it_was_measured():
+    _, line = card()
+    assert "words, 95% up to 28, 99% up to 1,041, the longest 2,000." in line
+    assert "reads 128 of them (1.2% of the texts are longer), the" in line
+    assert "the teacher 128 pieces (5.0%)." in line
+    assert "about 4.6% of the tokens to choose on" in line
+    assert "Half of the training" not in card(sample_results(text=None))[1]
+
+
 def test_the_baselines_training_is_beside_the_students():
     text, _ = card()
     assert "1,000 updates" in rows_of(text, "student on labels alone")[0][1]

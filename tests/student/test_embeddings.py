@@ -1,5 +1,7 @@
 """What the student's words start from."""
 
+import struct
+
 import numpy as np
 import pytest
 from gensim.models import FastText, KeyedVectors
@@ -25,7 +27,8 @@ from keras_distill.student.embeddings import (
     write_words,
 )
 from keras_distill.student.text import PAD_ID, SPECIALS
-from keras_distill.student.vectors import Sources, check_ends, read_vectors
+from keras_distill.student.vector_file import Sources, check_ends, file_words
+from keras_distill.student.vectors import read_vectors
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import (
     ORIGINAL,
@@ -234,6 +237,39 @@ def test_a_native_fasttext_model_gives_every_word_a_vector(fasttext):
 def test_a_fasttext_model_of_another_width_is_refused_at_once(fasttext):
     with pytest.raises(UserError, match="vectors of 6 numbers, expected 300"):
         check_ends(fasttext[0], 300)
+
+
+def test_a_fasttext_model_tells_its_words(fasttext):
+    assert set(file_words(fasttext[0], DIM)) == set(fasttext[1].wv.key_to_index)
+
+
+def spoilt(content, field, value):
+    """A fastText model with another whole number in its head."""
+    return content[:field] + struct.pack("<i", value) + content[field + 4 :]
+
+
+# Where the number of labels stands, and that of subwords.
+LABELS, BUCKETS = 72, 40
+
+
+@pytest.mark.parametrize(
+    "spoil, part",
+    [
+        (lambda content: content[:50], "cut short: it ends in its head"),
+        (lambda content: content[: len(content) // 2], "cut short or quanti"),
+        (lambda content: spoilt(content, LABELS, 3), "classifier with 3 label"),
+        # As if its rows had been squeezed.
+        (lambda content: spoilt(content, BUCKETS, 2**30), "quantized (.ftz)"),
+    ],
+)
+def test_a_fasttext_model_that_gives_no_vectors_is_refused_at_once(
+    fasttext, tmp_path, spoil, part
+):
+    path = tmp_path / "bad.bin"
+    path.write_bytes(spoil(fasttext[0].read_bytes()))
+    with pytest.raises(UserError) as caught:
+        check_ends(path, DIM)
+    assert part in str(caught.value) and str(path) in str(caught.value)
 
 
 def test_a_damaged_fasttext_model_is_one_line(fasttext, tmp_path):

@@ -12,9 +12,10 @@ from gensim.models import KeyedVectors
 from tiny_runs import ROOT
 
 from keras_distill.errors import UserError
+from keras_distill.student import vector_file
 from keras_distill.student.embeddings import load_vectors, random_vectors
 from keras_distill.student.text import SPECIALS
-from keras_distill.student.vectors import check_ends
+from keras_distill.student.vector_file import check_ends
 
 DIM = 6
 FILE_WORDS = ["the", "Paris", "PARIS", "good", "Film", "film", "café", "U.S."]
@@ -326,7 +327,8 @@ def test_a_plain_binary_too_small_for_its_vectors_is_cut_short(tmp_path):
         (b"a 1 2 3 4 5 6\n" * 2, None),
         (b"a 1 2 3 4 5 6", "without a newline"),
         (b"2 6\nonly text here\n", "cut short"),
-        (b"2 6\n" + b"x" * 20_000, "has no word"),
+        (b"2 6\n" + b"x" * 20_000, "line 2 has 0 numbers, expected 6"),
+        (b"2 6\n" + b"\0" * 20_000, "has no word"),
     ],
 )
 def test_what_the_first_rows_say_is_told(tmp_path, content, part):
@@ -362,7 +364,7 @@ def test_a_header_that_promises_more_lines_is_told(tmp_path):
 def test_an_empty_line_without_a_header_is_refused_here_too(tmp_path):
     path = tmp_path / "vectors.txt"
     path.write_bytes(GLOVE + b"\n")
-    assert "the last line has 0 numbers, expected 6" in refusal(path)
+    assert "line 4 has 0 numbers, expected 6" in refusal(path)
 
 
 def test_empty_lines_after_the_promised_ones_do_no_harm(tmp_path):
@@ -377,8 +379,8 @@ NAN = np.array([1, np.nan, 1, 1, 1, 1], "<f4").tobytes()
 @pytest.mark.parametrize(
     "content, part",
     [
-        (GLOVE + b"bad 1 2 x 4 5 6\n", "the last line: .*'bad' holds 'x'"),
-        (GLOVE + b"bad 1 2 inf 4 5 6\n", "the last line: .*'bad' holds 'inf'"),
+        (GLOVE + b"bad 1 2 x 4 5 6\n", "line 4: .*'bad' holds 'x'"),
+        (GLOVE + b"bad 1 2 inf 4 5 6\n", "line 4: .*'bad' holds 'inf'"),
         (b"bad 1 nan 3 4 5 6\n" + GLOVE, "line 1: .*'bad' holds 'nan'"),
         (b"4 6\nbad 1 nan 3 4 5 6\n" + GLOVE, "line 2: .*'bad' holds 'nan'"),
         (b"2 6\nbad " + NAN + b"w " + ROW, "vector 1: .*'bad' holds nan"),
@@ -390,6 +392,100 @@ def test_junk_in_the_first_or_last_vector_names_line_and_word(
     path = tmp_path / "vectors.x"
     path.write_bytes(content)
     assert re.search(part, refusal(path))
+
+
+def rows(between=" ", point=".", width=6, count=10):
+    """Lines as people's own scripts write them."""
+    return [
+        between.join([f"w{i}", *(f"{i}{point}{j}5" for j in range(width))])
+        for i in range(count)
+    ]
+
+
+def written(folder, lines, name="vectors.txt"):
+    path = folder / name
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("head", [[], ["10 6"], ["10\t6"], ["\ufeff10 6"]])
+@pytest.mark.parametrize("between", ["\t", "  ", " \t ", "word-tab"])
+def test_columns_between_tabs_or_several_spaces_are_read(
+    tmp_path, head, between
+):
+    lines = rows(" " if between == "word-tab" else between)
+    if between == "word-tab":
+        lines = [line.replace(" ", "\t", 1) for line in lines]
+    path = written(tmp_path, [*head, *lines])
+    check_ends(path, 6)
+    vectors, coverage = load_vectors(path, [*SPECIALS, "w3"], 6)
+    assert vectors[-1] == pytest.approx([3.05, 3.15, 3.25, 3.35, 3.45, 3.55])
+    assert coverage.types == 1
+
+
+def test_a_vector_of_nothing_does_not_stop_the_file(tmp_path):
+    path = tmp_path / "vectors.txt"
+    path.write_bytes(b"a 1 2 3\n 4 5 6\ngood 7 8 9\n")
+    check_ends(path, 3)
+    vectors, _ = load_vectors(path, VOCABULARY, 3)
+    assert vectors[VOCABULARY.index("good")].tolist() == [7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    "lines, part",
+    [
+        (rows(","), "line 1 .* found ',' between the numbers"),
+        (rows(", "), "line 1 .* found ',' between the numbers"),
+        (rows(";"), "line 1 .* found ';' between the numbers"),
+        (["10 6", *rows(",")], "line 2 .* found ',' between the numbers"),
+        (rows(" ", ","), "line 1 .* found a decimal comma, expected a point"),
+        (["10 6", *rows(" ", ",")], "line 2: .*'w0'.* a decimal comma"),
+        (["10 7", *rows()], "line 2 has 6 numbers, expected 7 by line 1"),
+        (["10 5", *rows()], "line 2 has 6 numbers, expected 5"),
+        (["12 6", *rows()], "holds 10 of the 12 vectors"),
+        (["8 6", *rows()], "line 1 promises 8 vectors, found 10 lines"),
+        ([*rows(), *rows(width=5)], "line 11 has 5 numbers, expected 6"),
+        ([*rows(), *rows(width=7)], "line 11 has 7 numbers, expected 6"),
+        (
+            [*rows(count=5000), *rows(width=7)],
+            "line 5010 has 7 numbers, expected 6",
+        ),
+        (
+            [*rows(count=999), *rows(width=5, count=1), *rows()],
+            "line 1000 has 5 numbers, expected 6",
+        ),
+        (["word d1 d2", *rows(width=2)], "line 1 is 'word d1 d2'"),
+    ],
+)
+@pytest.mark.parametrize("suffix", PACKED)
+def test_vectors_that_cannot_be_read_are_refused_before_the_first_stage(
+    tmp_path, lines, part, suffix
+):
+    content = ("\n".join(lines) + "\n").encode()
+    path = tmp_path / f"vectors{suffix}"
+    path.write_bytes(PACKED[suffix](content))
+    assert re.search(part, refusal(path))
+
+
+@pytest.mark.parametrize("width, part", [(5, "has 5"), (7, "has 7")])
+def test_the_middle_of_a_file_too_large_to_count_is_looked_at(
+    tmp_path, monkeypatch, width, part
+):
+    """As large as those of 840 billion words."""
+    monkeypatch.setattr(vector_file, "_MAX_COUNTED", 1000)
+    monkeypatch.setattr(vector_file, "_TAIL", 500)
+    good = rows() * 300
+    path = written(tmp_path, good)
+    check_ends(path, 6)
+    written(tmp_path, [*good[:1500], *rows(width=width), *good[1500:]])
+    assert part in refusal(path)
+    written(tmp_path, [*good, *rows(width=width)])
+    assert part in refusal(path)
+
+
+def test_a_word_may_end_in_a_whole_number(tmp_path):
+    path = written(tmp_path, [*rows(), "Windows 10 .1 .2 .3 .4 .5 .6"])
+    check_ends(path, 6)
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
@@ -412,7 +508,7 @@ def test_only_the_head_of_a_large_file_is_read(tmp_path):
 def test_the_check_imports_no_library_that_is_slow():
     script = (
         "import sys\n"
-        "import keras_distill.student.vectors\n"
+        "import keras_distill.student.vector_file\n"
         "print(*{m.partition('.')[0] for m in sys.modules})"
     )
     modules = subprocess.run(

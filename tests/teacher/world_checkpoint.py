@@ -223,16 +223,11 @@ def test_a_folder_without_configuration_or_weights_is_refused(
     assert "bare has no config.json; found: " in message
     BertConfig().save_pretrained(bare)
     message = error_of(teachers.load_teacher, str(bare), tiny.LABELS)
-    assert "bare has no weights, expected one of: tf_model.h5" in message
+    assert "bare has no weights, expected one of: model.safetensors" in message
 
 
-def cut_weights(folder):
-    path = folder / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def cut_tokens(folder):
-    (folder / "tokenizer.json").write_text('{"half": ')
+def other_tokens(folder):
+    (folder / "tokenizer.json").write_text('{"no": "tokenizer"}')
 
 
 def configured(**changes):
@@ -253,8 +248,7 @@ def without_padding(folder):
 @pytest.mark.parametrize(
     "spoil, reason",
     [
-        (cut_weights, r"^teacher folder .*/spoilt cannot be loaded: "),
-        (cut_tokens, r"^teacher folder .*/spoilt cannot be loaded: "),
+        (other_tokens, r"^teacher folder .*/spoilt cannot be loaded: "),
         (configured(hidden_size=8), "its weights do not fit its config.json"),
         (
             configured(model_type="modernbert"),
@@ -270,6 +264,147 @@ def test_a_spoilt_folder_is_refused(teachers, tmp_path, spoil, reason):
     with pytest.raises(UserError, match=reason) as caught:
         teachers.load_teacher(str(folder), tiny.LABELS)
     assert "hub" not in str(caught.value)
+
+
+def sharded(folder):
+    """Write a checkpoint in many files, with an index of them."""
+    tiny.tokenizer(folder).save_pretrained(folder)
+    tiny.bert(names=tiny.LABELS).save_pretrained(
+        folder, safe_serialization=True, max_shard_size="5KB"
+    )
+    return folder
+
+
+def test_a_whole_sharded_checkpoint_is_a_teacher(teachers, tmp_path):
+    folder = sharded(tmp_path / "sharded")
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    assert not (folder / "model.safetensors").exists()
+    whole = str(tiny.checkpoint(tmp_path / "whole", names=tiny.LABELS))
+    first, second = (
+        logits_of(teachers.load_fine_tuned(name, tiny.LABELS), tiny.examples(4))
+        for name in (whole, str(folder))
+    )
+    assert np.abs(first - second).max() < 1e-6
+
+
+def test_half_a_sharded_checkpoint_is_none(teachers, tmp_path):
+    folder = sharded(tmp_path / "sharded")
+    lost = sorted(folder.glob("model-*.safetensors"))[-1]
+    lost.unlink()
+    message = error_of(teachers.load_teacher, str(folder), tiny.LABELS)
+    assert "lacks 1 of the" in message and lost.name in message
+
+
+def test_a_teacher_with_a_sentencepiece_model_alone(teachers, tmp_path):
+    """Where the package is installed; elsewhere it is named."""
+    pieces = pytest.importorskip("sentencepiece")
+    from transformers import AlbertConfig, TFAlbertForSequenceClassification
+
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(e.text_a for e in tiny.examples(200)))
+    folder = tmp_path / "albert"
+    folder.mkdir()
+    pieces.SentencePieceTrainer.train(
+        input=str(text),
+        model_prefix=str(folder / "spiece"),
+        vocab_size=60,
+        pad_id=0,
+        unk_id=1,
+        bos_id=-1,
+        eos_id=-1,
+        control_symbols=["[CLS]", "[SEP]", "[MASK]"],
+        pad_piece="<pad>",
+        unk_piece="<unk>",
+    )
+    model = TFAlbertForSequenceClassification(
+        AlbertConfig(
+            vocab_size=64,
+            embedding_size=8,
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=16,
+            max_position_embeddings=32,
+        )
+    )
+    model.build_in_name_scope()
+    model.save_pretrained(folder, safe_serialization=True)
+    teacher = teachers.load_teacher(str(folder), tiny.LABELS)
+    assert logits_of(teacher, tiny.examples(3)).std() > 0
+
+
+def distilbert():
+    from transformers import (
+        DistilBertConfig,
+        TFDistilBertForSequenceClassification,
+    )
+
+    return TFDistilBertForSequenceClassification(
+        DistilBertConfig(
+            vocab_size=len(tiny.VOCABULARY),
+            dim=16,
+            n_layers=1,
+            n_heads=2,
+            hidden_dim=32,
+            max_position_embeddings=32,
+        )
+    )
+
+
+def robertas(tokens):
+    model = tiny.roberta(tokens)
+    model.config.type_vocab_size = 1
+    return type(model)(model.config)
+
+
+@pytest.mark.parametrize("family", ["distilbert", "roberta"])
+@pytest.mark.parametrize("pair", [False, True])
+def test_the_columns_that_a_model_takes_decide(
+    teachers, tmp_path, family, pair
+):
+    """A model of another family than its tokenizer, which is BERT's."""
+    from keras_distill.teacher.predict import check_answers
+
+    folder = tmp_path / family
+    tokens = tiny.tokenizer(folder)
+    tokens.save_pretrained(folder)
+    model = distilbert() if family == "distilbert" else robertas(tokens)
+    model.build_in_name_scope()
+    model.save_pretrained(folder, safe_serialization=True)
+    rows = [Example("a film " * 40, "a film " * 40 if pair else None)] * 2
+    teacher = teachers.load_teacher(str(folder), tiny.LABELS)
+    check_answers(str(folder), teacher, rows, 128)
+    assert np.isfinite(logits_of(teacher, rows, 128)).all()
+
+
+def test_logits_that_are_no_numbers_are_told_before_hours_are_lost(
+    teachers, tmp_path
+):
+    from keras_distill.teacher.predict import check_answers
+
+    tokens = tiny.tokenizer(tmp_path)
+    teacher = teachers.Teacher(tiny.bert(), tokens, [0, 1])
+    kernel = teacher.model.classifier.kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    arguments = ("bert", teacher, tiny.examples(3), 32)
+    message = error_of(check_answers, *arguments)
+    assert "teacher bert gives the logits [[nan" in message
+    assert "--precision float32" in message
+
+
+def test_a_forward_pass_that_fails_is_one_line(teachers, tmp_path):
+    from keras_distill.teacher.predict import check_answers
+
+    tokens = tiny.tokenizer(tmp_path)
+    teacher = teachers.Teacher(tiny.bert(layers=1), tokens, [0, 1, 2])
+    message = error_of(check_answers, "bert", teacher, tiny.examples(3), 32)
+    assert "logits of shape [2, 2] for 2 rows, expected [2, 3]" in message
+    # More words than the model has rows.
+    tokens.add_tokens(["unheard"] * 1 + [f"of{i}" for i in range(50)])
+    rows = [Example("unheard of49")] * 2
+    message = error_of(check_answers, "bert", teacher, rows, 32)
+    assert "teacher bert cannot read the rows of this run: " in message
+    assert "\n" not in message
 
 
 def test_a_checkpoint_without_head_is_no_fine_tuned_teacher(teachers, tmp_path):

@@ -320,6 +320,46 @@ def test_a_finished_teacher_leaves_no_work_behind(resumed):
     assert {"grid.json", "teacher.json", "config.json"} < names
 
 
+def test_no_traceback_leaves_the_teachers_process(
+    resumed, tmp_path, monkeypatch, capfd
+):
+    tiny.run_folder(tmp_path)
+    tiny.settings(tmp_path, name=str(resumed[0] / "reference"))
+
+    def fail(*_):
+        raise KeyError("classifier/kernel:0\nnot found")
+
+    monkeypatch.setattr(finetune, "load_teacher", fail)
+    assert main(tiny.finetune_arguments(tmp_path)) == 2
+    log = tmp_path / "logs" / "teacher-error.log"
+    errors = capfd.readouterr().err
+    assert "Traceback" not in errors
+    line = errors.splitlines()[-1]
+    assert line.startswith("error: KeyError: ") and str(log) in line
+    assert "Traceback" in log.read_text()
+    assert "load_teacher" in log.read_text()
+
+
+def test_a_teacher_is_checked_without_making_anything(
+    pretrained, tmp_path, monkeypatch, capfd
+):
+    tiny.run_folder(tmp_path)
+    tiny.settings(tmp_path, name=pretrained)
+    before = sorted(tmp_path.rglob("*"))
+    arguments = [
+        *("check", "--config", str(tmp_path / "config.yaml")),
+        *("--data", str(tmp_path / "data")),
+    ]
+    assert main(arguments) == 0
+    teacher = load_teacher(pretrained, tiny.LABELS)
+    kernel = teacher.model.classifier.kernel
+    kernel.assign(tf.fill(kernel.shape, np.inf))
+    monkeypatch.setattr(finetune, "load_teacher", lambda *_: teacher)
+    assert main(arguments) == 2
+    assert "expected finite numbers" in capfd.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_fine_tuned_checkpoint_is_measured_and_taken(resumed):
     folder, _ = resumed
     tiny.settings(folder, checkpoint=str(folder / "reference"))

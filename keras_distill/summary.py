@@ -208,7 +208,8 @@ def _class_lines(manifest: Mapping[str, Any]) -> list[str]:
 
 def _merged_lines(manifest: Mapping[str, Any]) -> list[str]:
     merged = manifest.get("merged") or ()
-    parts = [f"{w!r} as {name} ({count:,})" for w, name, count in merged]
+    # Spelled out already, what cannot be seen too.
+    parts = [f"'{w}' as {name} ({count:,})" for w, name, count in merged]
     return [f"read {', '.join(parts)}"] if parts else []
 
 

@@ -26,7 +26,8 @@ from keras_distill.process import exit_with_parent
 from keras_distill.teacher.runtime import prepare_environment
 from keras_distill.teacher.source import prepare_hub
 
-logger = logging.getLogger(__name__)
+# Not __name__, which is __main__ here.
+logger = logging.getLogger("keras_distill.teacher")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -24,8 +24,7 @@ from keras_distill.data.examples import Example
 from keras_distill.data.glue import TASKS, read_glue
 from keras_distill.data.tables import (
     LABEL_COLUMN,
-    TEXT_COLUMN,
-    TEXT_PAIR_COLUMN,
+    own_columns,
     read_table,
 )
 from keras_distill.display import aligned
@@ -152,19 +151,15 @@ def _read(
     Every form reads them in its own way, as it does in an app. The Penn
     Treebank's spelling is part of GLUE's format and undone with it.
     """
-    text, text_pair, label = columns
-    if text_pair is not None and not pair:
-        raise UserError(
-            f"--text-pair-column {text_pair}: the student takes one text"
-        )
+    *texts, label = columns
+    own = Config().data if config is None else config.data
+    names = own_columns(own, pair, *texts)
     if config is not None and config.task in TASKS and not any(columns):
         return read_glue(config.task, path, labels, labelled=True)
-    own = Config().data if config is None else config.data
-    second = text_pair or own.text_pair_column or TEXT_PAIR_COLUMN
     examples, _ = read_table(
         path,
-        text or own.text_column or TEXT_COLUMN,
-        second if pair else None,
+        names[0],
+        names[1] if pair else None,
         label or own.label_column or LABEL_COLUMN,
         labels,
         normalized=False,

@@ -8,7 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keras_distill.data.examples import Example, read_lines
+from keras_distill.config import DataConfig
+from keras_distill.data.examples import (
+    Example,
+    OnBad,
+    read_lines,
+    refuse,
+)
 from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
 
@@ -24,8 +30,9 @@ _MAX_FIELD_CHARACTERS = 100_000
 _MAX_CLASSES = 1000
 
 Lines = Iterable[tuple[int, str]]
-# The number of the line where a row starts, and its fields by column.
-Records = Iterator[tuple[int, dict[str, str]]]
+# The number of the line where a row starts, and its fields by column; None is
+# JSON's null.
+Records = Iterator[tuple[int, dict[str, str | None]]]
 
 
 class Row(NamedTuple):
@@ -87,7 +94,7 @@ def read_table(
     rows = list(
         rows_of(
             path,
-            _read_records(path, columns, optional),
+            _whole(path, _read_records(path, columns, optional), columns),
             texts,
             _ID_COLUMN,
             label_column,
@@ -121,7 +128,8 @@ def read_unlabeled(
         plain.append(TEXT_PAIR_COLUMN)
     for number, path in enumerate(map(Path, paths)):
         if _suffix(path) in _FORMATS:
-            columns, records = own, _read_records(path, own)
+            columns = own
+            records = _whole(path, _read_records(path, own), own)
         else:
             columns, records = plain, _plain(path, read_lines(path), plain)
         count = 0
@@ -132,6 +140,72 @@ def read_unlabeled(
                 count += 1
         if not count:
             raise UserError(f"{path} holds no text, expected at least a row")
+
+
+def _whole(path: Path, records: Records, columns: Sequence[str]) -> Records:
+    """Refuse a row that lacks one of the columns."""
+    for line, fields in records:
+        for name in columns:
+            if fields[name] is None:
+                raise UserError(
+                    f"{path}, line {line}: no field {name!r}: found null, "
+                    "expected a string or a number"
+                )
+        yield line, fields
+
+
+def own_columns(
+    settings: DataConfig,
+    pair: bool,
+    text_column: str | None = None,
+    text_pair_column: str | None = None,
+) -> list[str]:
+    """Return the columns of the texts that a run's student is asked about.
+
+    Args:
+        settings: The run's own, which hold where no column is named.
+        pair: Whether the student compares two texts.
+        text_column: Named by the user.
+        text_pair_column: Named by the user.
+
+    Raises:
+        UserError: A second text is named and the student takes one.
+    """
+    columns = [text_column or settings.text_column or TEXT_COLUMN]
+    if pair:
+        columns.append(
+            text_pair_column or settings.text_pair_column or TEXT_PAIR_COLUMN
+        )
+    elif text_pair_column is not None:
+        raise UserError(
+            f"--text-pair-column {text_pair_column}: the student takes one text"
+        )
+    return columns
+
+
+def is_table(path: Path) -> bool:
+    """Say whether a file has columns; any other is plain text."""
+    return _suffix(path) in _FORMATS
+
+
+def stream_table(
+    path: Path, columns: Sequence[str], on_bad: OnBad = refuse
+) -> Records:
+    """Stream the named columns of a table as they are written.
+
+    Args:
+        path: The file.
+        columns: Names of columns, which have to be there.
+        on_bad: Gets the error of a row that is left out.
+
+    Yields:
+        The line where a row starts, and its cells by column; None where a
+        cell is JSON's null.
+
+    Raises:
+        UserError: The file does not fit, or, from `on_bad`, a row of it.
+    """
+    return _read_records(path, columns, (), on_bad)
 
 
 def rows_of(
@@ -234,7 +308,10 @@ def _infer_labels(path: Path, column: str, rows: list[Row]) -> list[str]:
 
 
 def _read_records(
-    path: Path, columns: Sequence[str], optional: Sequence[str] = ()
+    path: Path,
+    columns: Sequence[str],
+    optional: Sequence[str] = (),
+    on_bad: OnBad = refuse,
 ) -> Records:
     """Stream the named columns of a table, whose extension tells the format.
 
@@ -246,7 +323,9 @@ def _read_records(
             f"{path}: the extension is {suffix or 'missing'}, expected one "
             "of: " + ", ".join(_FORMATS)
         )
-    return _FORMATS[suffix](path, read_lines(path), columns, optional)
+    # In CSV a row may have several lines, none of which may be left out alone.
+    lines = read_lines(path, refuse if suffix == ".csv" else on_bad)
+    return _FORMATS[suffix](path, lines, columns, optional, on_bad)
 
 
 def _suffix(path: Path) -> str:
@@ -259,19 +338,27 @@ def tsv_records(
     lines: Lines,
     columns: Sequence[str],
     optional: Sequence[str] = (),
+    on_bad: OnBad = refuse,
 ) -> Records:
     """Stream the named columns of TSV, never quoted, as in GLUE's files."""
     rows = ((line, text.split("\t") if text else []) for line, text in lines)
-    return _by_header(path, rows, columns, optional)
+    return _by_header(path, rows, columns, optional, on_bad)
 
 
 def _csv_records(
-    path: Path, lines: Lines, columns: Sequence[str], optional: Sequence[str]
+    path: Path,
+    lines: Lines,
+    columns: Sequence[str],
+    optional: Sequence[str],
+    on_bad: OnBad,
 ) -> Records:
-    return _by_header(path, _csv_rows(path, lines), columns, optional)
+    rows = _csv_rows(path, lines, on_bad)
+    return _by_header(path, rows, columns, optional, on_bad)
 
 
-def _csv_rows(path: Path, lines: Lines) -> Iterator[tuple[int, list[str]]]:
+def _csv_rows(
+    path: Path, lines: Lines, on_bad: OnBad
+) -> Iterator[tuple[int, list[str]]]:
     # Strict: a stray quote is an error, not a guess that merges rows.
     reader = csv.reader((text + "\n" for _, text in lines), strict=True)
     while True:
@@ -289,7 +376,8 @@ def _csv_rows(path: Path, lines: Lines) -> Iterator[tuple[int, list[str]]]:
                 reason = "a quoted field never ends"
             elif "expected after" in reason:
                 reason += "; a quote inside a quoted field is written twice"
-            raise UserError(f"{path}, line {start}: {reason}") from error
+            on_bad(UserError(f"{path}, line {start}: {reason}"))
+            continue
         if row is None:
             return
         yield start, row
@@ -300,6 +388,7 @@ def _by_header(
     rows: Iterator[tuple[int, list[str]]],
     columns: Sequence[str],
     optional: Sequence[str],
+    on_bad: OnBad,
 ) -> Records:
     line, header = next(rows, (1, None))
     if header is None:
@@ -327,21 +416,30 @@ def _by_header(
             missing = ""
             if len(row) < len(header):
                 missing = f"column {header[len(row)]!r} is missing: "
-            raise UserError(
-                f"{path}, line {line}: {missing}found {len(row)} fields, "
-                f"expected {len(header)} ({_listed(header)})"
+            on_bad(
+                UserError(
+                    f"{path}, line {line}: {missing}found {len(row)} fields, "
+                    f"expected {len(header)} ({_listed(header)})"
+                )
             )
-        yield (
-            line,
-            {
+            continue
+        try:
+            cells = {
                 name: _checked(path, line, name, row[place])
                 for name, place in places.items()
-            },
-        )
+            }
+        except UserError as error:
+            on_bad(error)
+            continue
+        yield line, cells
 
 
 def _json_records(
-    path: Path, lines: Lines, columns: Sequence[str], optional: Sequence[str]
+    path: Path,
+    lines: Lines,
+    columns: Sequence[str],
+    optional: Sequence[str],
+    on_bad: OnBad,
 ) -> Records:
     empty = True
     for line, text in lines:
@@ -349,35 +447,55 @@ def _json_records(
             continue
         empty = False
         try:
-            row = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise UserError(
-                f"{path}, line {line}: not valid JSON: {error}"
-            ) from error
-        if not isinstance(row, dict):
-            raise UserError(
-                f"{path}, line {line}: found a JSON "
-                f"{type(row).__name__}, expected an object on each line"
-            )
-        for name in columns:
-            if row.get(name) is None:
-                raise UserError(
-                    f"{path}, line {line}: no field {name!r}, found: "
-                    + _listed(list(row))
-                )
-        yield (
-            line,
-            {
-                name: _json_field(path, line, name, row[name])
-                for name in (*columns, *optional)
-                if row.get(name) is not None
-            },
-        )
+            record = json_record(path, line, text, columns, optional)
+        except UserError as error:
+            on_bad(error)
+            continue
+        yield line, record
     if empty:
         raise UserError(f"{path} is empty, expected JSON lines")
 
 
-def _json_field(path: Path, line: int, name: str, value: Any) -> str:
+def json_record(
+    path: Path | str,
+    line: int,
+    text: str,
+    columns: Sequence[str],
+    optional: Sequence[str] = (),
+) -> dict[str, str | None]:
+    """Return the named fields of a JSON object on a line, as text.
+
+    Numbers and booleans are text too: 5 is "5", true is "true". Null is None.
+
+    Raises:
+        UserError: It is no object, or a field is missing, a list or an object.
+    """
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path}, line {line}: not valid JSON: {error}"
+        ) from error
+    if not isinstance(row, dict):
+        raise UserError(
+            f"{path}, line {line}: found a JSON "
+            f"{type(row).__name__}, expected an object on each line"
+        )
+    for name in columns:
+        if name not in row:
+            raise UserError(
+                f"{path}, line {line}: no field {name!r}, found: "
+                + _listed(list(row))
+            )
+    null = {name: None for name in columns if row[name] is None}
+    return null | {
+        name: _json_field(path, line, name, row[name])
+        for name in (*columns, *optional)
+        if row.get(name) is not None
+    }
+
+
+def _json_field(path: Path | str, line: int, name: str, value: Any) -> str:
     place = f"{path}, line {line}, field {name}"
     if isinstance(value, bool):
         return str(value).lower()
@@ -420,7 +538,7 @@ def _plain(path: Path, lines: Lines, columns: Sequence[str]) -> Records:
         yield line, {name: _checked(path, line, name, t) for name, t in pairs}
 
 
-def _checked(path: Path, line: int, column: str, value: str) -> str:
+def _checked(path: Path | str, line: int, column: str, value: str) -> str:
     """Return the value unless it is too long to be text."""
     if len(value) > _MAX_FIELD_CHARACTERS:
         raise UserError(
@@ -436,9 +554,10 @@ def _listed(header: list[str]) -> str:
 
 
 # A format of tables is an extension and a function from a file's numbered
-# lines, the columns that must be there and those that may, to records.
+# lines, the columns that must be there and those that may, and what gets the
+# errors of single rows, to records.
 _FORMATS: dict[
-    str, Callable[[Path, Lines, Sequence[str], Sequence[str]], Records]
+    str, Callable[[Path, Lines, Sequence[str], Sequence[str], OnBad], Records]
 ] = {
     ".csv": _csv_records,
     ".tsv": tsv_records,

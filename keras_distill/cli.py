@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from tqdm import tqdm
+
 from keras_distill.errors import ReportedError, UserError
 
 _Number = TypeVar("_Number", int, float)
@@ -26,10 +28,21 @@ _UNFIT = {
 }
 
 
+class _AboveBars(logging.StreamHandler):
+    """Writes to stderr, above the progress bar that may be drawn there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            tqdm.write(self.format(record), file=self.stream)
+            self.flush()
+        except Exception:
+            self.handleError(record)
+
+
 def configure_logging() -> None:
     """Send the package's messages to stderr; keep libraries quiet."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    handler = logging.StreamHandler()
+    handler = _AboveBars()
     handler.setFormatter(
         logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
     )

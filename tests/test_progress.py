@@ -1,10 +1,9 @@
 import logging
 import re
-import sys
 import time
 
 import pytest
-from terminal import ESCAPE, Terminal
+from terminal import ESCAPE
 
 from keras_distill import progress
 from keras_distill.cli import configure_logging
@@ -41,25 +40,6 @@ def test_where_there_is_no_terminal_every_look_is_a_line(caplog, capsys):
         logger.info("a line")
     lines = capsys.readouterr().err.splitlines()
     assert [line[9:] for line in lines] == ["update 5: accuracy 0.75", "a line"]
-
-
-@pytest.fixture
-def on_terminal(monkeypatch):
-    """Give stderr, with the package's logging, a terminal; return it."""
-    terminals = []
-
-    def begin(columns, **variables):
-        for name, value in ({"TERM": "xterm"} | variables).items():
-            monkeypatch.setenv(name, value)
-        terminals.append(Terminal(columns))
-        monkeypatch.setattr(sys, "stderr", terminals[-1].stream)
-        configure_logging()
-        return terminals[-1]
-
-    yield begin
-    for terminal in terminals:
-        if not terminal.stream.closed:
-            terminal.close()
 
 
 def work(label, total=40):

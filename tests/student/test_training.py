@@ -13,11 +13,9 @@ import tensorflow as tf
 from report_runs import write_run
 from tensorboard_events import scalars
 from tensorboard_runs import history
-from terminal import Terminal
 from tiny_runs import ROOT, run_here
 
 from keras_distill import pipeline, progress
-from keras_distill.cli import configure_logging
 from keras_distill.config import StudentConfig
 from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
@@ -110,14 +108,11 @@ def train(files, output_dir, changes=None, labelled_only=False, **arguments):
 
 
 def test_a_terminal_has_one_line_of_a_training_with_many_looks(
-    files, tmp_path, monkeypatch
+    files, tmp_path, on_terminal, monkeypatch
 ):
     # However fast it is.
     monkeypatch.setattr(progress, "_SECONDS_WORTH_A_LINE", 0.0)
-    monkeypatch.setenv("TERM", "xterm")
-    terminal = Terminal(80)
-    monkeypatch.setattr(sys, "stderr", terminal.stream)
-    configure_logging()
+    terminal = on_terminal(80)
     looks = train(files, tmp_path, {"evaluations_per_epoch": 4})
     terminal.close()
     assert len(looks.history) == 12

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from tqdm import tqdm
+
 from keras_distill.errors import ReportedError, UserError
 
 _Number = TypeVar("_Number", int, float)
@@ -29,17 +31,30 @@ _UNFIT = {
 }
 
 
+class _AboveBars(logging.StreamHandler):
+    """Writes to stderr, above the progress bar that may be drawn there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            tqdm.write(self.format(record), file=self.stream)
+            self.flush()
+        except Exception:
+            self.handleError(record)
+
+
 def configure_logging() -> None:
     """Send the package's messages to stderr; keep libraries quiet."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    handler = logging.StreamHandler()
+    handler = _AboveBars()
     handler.setFormatter(
         logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
     )
-    root = logging.getLogger("keras_distill")
-    root.handlers = [handler]
-    root.setLevel(logging.INFO)
-    root.propagate = False
+    # A module that Python runs by its name is called __main__.
+    for name in ("keras_distill", "__main__"):
+        root = logging.getLogger(name)
+        root.handlers = [handler]
+        root.setLevel(logging.INFO)
+        root.propagate = False
 
 
 @contextlib.contextmanager
@@ -151,6 +166,26 @@ class Parser(argparse.ArgumentParser):
         """End the process with the line and exit code 2."""
         line = " ".join(message.splitlines())
         self.exit(BAD_INPUT, f"error: {line} (see {self.prog} --help)\n")
+
+
+_READING = ("encoding", "separator", "header")
+
+
+def add_reading_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what may be said of how a file is written."""
+    parser.add_argument("--encoding", help="default: as in the run")
+    parser.add_argument("--separator", help="default: as in the run")
+    parser.add_argument(
+        "--header",
+        action=argparse.BooleanOptionalAction,
+        help="whether the first line names the columns, default: as in the run",
+    )
+
+
+def reading_flags(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the flags of `add_reading_flags` said, by name."""
+    said = {name: getattr(options, name) for name in _READING}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def path(text: str) -> Path:

@@ -16,9 +16,11 @@ import numpy as np
 
 from keras_distill.cli import (
     Parser,
+    add_reading_flags,
     configure_logging,
     exit_code,
     import_tensorflow,
+    reading_flags,
 )
 from keras_distill.config import Config
 from keras_distill.data.examples import Example
@@ -26,8 +28,7 @@ from keras_distill.data.glue import TASKS, read_glue
 from keras_distill.data.splits import reading_of
 from keras_distill.data.tables import (
     LABEL_COLUMN,
-    TEXT_COLUMN,
-    TEXT_PAIR_COLUMN,
+    own_columns,
     read_table,
 )
 from keras_distill.display import aligned
@@ -63,11 +64,7 @@ def run(options: argparse.Namespace) -> None:
         options.text_pair_column,
         options.label_column,
         options.drop_labels,
-        {
-            name: getattr(options, name)
-            for name in ("encoding", "separator", "header")
-            if getattr(options, name) is not None
-        },
+        reading_flags(options),
     )
     sys.stdout.write(_table(result))
     if options.json is not None:
@@ -168,11 +165,9 @@ def _read(
     Every form reads them in its own way, as it does in an app. The Penn
     Treebank's spelling is part of GLUE's format and undone with it.
     """
-    text, text_pair, label = columns
-    if text_pair is not None and not pair:
-        raise UserError(
-            f"--text-pair-column {text_pair}: the student takes one text"
-        )
+    *texts, label = columns
+    own = Config().data if config is None else config.data
+    names = own_columns(own, pair, *texts)
     if config is not None and config.task in TASKS and not any(columns):
         if drop:
             raise UserError(
@@ -180,12 +175,10 @@ def _read(
                 "but the task's, expected a column too (--label-column)"
             )
         return read_glue(config.task, path, labels, labelled=True)
-    own = Config().data if config is None else config.data
-    second = text_pair or own.text_pair_column or TEXT_PAIR_COLUMN
     examples, _ = read_table(
         path,
-        text or own.text_column or TEXT_COLUMN,
-        second if pair else None,
+        names[0],
+        names[1] if pair else None,
         label or own.label_column or LABEL_COLUMN,
         labels,
         normalized=False,
@@ -210,13 +203,7 @@ def _parser() -> Parser:
     parser.add_argument("--text-column", help="default: as in the run")
     parser.add_argument("--text-pair-column", help="default: as in the run")
     parser.add_argument("--label-column", help="default: as in the run")
-    parser.add_argument("--encoding", help="default: as in the run")
-    parser.add_argument("--separator", help="default: as in the run")
-    parser.add_argument(
-        "--header",
-        action=argparse.BooleanOptionalAction,
-        help="whether the first line names the columns, default: as in the run",
-    )
+    add_reading_flags(parser)
     parser.add_argument(
         "--drop-labels",
         nargs="+",

@@ -2,12 +2,16 @@ import fcntl
 import json
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 import tiny_runs
+from terminal import Terminal
+
+from keras_distill.cli import configure_logging
 
 TESTS = Path(__file__).parent
 # The longest groups, so that no process is left with one at the end.
@@ -52,6 +56,25 @@ def same_surroundings_after_a_module():
 def same_logging_afterwards():
     with tiny_runs.same_logging():
         yield
+
+
+@pytest.fixture
+def on_terminal(monkeypatch):
+    """Give stderr, with the package's logging, a terminal; return it."""
+    terminals = []
+
+    def begin(columns, **variables):
+        for name, value in ({"TERM": "xterm"} | variables).items():
+            monkeypatch.setenv(name, value)
+        terminals.append(Terminal(columns))
+        monkeypatch.setattr(sys, "stderr", terminals[-1].stream)
+        configure_logging()
+        return terminals[-1]
+
+    yield begin
+    for terminal in terminals:
+        if not terminal.stream.closed:
+            terminal.close()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ import gzip
 import json
 import math
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import tiny_runs
 import yaml
 from conftest import Run
 from tensorboard_events import scalars
+from terminal import Terminal
 
 from keras_distill import evaluate
 from keras_distill.config import STAGES, Config, config_from_dict, load_config
@@ -526,3 +529,42 @@ def test_no_row_of_a_reported_split_is_in_the_transfer_set(qqp_run, stars_run):
         second = rows.columns[1] if manifest.pair else [""] * len(rows)
         for texts in zip(rows.columns[0], second, strict=True):
             assert tuple(map(str.casefold, texts)) not in reported
+
+
+@pytest.mark.xdist_group("stars_run")
+def test_a_terminal_shows_a_few_lines_of_a_run_and_its_children(
+    stars_run, tmp_path
+):
+    made = STAGES[: STAGES.index("student") + 1]
+    command = stars_run.again(
+        *("--stages", ",".join(made)),
+        *("--set", "student.evaluations_per_epoch=10"),
+        path=tmp_path / "run",
+    )
+    terminal = Terminal(200)
+    result = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=tiny_runs.ROOT,
+        env=tiny_runs.environment(TERM="xterm", TF_CPP_MIN_LOG_LEVEL="3"),
+        stderr=terminal.stream,
+    )
+    terminal.close()
+    assert result.returncode == 0, terminal.written
+    *lines, end = terminal.lines
+    log = [line[9:] for line in lines if re.match(r"(\d\d:){2}\d\d ", line)]
+    assert [line for line in log if line.endswith(": started")] == [
+        f"{stage}: started" for stage in made
+    ]
+    assert sum(": done in " in line for line in log) == len(made)
+    assert len(log) <= 40
+    # Of each bar that took a second there is one line, and no look has its
+    # own; those of the teacher come from its process.
+    bars = [line for line in lines if line[9:] not in log]
+    for line in bars:
+        assert re.match(r"[^:]+: [\d,]+ \w+ in \d\d:\d\d, ", line)
+    assert len({line.partition(":")[0] for line in bars}) == len(bars)
+    (teacher,) = (line for line in bars if line.startswith("teacher lr 0.003"))
+    assert ", best 0." in teacher
+    history = tmp_path / "run" / "student" / "history.csv"
+    assert len(history.read_text().splitlines()) > len(lines)
+    assert end == ""

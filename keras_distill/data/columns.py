@@ -93,7 +93,7 @@ def named_cells(
     }
 
 
-def checked(path: Path, place: str, column: str, value: str) -> str:
+def checked(path: Path | str, place: str, column: str, value: str) -> str:
     """Return the value unless it is too long to be text."""
     if len(value) > MAX_CHARACTERS:
         raise UserError(

@@ -17,10 +17,14 @@ from keras_distill.data.columns import (
     named_cells,
 )
 from keras_distill.data.dialect import Dialect, Reading, Source
-from keras_distill.errors import UserError
+from keras_distill.errors import OnBad, UserError, refuse
 
 Lines = Iterable[tuple[int, str]]
-Rows = Iterator[tuple[int, list[str]]]
+# A row's line, and its fields or what is wrong with it.
+Rows = Iterator[tuple[int, list[str] | UserError]]
+
+# Of the rows, where a table without header is read though some do not fit.
+_FEW_BAD = 0.1
 
 
 def tsv_records(
@@ -28,10 +32,12 @@ def tsv_records(
     lines: Lines,
     columns: Sequence[str],
     optional: Sequence[str] = (),
+    on_bad: OnBad = refuse,
 ) -> Records:
     """Stream the named columns of TSV, never quoted, as in GLUE's files.
 
-    An optional column that the file lacks is absent from the records.
+    An optional column that the file lacks is absent from the records;
+    `on_bad` gets the errors of rows that are left out.
     """
     rows = ((line, text.split("\t") if text else []) for line, text in lines)
     line, header = next(rows, (1, []))
@@ -40,9 +46,18 @@ def tsv_records(
     header = [name.strip() for name in header]
     places = find_columns(f"{path}, line {line}", header, columns, optional, [])
     for line, row in rows:
-        if row:
-            _check_width(path, line, row, header)
-            yield line, named_cells(path, line, row, places)
+        if not row:
+            continue
+        error = _misfit(path, line, row, header)
+        if error is not None:
+            on_bad(error)
+            continue
+        try:
+            cells = named_cells(path, line, row, places)
+        except UserError as error:
+            on_bad(error)
+            continue
+        yield line, cells
 
 
 @dataclass
@@ -53,6 +68,7 @@ class _Survey:
     quotes: str
     read: Callable[[], Rows]
     rows: int = 0
+    bad: int = 0
     width: int = 0
     repeated: int = 0
     error: UserError | None = None
@@ -66,8 +82,9 @@ def read_delimited(
     optional: Sequence[str],
     reading: Reading,
     plain: bool,
+    on_bad: OnBad | None,
 ) -> tuple[Dialect, Records]:
-    """Read a table of text; all its rows fit, or it is refused.
+    """Read a table of text; without `on_bad` all rows fit, or it is refused.
 
     Args:
         source: The file.
@@ -75,16 +92,20 @@ def read_delimited(
         optional: Those that may be missing.
         reading: What the user says of the file.
         plain: Whether it might have been plain text.
+        on_bad: Gets the errors of rows that do not fit, each in its place;
+            the table is read in the way that most of its rows fit.
     """
+    strict = on_bad is None
     if reading.header:
-        hint = "--text-column 2 --label-column 1), if not, name them"
+        label = " --label-column 1" if strict else ""
+        hint = f"--text-column 2{label}), if not, name them"
         if plain:
             hint = "--text-column 2); texts without columns go into FILE.txt"
         survey, places, notes = _by_header(
-            source, columns, optional, reading, hint
+            source, columns, optional, reading, hint, strict
         )
     else:
-        survey, places, notes = _by_number(source, columns, reading)
+        survey, places, notes = _by_number(source, columns, reading, strict)
     dialect = source.dialect(
         "tsv" if survey.separator == "\t" else "csv",
         *notes,
@@ -96,13 +117,17 @@ def read_delimited(
 
     def records() -> Records:
         for line, row in _data(path, survey.read(), reading.header):
-            if row is not None:
+            if row is None:
+                continue
+            try:
+                if isinstance(row, UserError):
+                    raise row
                 cells = named_cells(path, line, row, places)
-                # A database's null.
-                yield (
-                    line,
-                    {k: None if v == r"\N" else v for k, v in cells.items()},
-                )
+            except UserError as error:
+                (on_bad or refuse)(error)
+                continue
+            # A database's null.
+            yield line, {k: None if v == r"\N" else v for k, v in cells.items()}
 
     return dialect, records()
 
@@ -113,13 +138,14 @@ def _by_header(
     optional: Sequence[str],
     reading: Reading,
     hint: str,
+    strict: bool,
 ) -> tuple[_Survey, dict[str, int], list[str]]:
     """Read a table by the separator by which its header has the columns."""
     path = source.path
-    headers = {}
+    headers: dict[str, tuple[int, list[str]] | None] = {}
     for separator in _separators(source, reading):
         rows = _quoted(source, separator, strict=False)
-        headers[separator] = next((row for row in rows if row[1]), None)
+        headers[separator] = _first(rows)
     found = [h for h in headers.values() if h]
     if not found:
         raise UserError(f"{path} is empty, expected a header line")
@@ -140,14 +166,8 @@ def _by_header(
         f"{path}, line {line}", header, columns, optional, notes, hint=hint
     )
     one = separator if len(header) > 1 else None
-    surveys = []
-    for quotes, read in _quotings(source, one):
-        surveys.append(_surveyed(path, _Survey(one, quotes, read), True))
-        if surveys[-1].error is None:
-            break
-    # The one that fails reads the more rows the better it fits.
-    best = max(surveys, key=lambda s: (s.error is None, s.rows))
-    if best.error is not None:
+    best = _surveyed(source, one, True, strict)
+    if best.error is not None and (strict or not best.rows):
         raise best.error
     if best.repeated:
         notes.append(f"skipped {best.repeated} lines that repeat the header")
@@ -155,7 +175,7 @@ def _by_header(
 
 
 def _by_number(
-    source: Source, columns: Sequence[str], reading: Reading
+    source: Source, columns: Sequence[str], reading: Reading, strict: bool
 ) -> tuple[_Survey, dict[str, int], list[str]]:
     """Read a table without header by the separator that fits all its rows.
 
@@ -170,26 +190,26 @@ def _by_number(
                 f"{name!r}: say --text-column and --label-column by number"
             )
     places = {name: int(name) - 1 for name in columns}
-    surveys = []
-    for separator in _separators(source, reading):
-        for quotes, read in _quotings(source, separator):
-            survey = _Survey(separator, quotes, read)
-            survey.values = [set() for _ in columns]
-            surveys.append(
-                _surveyed(path, survey, False, list(places.values()))
-            )
-            if survey.error is None:
-                break
     last = max(places.values())
 
     def fit(survey: _Survey) -> tuple[bool, bool, int]:
-        if survey.error is not None or survey.width <= last:
+        whole = survey.error is None or not strict
+        # All fit a separator that there is not: it must not win by that.
+        fits = whole and survey.bad <= _FEW_BAD * survey.rows
+        if not fits or survey.width <= last:
             return survey.width > last, False, survey.rows
         counts = [len(values) for values in survey.values]
         return True, True, -min((n for n in counts if n > 1), default=1000)
 
-    best = max(surveys, key=fit)
-    if best.error is not None:
+    wanted = list(places.values())
+    best = max(
+        (
+            _surveyed(source, separator, False, strict, wanted)
+            for separator in _separators(source, reading)
+        ),
+        key=fit,
+    )
+    if best.error is not None and (strict or not best.rows):
         raise best.error
     if best.width <= last:
         raise UserError(
@@ -248,7 +268,7 @@ def _quotings(
 
 def _has_blanks(source: Source, separator: str) -> bool:
     """Say whether a blank follows each separator of the first line."""
-    first = next((text for _, text in _body(source)[1] if text), "")
+    first = next((text for _, text, _ in _body(source)[1] if text), "")
     cells = first.split(separator)[1:]
     return bool(cells) and all(cell.startswith(" ") for cell in cells)
 
@@ -261,7 +281,7 @@ def _has_escapes(source: Source, separator: str | None) -> bool:
     edge = re.escape(separator or '"')
     bare = re.compile(rf'(?<=[^{edge}\\])"(?=[^{edge}])')
     found = False
-    for _, text in _body(source)[1]:
+    for _, text, _ in _body(source)[1]:
         if '"' in text:
             if bare.search(text):
                 return False
@@ -270,30 +290,68 @@ def _has_escapes(source: Source, separator: str | None) -> bool:
 
 
 def _surveyed(
-    path: Path, survey: _Survey, header: bool, places: Sequence[int] = ()
+    source: Source,
+    separator: str | None,
+    header: bool,
+    strict: bool,
+    places: Sequence[int] = (),
 ) -> _Survey:
-    """Read a table from end to end in one way."""
-    try:
-        for _, row in _data(path, survey.read(), header):
-            survey.rows += 1
-            if row is None:
-                survey.repeated += 1
-                continue
-            survey.width = len(row)
-            for place, values in zip(places, survey.values, strict=True):
-                if place < len(row) and len(values) < 1000:
-                    values.add(row[place])
-    except UserError as error:
-        survey.error = error
-    return survey
+    """Read a table by the way of quoting that fits its rows."""
+    surveys = []
+    for quotes, read in _quotings(source, separator):
+        survey = _Survey(
+            separator, quotes, read, values=[set() for _ in places]
+        )
+        surveys.append(survey)
+        try:
+            _read_through(source.path, survey, header, strict, places)
+        except UserError as error:
+            survey.error = error
+        if survey.error is None and not survey.bad:
+            break
+    # The one that fails reads the more rows the better it fits.
+    return max(surveys, key=lambda s: (s.error is None, s.rows, -s.bad))
+
+
+def _read_through(
+    path: Path,
+    survey: _Survey,
+    header: bool,
+    strict: bool,
+    places: Sequence[int],
+) -> None:
+    """Read a table from end to end in one way; strictly to its first error."""
+    for _, row in _data(path, survey.read(), header):
+        if isinstance(row, UserError):
+            if strict:
+                raise row
+            survey.bad += 1
+            continue
+        survey.rows += 1
+        if row is None:
+            survey.repeated += 1
+            continue
+        survey.width = len(row)
+        for place, values in zip(places, survey.values, strict=True):
+            if place < len(row) and len(values) < 1000:
+                values.add(row[place])
+
+
+def _first(rows: Rows) -> tuple[int, list[str]] | None:
+    """Return the first row, on which the others depend: it must be good."""
+    for line, row in rows:
+        if isinstance(row, UserError):
+            raise row
+        if row:
+            return line, row
+    return None
 
 
 def _data(
     path: Path, rows: Rows, header: bool
-) -> Iterator[tuple[int, list[str] | None]]:
+) -> Iterator[tuple[int, list[str] | UserError | None]]:
     """Yield a table's rows below its header, and None for a repeated one."""
-    rows = ((line, row) for line, row in rows if row)
-    first = next(rows, None)
+    first = _first(rows)
     if first is None:
         return
     if not header:
@@ -301,27 +359,34 @@ def _data(
     line, names = first
     shown = [name.strip() for name in names]
     for line, row in rows:
-        _check_width(path, line, row, shown)
-        yield line, None if header and row == names else row
+        if isinstance(row, UserError):
+            yield line, row
+        elif header and row == names:
+            yield line, None
+        elif row:
+            yield line, _misfit(path, line, row, shown) or row
 
 
-def _check_width(
+def _misfit(
     path: Path, line: int, row: Sequence[str], header: Sequence[str]
-) -> None:
+) -> UserError | None:
+    """Say what is wrong with a row's width."""
     if len(row) == len(header):
-        return
+        return None
     missing = ""
     if len(row) < len(header):
         missing = f"column {header[len(row)]!r} is missing: "
-    raise UserError(
+    return UserError(
         f"{path}, line {line}: {missing}found {len(row)} fields, "
         f"expected {len(header)} ({listed(header)})"
     )
 
 
-def _body(source: Source) -> tuple[int, Lines]:
+def _body(
+    source: Source,
+) -> tuple[int, Iterator[tuple[int, str, UserError | None]]]:
     """Return how many lines stand before a table, and the lines after them."""
-    lines = source.lines()
+    lines = source.every_line()
     if _SEPARATOR_LINE.match(source.start):
         next(lines)
         return 1, lines
@@ -340,7 +405,17 @@ def _quoted(
     Strict: a stray quote is an error, not a guess that merges rows.
     """
     before, lines = _body(source)
-    texts = (text for _, text in lines)
+    # Of the lines of the row that is being read: a row may have several,
+    # none of which may be left out alone.
+    errors: list[UserError] = []
+
+    def read() -> Iterator[str]:
+        for _, text, error in lines:
+            if error is not None:
+                errors.append(error)
+            yield text
+
+    texts = read()
     more: dict[str, Any] = {
         "delimiter": separator or "\x1f",
         "strict": strict,
@@ -358,13 +433,15 @@ def _quoted(
     reader = csv.reader((text + "\n" for text in texts), **more)
     while True:
         start = before + reader.line_num + 1
+        errors.clear()
         try:
             row = next(reader, None)
         except csv.Error as error:
-            raise _csv_error(source.path, start, error) from error
+            errors.append(_csv_error(source.path, start, error))
+            row = []
         if row is None:
             return
-        yield start, row
+        yield start, errors[0] if errors else row
 
 
 def _csv_error(path: Path, line: int, error: csv.Error) -> UserError:
@@ -383,9 +460,9 @@ def _csv_error(path: Path, line: int, error: csv.Error) -> UserError:
 
 def _whole(source: Source, separator: str | None) -> Rows:
     """Stream rows in which only quotes around whole fields mean anything."""
-    for line, text in _body(source)[1]:
+    for line, text, error in _body(source)[1]:
         fields = text.split(separator) if separator else [text]
-        yield line, list(map(unquoted, fields)) if text else []
+        yield line, error or (list(map(unquoted, fields)) if text else [])
 
 
 def unquoted(text: str) -> str:

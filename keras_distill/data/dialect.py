@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from keras_distill.errors import UserError
+from keras_distill.errors import OnBad, UserError, refuse
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 
@@ -182,15 +182,26 @@ class Source:
                 newline=None if self.mac else "\n",
             )
 
-    def lines(self) -> Iterator[tuple[int, str]]:
+    def lines(self, on_bad: OnBad = refuse) -> Iterator[tuple[int, str]]:
         """Stream the numbered lines, without their ends.
 
         Another carriage return than a line's end is white space.
 
+        Args:
+            on_bad: Gets the error of a line that is left out.
+
         Raises:
-            UserError: The file is damaged, a line cannot be decoded or is
-                longer than a million characters.
+            UserError: The file is damaged, or, from `on_bad`, a line cannot
+                be decoded or is longer than a million characters.
         """
+        for number, line, error in self.every_line():
+            if error is None:
+                yield number, line
+            else:
+                on_bad(error)
+
+    def every_line(self) -> Iterator[tuple[int, str, UserError | None]]:
+        """Stream lines, each with what is wrong with it, as it may go on."""
         number = 0
         with self.text() as stream:
             while True:
@@ -199,17 +210,21 @@ class Source:
                 if not line:
                     return
                 number += 1
+                error = self.undecoded(line, number)
                 if len(line) > _MAX_LINE:
-                    raise UserError(
+                    error = UserError(
                         f"{self.path}, line {number}: longer than "
                         f"{_MAX_LINE:,} bytes, expected one row of text"
                     )
-                self.check(line, number)
+                    rest = line
+                    while rest and not rest.endswith("\n"):
+                        with self._guarded(number):
+                            rest = stream.readline(_MAX_LINE)
                 if number == 1:
                     # Some programs write the mark twice.
                     line = line.lstrip("\ufeff")
                 line = line.removesuffix("\n").rstrip("\r")
-                yield number, line.replace("\r", " ")
+                yield number, line.replace("\r", " "), error
 
     def chunks(self) -> Iterator[str]:
         """Stream the text in pieces, not checked yet."""
@@ -221,11 +236,11 @@ class Source:
                     return
                 yield chunk
 
-    def check(self, text: str, line: int) -> None:
-        """Refuse text, which starts a line, that could not be decoded."""
+    def undecoded(self, text: str, line: int) -> UserError | None:
+        """Say what could not be decoded of a text that starts a line."""
         bad = None if text.isascii() else _UNDECODED.search(text)
         if bad is None:
-            return
+            return None
         before = text[: bad.start()]
         line += before.count("\n")
         before = before[before.rfind("\n") + 1 :]
@@ -233,7 +248,7 @@ class Source:
         place = len(before.encode(name, "surrogateescape")) + 1
         byte = ord(bad[0]) - 0xDC00
         shown = "UTF-8" if name == "utf-8" else name
-        raise UserError(
+        return UserError(
             f"{self.path}, line {line}: byte {place} (0x{byte:02x}) is not "
             f"valid {shown}; {self._cure(text, bad.start())}"
         )

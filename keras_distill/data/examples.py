@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from keras_distill.errors import UserError
+from keras_distill.errors import OnBad, UserError, refuse
 from keras_distill.files import atomic_path
 
 
@@ -37,7 +37,7 @@ class Example:
 _MAX_LINE_BYTES = 1_000_000
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path, on_bad: OnBad = refuse) -> Iterator[tuple[int, str]]:
     """Stream a file's lines, as `stream_lines` does.
 
     A name that ends in `.gz` is unpacked on the way.
@@ -49,11 +49,11 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     with stream:
-        yield from stream_lines(path, stream)
+        yield from stream_lines(path, stream, on_bad)
 
 
 def stream_lines(
-    name: Path | str, stream: BinaryIO
+    name: Path | str, stream: BinaryIO, on_bad: OnBad = refuse
 ) -> Iterator[tuple[int, str]]:
     """Stream the lines of an open file; only a line feed ends a line.
 
@@ -61,32 +61,41 @@ def stream_lines(
 
     Args:
         name: The file's name, for messages.
-        stream: The file's bytes.
+        stream: The file's bytes; only its `readline` is called.
+        on_bad: Gets the error of a line that is left out.
 
     Yields:
         The line's number, from 1, and its text without the line end.
 
     Raises:
-        UserError: The file cannot be read or is damaged, a line is not
-            UTF-8 or is longer than a million bytes.
+        UserError: The file cannot be read or is damaged, or, from `on_bad`,
+            a line is not UTF-8 or is longer than a million bytes.
     """
     number = 0
     while raw := _readline(name, stream):
         number += 1
         if len(raw) > _MAX_LINE_BYTES:
-            raise UserError(
-                f"{name}, line {number}: longer than {_MAX_LINE_BYTES:,} "
-                "bytes, expected one row of text"
+            on_bad(
+                UserError(
+                    f"{name}, line {number}: longer than {_MAX_LINE_BYTES:,} "
+                    "bytes, expected one row of text"
+                )
             )
+            while raw and not raw.endswith(b"\n"):
+                raw = _readline(name, stream)
+            continue
         if number == 1:
             raw = raw.removeprefix(b"\xef\xbb\xbf")
         try:
             line = raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise UserError(
-                f"{name}, line {number}: byte {error.start + 1} "
-                f"(0x{raw[error.start]:02x}) is not valid UTF-8"
-            ) from error
+            on_bad(
+                UserError(
+                    f"{name}, line {number}: byte {error.start + 1} "
+                    f"(0x{raw[error.start]:02x}) is not valid UTF-8"
+                )
+            )
+            continue
         yield number, line.removesuffix("\n").removesuffix("\r")
 
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from keras_distill import __version__
+from keras_distill.data.columns import Records
 from keras_distill.data.delimited import tsv_records
 from keras_distill.data.examples import Example, read_lines
 from keras_distill.data.tables import examples_of, rows_of
 from keras_distill.data.told import NO_CONSENSUS, Told
-from keras_distill.errors import UserError
+from keras_distill.errors import OnBad, UserError, refuse
 from keras_distill.files import atomic_path, write_text
 from keras_distill.progress import progress
 from keras_distill.tasks import get_task
@@ -257,11 +258,8 @@ def read_glue(
     glue = _glue(task)
     path = Path(path)
     index = _label_index(task, labels)
-    lines: Iterable[tuple[int, str]] = read_lines(path)
-    if task == "qqp":
-        lines = _joined(path, lines)
     own = (glue.id_column, glue.label_column)
-    records = tsv_records(path, lines, glue.text_columns, own)
+    records = stream_glue(task, path, own)
     found, trouble = rows_of(path, records, glue.text_columns, *own)
     if trouble:
         raise UserError(f"{path}: {trouble}, expected unique ids")
@@ -283,6 +281,20 @@ def read_glue(
             "expected labels"
         )
     return examples_of(path, rows, glue.label_column, index, grouped=True)
+
+
+def stream_glue(
+    task: str,
+    path: Path,
+    optional: Sequence[str] = (),
+    on_bad: OnBad = refuse,
+) -> Records:
+    """Stream a GLUE file's texts, and the optional columns that it has."""
+    lines: Iterable[tuple[int, str]] = read_lines(path, on_bad)
+    if task == "qqp":
+        lines = _joined(path, lines)
+    columns = _glue(task).text_columns
+    return tsv_records(path, lines, columns, optional, on_bad)
 
 
 def write_submission(

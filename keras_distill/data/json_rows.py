@@ -17,7 +17,7 @@ from keras_distill.data.columns import (
     number_text,
 )
 from keras_distill.data.dialect import Dialect, Source
-from keras_distill.errors import UserError
+from keras_distill.errors import OnBad, UserError, refuse
 
 _NAMES = (".json", ".jsonl", ".ndjson")
 # How many rows tell which fields there are.
@@ -79,22 +79,14 @@ def read_json(
     shape: str,
     columns: Sequence[str],
     optional: Sequence[str],
+    on_bad: OnBad | None,
 ) -> tuple[Dialect, Records]:
-    """Read JSON of a layout that `json_shape` told; the columns are fields."""
+    """Read JSON of a layout that `json_shape` told; the columns are fields.
+
+    Without `on_bad` the first rows all fit, or the file is refused.
+    """
     path = source.path
-    if shape == "lines":
-        rows = _json_lines(source)
-    else:
-        values = _Values(source)
-        rows = {
-            "values": values.objects,
-            "array": values.array,
-            "object": values.array_inside,
-        }[shape]()
-    rows = _objects(path, rows)
-    first = list(itertools.islice(rows, _FIRST_ROWS))
-    if not first:
-        raise UserError(f"{path} is empty, expected JSON lines")
+    first = _first_objects(source, shape, strict=on_bad is None)
     names = list(dict.fromkeys(name for _, row in first for name in row))
     notes: list[str] = []
     hint = ""
@@ -110,42 +102,118 @@ def read_json(
     form = "json array" if shape in ("array", "object") else "json lines"
 
     def records() -> Records:
-        for line, row in itertools.chain(first, rows):
-            yield (
-                line,
-                {
+        leave_out = on_bad or refuse
+        for line, row in _objects(source, shape, leave_out):
+            try:
+                cells = {
                     name: _json_text(path, line, own, row.get(own), name)
                     if name in columns or _is_plain(row.get(own))
                     else None
                     for name, own in fields.items()
-                },
-            )
+                }
+            except UserError as error:
+                leave_out(error)
+                continue
+            yield line, cells
 
     return source.dialect(form, *notes), records()
 
 
-def _json_lines(source: Source) -> Iterator[tuple[int, Any]]:
-    for line, text in source.lines():
-        if not text.strip():
-            continue
-        try:
-            yield line, json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise UserError(
-                f"{source.path}, line {line}: not valid JSON: {error}"
-            ) from error
+def json_record(
+    name: str, line: int, text: str, columns: Sequence[str]
+) -> dict[str, str | None]:
+    """Read one line by itself, as it comes; it has all the columns' fields.
+
+    Args:
+        name: The input's name, for messages.
+        line: The line's number.
+        text: A JSON object.
+        columns: The names of the fields.
+
+    Returns:
+        The fields by column; null is None.
+
+    Raises:
+        UserError: The line does not fit.
+    """
+    row = _object(name, line, _parsed(name, line, text))
+    own = list(row)
+    places = find_columns(f"{name}, line {line}", own, columns, (), [], "field")
+    return {
+        column: _json_text(name, line, own[place], row[own[place]], column)
+        for column, place in places.items()
+    }
+
+
+def _first_objects(
+    source: Source, shape: str, strict: bool
+) -> list[tuple[int, dict[str, Any]]]:
+    """Return a file's first objects; rows that are none may be among them."""
+    errors: list[UserError] = []
+    found: list[tuple[int, dict[str, Any]]] = []
+    try:
+        rows = _objects(source, shape, refuse if strict else errors.append)
+        found.extend(itertools.islice(rows, _FIRST_ROWS))
+    except UserError as error:
+        # The rows before it are read all the same.
+        errors.append(error)
+    if errors and (strict or not found):
+        raise errors[0]
+    if not found:
+        raise UserError(f"{source.path} is empty, expected JSON lines")
+    return found
 
 
 def _objects(
-    path: Path, rows: Iterator[tuple[int, Any]]
+    source: Source, shape: str, on_bad: OnBad
 ) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Stream the rows; where one starts may hang on the one before it."""
+    if shape == "lines":
+        rows = _json_lines(source, on_bad)
+    else:
+        values = _Values(source)
+        rows = {
+            "values": values.objects,
+            "array": values.array,
+            "object": values.array_inside,
+        }[shape]()
     for line, row in rows:
-        if not isinstance(row, dict):
-            raise UserError(
-                f"{path}, line {line}: found a JSON {type(row).__name__}, "
-                'expected an object for each row, such as {"text": "..."}'
-            )
-        yield line, row
+        try:
+            value = _object(source.path, line, row)
+        except UserError as error:
+            on_bad(error)
+            continue
+        yield line, value
+
+
+def _json_lines(source: Source, on_bad: OnBad) -> Iterator[tuple[int, Any]]:
+    for line, text in source.lines(on_bad):
+        if not text.strip():
+            continue
+        try:
+            value = _parsed(source.path, line, text)
+        except UserError as error:
+            on_bad(error)
+            continue
+        yield line, value
+
+
+def _parsed(path: Path | str, line: int, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path}, line {line}: not valid JSON: {error}"
+        ) from error
+
+
+def _object(path: Path | str, line: int, row: Any) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise UserError(
+            f"{path}, line {line}: found a JSON {type(row).__name__}, "
+            'expected an object for each row, such as {"text": "..."}'
+        )
+    return row
 
 
 def _is_plain(value: Any) -> bool:
@@ -153,7 +221,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _json_text(
-    path: Path, line: int, own: str, value: Any, name: str
+    path: Path | str, line: int, own: str, value: Any, name: str
 ) -> str | None:
     if value is None:
         return None
@@ -194,6 +262,8 @@ class _Values:
         self._decoder = json.JSONDecoder()
         self._text = ""
         self._at = 0
+        # What is wrong with the text after that.
+        self._ends: UserError | None = None
 
     def objects(self) -> Iterator[tuple[int, Any]]:
         """Yield values that follow each other, perhaps with commas."""
@@ -299,13 +369,19 @@ class _Values:
 
     def _fill(self) -> bool:
         """Add the next piece of the text; say whether there was one."""
+        if self._ends is not None:
+            raise self._ends
         chunk = next(self._chunks, "")
         rest = self._text[self._at :]
         if chunk:
             line = self.line + rest.count("\n")
-            self._source.check(rest[rest.rfind("\n") + 1 :] + chunk, line)
+            begun = rest[rest.rfind("\n") + 1 :]
+            self._ends = self._source.undecoded(begun + chunk, line)
+            if self._ends is not None:
+                # What stands before it is good.
+                chunk = re.split("[\udc80-\udcff]", chunk, maxsplit=1)[0]
         self._text, self._at = rest + chunk, 0
-        return bool(chunk)
+        return bool(chunk) or self._ends is not None
 
     def _error(self, reason: str) -> UserError:
         return UserError(f"{self.path}, line {self.line}: {reason}")

@@ -20,7 +20,7 @@ from keras_distill.data.columns import (
 from keras_distill.data.delimited import read_delimited, unquoted
 from keras_distill.data.dialect import SEPARATORS, Dialect, Reading, Source
 from keras_distill.data.json_rows import json_shape, read_json
-from keras_distill.errors import UserError
+from keras_distill.errors import OnBad, UserError, refuse
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +35,14 @@ def read_records(
     optional: Sequence[str] = (),
     reading: Reading | None = None,
     plain: bool = False,
+    on_bad: OnBad | None = None,
 ) -> tuple[Dialect, Records]:
     """Tell how a file is written and stream its records.
 
     The content decides, the extension only where it leaves a choice. A table
-    of text is read once from end to end for that before the first record.
+    of text is read once from end to end for that before the first record:
+    all its rows fit, or it is refused. With `on_bad` it is not refused for a
+    row, and the records before a bad one come before its error.
 
     Args:
         path: CSV or a relative of it, JSON lines, a JSON array, Parquet;
@@ -49,6 +52,7 @@ def read_records(
         reading: What the user says of the file.
         plain: Whether a file that is no table is text, a row a line (of
             pairs: two with a tab between them), and not refused.
+        on_bad: Gets the error of each row that is left out.
 
     Returns:
         How it is written, and its records, in which an absent cell is None.
@@ -60,55 +64,86 @@ def read_records(
     reading = reading or Reading()
     source = Source(path, reading.encoding)
     if source.parquet:
-        dialect, records = _parquet(source, columns, optional)
+        dialect, records = _parquet(source, columns, optional, on_bad)
     elif shape := json_shape(source, columns):
-        dialect, records = read_json(source, shape, columns, optional)
-    elif plain and not _is_named_table(source, columns):
-        _refuse_other(source, columns)
-        dialect, records = (
-            source.dialect("plain text"),
-            _plain(source, columns),
-        )
+        dialect, records = read_json(source, shape, columns, optional, on_bad)
+    elif plain and not _is_named_table(source, columns, on_bad is not None):
+        _refuse_other(source, columns, on_bad is None)
+        dialect = source.dialect("plain text")
+        records = _plain(source, columns, on_bad or refuse)
     else:
         dialect, records = read_delimited(
-            source, columns, optional, reading, plain
+            source, columns, optional, reading, plain, on_bad
         )
     for note in dialect.notes:
         logger.info("%s: %s", path, note)
     return dialect, records
 
 
-def _plain(source: Source, columns: Sequence[str]) -> Records:
+def _plain(source: Source, columns: Sequence[str], on_bad: OnBad) -> Records:
     """Stream plain text: a text a line, or two with a tab between them."""
     path = source.path
-    for line, text in source.lines():
-        if not text.strip():
+    for line, text in source.lines(on_bad):
+        try:
+            texts = plain_texts(path, line, text, len(columns) == 2)
+            cells = {
+                name: checked(path, f"line {line}", name, text)
+                for name, text in zip(columns, texts, strict=True)
+            }
+        except UserError as error:
+            on_bad(error)
             continue
-        texts = text.split("\t") if len(columns) == 2 else [text]
-        if len(texts) != len(columns):
-            raise UserError(
-                f"{path}, line {line}: found {len(texts)} texts, expected "
-                "two with a tab between them"
-            )
-        pairs = zip(columns, texts, strict=True)
-        yield (
-            line,
-            {name: checked(path, f"line {line}", name, t) for name, t in pairs},
+        yield line, cells
+
+
+def plain_texts(
+    path: Path | str, line: int, text: str, pair: bool
+) -> tuple[str, ...]:
+    """Return the text of a line, or its two; a blank line has empty ones.
+
+    Raises:
+        UserError: There are not two with a tab between them.
+    """
+    if not pair:
+        return (text,)
+    texts = tuple(text.split("\t")) if text.strip() else ("", "")
+    if len(texts) != 2:
+        raise UserError(
+            f"{path}, line {line}: found {len(texts)} texts, expected two "
+            "with a tab between them"
         )
+    return texts
 
 
-def _is_named_table(source: Source, columns: Sequence[str]) -> bool:
-    """Say whether a file is a table by its extension or by its first line."""
-    _, first = next(source.lines(), (1, ""))
-    header = unquoted(first.strip())
-    return source.suffix in _TABLE_NAMES or [name_key(header)] == [
-        name_key(name) for name in columns
-    ]
+def _is_named_table(
+    source: Source, columns: Sequence[str], any_width: bool
+) -> bool:
+    """Say whether a file is a table by its extension or by its first line.
+
+    Args:
+        source: The file.
+        columns: The columns that there must be.
+        any_width: Whether they may have others beside them: a student is
+            asked about such files as it was trained on, while unlabelled
+            text that looks like one is refused.
+    """
+    _, first, _ = next(source.every_line(), (1, "", None))
+    wanted = {*map(name_key, columns)}
+    headers = [[unquoted(first.strip())]]
+    if any_width:
+        headers += [
+            [*map(unquoted, map(str.strip, first.split(separator)))]
+            for separator in SEPARATORS.values()
+        ]
+    return source.suffix in _TABLE_NAMES or any(
+        wanted <= {*map(name_key, header)} for header in headers
+    )
 
 
-def _refuse_other(source: Source, columns: Sequence[str]) -> None:
+def _refuse_other(source: Source, columns: Sequence[str], strict: bool) -> None:
     """Refuse text that evidently is HTML, or a table with more than texts."""
-    first = itertools.islice(source.lines(), _FIRST_ROWS)
+    on_bad = refuse if strict else lambda error: None
+    first = itertools.islice(source.lines(on_bad), _FIRST_ROWS)
     lines = [text for _, text in first if text.strip()]
     if sum(map(bool, map(_TAG.match, lines))) * 2 > len(lines):
         raise UserError(
@@ -163,7 +198,10 @@ def _is_table(
 
 
 def _parquet(
-    source: Source, columns: Sequence[str], optional: Sequence[str]
+    source: Source,
+    columns: Sequence[str],
+    optional: Sequence[str],
+    on_bad: OnBad | None,
 ) -> tuple[Dialect, Records]:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -207,9 +245,13 @@ def _parquet(
                 ) from error
             for values in zip(*cells.values(), strict=True):
                 row += 1
-                for name, value in zip(cells, values, strict=True):
-                    if value is not None:
-                        checked(path, f"row {row}", name, value)
+                try:
+                    for name, value in zip(cells, values, strict=True):
+                        if value is not None:
+                            checked(path, f"row {row}", name, value)
+                except UserError as error:
+                    (on_bad or refuse)(error)
+                    continue
                 yield row, dict(zip(cells, values, strict=True))
 
     return source.dialect("parquet", *notes), records()

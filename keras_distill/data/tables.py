@@ -14,6 +14,7 @@ from collections.abc import (
 from pathlib import Path
 from typing import NamedTuple
 
+from keras_distill.config import DataConfig
 from keras_distill.data.classes import (
     check_column,
     class_name,
@@ -290,6 +291,35 @@ def read_unlabeled(
                 )
 
     return [dialect for dialect, _ in opened], examples()
+
+
+def own_columns(
+    settings: DataConfig,
+    pair: bool,
+    text_column: str | None = None,
+    text_pair_column: str | None = None,
+) -> list[str]:
+    """Return the columns of the texts that a run's student is asked about.
+
+    Args:
+        settings: The run's own, which hold where no column is named.
+        pair: Whether the student compares two texts.
+        text_column: Named by the user.
+        text_pair_column: Named by the user.
+
+    Raises:
+        UserError: A second text is named and the student takes one.
+    """
+    columns = [text_column or settings.text_column or TEXT_COLUMN]
+    if pair:
+        columns.append(
+            text_pair_column or settings.text_pair_column or TEXT_PAIR_COLUMN
+        )
+    elif text_pair_column is not None:
+        raise UserError(
+            f"--text-pair-column {text_pair_column}: the student takes one text"
+        )
+    return columns
 
 
 def rows_of(

@@ -193,7 +193,10 @@ def search(
         oracle.most_trials = limits.trials
         with Stopwatch(folder / "seconds") as watch:
             oracle.may_start = lambda: _ends_in_time(records, watch, limits)
-            with contextlib.closing(_executor(work, limits)) as executor:
+            with (
+                contextlib.closing(_executor(work, limits)) as executor,
+                show.live() if executor.slots > 1 else contextlib.nullcontext(),
+            ):
                 StudentTuner(
                     oracle,
                     work,

@@ -1,11 +1,12 @@
 """Shows a search: as it comes along, as a table, as a picture."""
 
+import contextlib
 import csv
 import io
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from keras_distill.display import (
     wrapped,
 )
 from keras_distill.files import write_text
+from keras_distill.progress import Bar, on_terminal, progress
 from keras_distill.run import duration
 from keras_distill.search.records import (
     COMPLETED,
@@ -54,7 +56,10 @@ _MOST_NAMES = 12
 
 
 class SearchProgress:
-    """Logs a line when a trial has ended, and now and then what runs."""
+    """Logs a line when a trial has ended, and now and then what runs.
+
+    On a terminal what runs is drawn in one line, in a block of `live`.
+    """
 
     def __init__(
         self,
@@ -73,6 +78,17 @@ class SearchProgress:
         self._shown = {record["id"] for record in ended}
         self._started = self._last = time.monotonic()
         self._work_before = self._work(ended)
+        self._bar: Bar | None = None
+
+    @contextlib.contextmanager
+    def live(self) -> Iterator[None]:
+        """Draw what runs; of no use where trials draw their own trainings."""
+        if not on_terminal():
+            yield
+            return
+        with progress(None, "searching", "trials", len(self._shown)) as bar:
+            self._bar = bar
+            yield
 
     def look(self) -> None:
         """Log what has ended since the last look, or what runs."""
@@ -84,7 +100,13 @@ class SearchProgress:
             logger.info("%s", self._line(record, ended))
         if new:
             self._on_ended()
-        if time.monotonic() - self._last > _SECONDS_BETWEEN_LINES:
+        if self._bar is not None:
+            self._bar.update(len(new))
+            self._bar.note(self._running(ended) or self._left(ended))
+            if good := completed(ended):
+                best = best_trial(good, self._objective)
+                self._bar.look("", f"best {self._score(best)}")
+        elif time.monotonic() - self._last > _SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
             if running := self._running(ended):
                 logger.info("%s", running)
@@ -133,7 +155,7 @@ class SearchProgress:
             f"trial {name}: epoch {epoch:.1f}{of}"
             for name, epoch in self._epochs_of_running(ended).items()
         ]
-        return "; ".join([*parts, self._left(ended)]) if parts else ""
+        return "; ".join([self._left(ended), *parts]) if parts else ""
 
     def _epochs_of_running(self, ended: Sequence[Record]) -> dict[str, float]:
         known = {record["id"] for record in ended}

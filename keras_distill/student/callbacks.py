@@ -200,13 +200,6 @@ class Looks(keras.callbacks.Callback):
         self._terms.reset_state()
         self._seconds = 0.0
         write_history(self._path, self.history)
-        logger.info(
-            "update %d: %s %.4f on the selection split, loss %.4f",
-            self.update,
-            self.metric,
-            scores[self.metric],
-            means["loss"],
-        )
 
 
 class RunningMean(keras.callbacks.Callback):
@@ -274,7 +267,7 @@ class RunningMean(keras.callbacks.Callback):
 
 
 class Notes(keras.callbacks.Callback):
-    """Moves the progress bar."""
+    """Moves the progress bar, and tells of the looks."""
 
     def __init__(self, bar: Bar, looks: Looks) -> None:
         super().__init__()
@@ -282,13 +275,19 @@ class Notes(keras.callbacks.Callback):
         self._looks = looks
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Count the update; say the best look, or the loss since it."""
-        self._bar.update(1)
-        if self._looks.looked:
-            best = self._looks.best[self._looks.metric]
-            self._bar.note(f"best {best:.4f}")
-        elif self._looks.update % _UPDATES_PER_NOTE == 0:
+        """Count the update; tell of a look, or now and then the loss."""
+        looks = self._looks
+        if looks.looked:
+            row = looks.history[-1]
+            self._bar.look(
+                f"update {looks.update}: {looks.metric} "
+                f"{row[looks.metric]:.4f} on the selection split, loss "
+                f"{row['loss']:.4f}",
+                f"best {looks.best[looks.metric]:.4f}",
+            )
+        elif looks.update % _UPDATES_PER_NOTE == 0:
             self._bar.note(f"loss {logs['loss']:.4f}")
+        self._bar.update(1)
 
 
 class ScalarLog(keras.callbacks.Callback):

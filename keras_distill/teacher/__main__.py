@@ -26,8 +26,7 @@ from keras_distill.process import exit_with_parent
 from keras_distill.teacher.runtime import prepare_environment
 from keras_distill.teacher.source import prepare_hub
 
-# Not __name__, which is __main__ here.
-logger = logging.getLogger("keras_distill.teacher")
+logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -245,11 +245,12 @@ class _Run:
                     self._finish_epoch(row)
                     return
                 row |= self._evaluate(seconds)
-                logger.info(
-                    "%s epoch %d: loss %.4f, select %s %.4f",
-                    *(label, epoch + 1, loss, job.metric, row[job.metric]),
-                )
                 self._finish_epoch(row)
+                bar.look(
+                    f"{label} epoch {epoch + 1}: loss {loss:.4f}, select "
+                    f"{job.metric} {row[job.metric]:.4f}",
+                    f"best {self._grid['best'][job.metric]:.4f}",
+                )
 
     def _epoch(
         self, encoded: Encoded, labels: np.ndarray, epoch: int, bar: Bar

@@ -1,6 +1,9 @@
 """Tables of text in the dialects that programs write."""
 
 import csv
+import io
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -304,3 +307,53 @@ def test_any_table_comes_back_from_any_dialect(tmp_path, data):
     assert dialect.separator == separator
     assert dialect.compression == packed
     assert ("backslash" in dialect.quotes) == escaped
+
+
+def test_with_bad_rows_the_way_is_chosen_by_which_most_rows_fit(tmp_path):
+    path = tmp_path / "my.csv"
+    rows = [f'"say \\"no{i}\\", he said",{i}' for i in range(20)]
+    path.write_text("\n".join(["text,label", *rows[:9], "bad", *rows[9:]]))
+    errors = []
+    _, records = read_records(path, ["text"], on_bad=errors.append)
+    assert errors == []
+    found = [fields["text"] for _, fields in records]
+    assert found == [f'say "no{i}", he said' for i in range(20)]
+    (error,) = errors
+    assert f"{path}, line 11: column 'label' is missing" in str(error)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_without_header_a_bad_row_does_not_hide_the_separator(
+    separator, tmp_path
+):
+    path = tmp_path / "my.txt"
+    rows = [f"number {i}{separator}{'ab'[i % 2]}" for i in range(20)]
+    path.write_text("\n".join([*rows, "bad"]))
+    errors = []
+    _, records = read_records(
+        path, ["1"], reading=Reading(header=False), on_bad=errors.append
+    )
+    assert [f["1"] for _, f in records] == [f"number {i}" for i in range(20)]
+    assert len(errors) == 1 and "line 21" in str(errors[0])
+
+
+@given(
+    st.lists(
+        st.one_of(st.tuples(st.text('ab," \n'), st.text("xy")), st.just("bad")),
+        max_size=8,
+    )
+)
+def test_every_row_is_a_record_or_an_error(rows):
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["text", "label"])
+    for row in rows:
+        writer.writerow([row] if row == "bad" else row)
+    errors = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "my.csv"
+        path.write_text(stream.getvalue(), newline="")
+        _, records = read_records(path, ["text"], on_bad=errors.append)
+        found = [fields["text"] for _, fields in records]
+    assert found == [row[0] for row in rows if row != "bad"]
+    assert len(errors) == rows.count("bad")

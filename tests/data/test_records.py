@@ -147,6 +147,8 @@ def test_plain_text_is_a_text_a_line(read, end):
     content = end.join(['say "no', "", "a; b, c", "text, too", ""])
     assert texts_of(read, content) == [
         ('say "no',),
+        # Whoever answers texts answers it; unlabelled ones leave it out.
+        ("",),
         ("a; b, c",),
         ("text, too",),
     ]

@@ -1,4 +1,5 @@
 import csv
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from tensorboard_events import scalars
 from tensorboard_runs import history
 from tiny_runs import ROOT, run_here
 
-from keras_distill import pipeline
+from keras_distill import pipeline, progress
 from keras_distill.config import StudentConfig
 from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
@@ -105,6 +106,24 @@ def train(files, output_dir, changes=None, labelled_only=False, **arguments):
     )
     settings = StudentConfig(**{**SETTINGS, **(changes or {})})
     return fit_student(settings, lessons, output_dir, 1, **arguments)
+
+
+def test_a_terminal_has_one_line_of_a_training_with_many_looks(
+    files, tmp_path, on_terminal, monkeypatch
+):
+    # However fast it is.
+    monkeypatch.setattr(progress, "_SECONDS_WORTH_A_LINE", 0.0)
+    terminal = on_terminal(80)
+    looks = train(files, tmp_path, {"evaluations_per_epoch": 4})
+    terminal.close()
+    assert len(looks.history) == 12
+    *log, done, end = terminal.lines
+    assert [line[9:] for line in log] == [
+        "no word vectors: one trainable table starts at random"
+    ]
+    best = looks.best["accuracy"]
+    assert re.match(rf"training: {looks.updates} updates in 00:", done)
+    assert f", best {best:.4f}, " in done and end == ""
 
 
 def weights(folder):

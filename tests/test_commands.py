@@ -102,12 +102,16 @@ class Parsed(Exception):
 
 def parse(command, monkeypatch):
     """Start a program as a shell would, until it has read its arguments."""
-    read = argparse.ArgumentParser.parse_args
 
-    def stopping(self, args=None, namespace=None):
-        raise Parsed(read(self, args, namespace))
+    def stopping(read):
+        def run(self, args=None, namespace=None):
+            raise Parsed(read(self, args, namespace))
 
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stopping)
+        return run
+
+    for name in ("parse_args", "parse_intermixed_args"):
+        read = stopping(getattr(argparse.ArgumentParser, name))
+        monkeypatch.setattr(argparse.ArgumentParser, name, read)
     # Where Python looks when it runs a script of that folder.
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     with pytest.raises(Parsed) as parsed:

@@ -135,6 +135,15 @@ class Source:
         self.path = Path(path)
         self.notes: list[str] = []
         self.compression: str | None = None
+        # The first that could not be decoded.
+        self._bad_line: int | None = None
+        with self._guarded():
+            pipe = self.path.is_fifo()
+        if pipe:
+            raise UserError(
+                f"{self.path} is a pipe, expected a file, which is read more "
+                "than once: write it to one first"
+            )
         with self._guarded(), self._open() as stream:
             first = stream.read(8)
         for name, magic in _PACKED.items():
@@ -248,10 +257,15 @@ class Source:
         place = len(before.encode(name, "surrogateescape")) + 1
         byte = ord(bad[0]) - 0xDC00
         shown = "UTF-8" if name == "utf-8" else name
-        return UserError(
+        error = (
             f"{self.path}, line {line}: byte {place} (0x{byte:02x}) is not "
-            f"valid {shown}; {self._cure(text, bad.start())}"
+            f"valid {shown}"
         )
+        # It takes a while, and holds for the others too.
+        if self._bad_line in (None, line):
+            self._bad_line = line
+            error += f"; {self._cure(text, bad.start())}"
+        return UserError(error)
 
     def _open(self) -> BinaryIO:
         if self.compression == "zstd":

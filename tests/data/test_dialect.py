@@ -1,6 +1,7 @@
 """Files as bytes: packing, encoding, line ends, what is no table at all."""
 
 import io
+import os
 import pickle
 import sqlite3
 import tarfile
@@ -264,3 +265,20 @@ def test_damaged_bytes_give_rows_or_one_line(
         message = str(error)
         assert str(path) in message
         assert not set("\n\r") & set(message)
+
+
+def test_the_first_bad_line_says_how_to_go_on_the_others_where_they_are(source):
+    errors = []
+    content = "text\ncafé\ngood\nnaïve\n".encode("cp1252")
+    lines = list(source(content).lines(errors.append))
+    assert lines == [(1, "text"), (3, "good")]
+    first, second = map(str, errors)
+    assert "line 2: byte 4 (0xe9)" in first and "--encoding" in first
+    assert second.endswith("line 4: byte 3 (0xef) is not valid UTF-8")
+
+
+def test_a_pipe_which_cannot_be_read_twice_is_refused(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="is a pipe, expected a file"):
+        Source(path)

@@ -119,7 +119,9 @@ def _by_header(
     headers = {}
     for separator in _separators(source, reading):
         rows = _quoted(source, separator, strict=False)
-        headers[separator] = next((row for row in rows if row[1]), None)
+        headers[separator] = next(
+            (row for row in rows if any(map(str.strip, row[1]))), None
+        )
     found = [h for h in headers.values() if h]
     if not found:
         raise UserError(f"{path} is empty, expected a header line")
@@ -136,6 +138,13 @@ def _by_header(
         f"; line {line} was taken for a header: if it is a row, say "
         f"--no-header and number the columns ({hint}"
     )
+    for later, row in itertools.islice(
+        _quoted(source, separator, strict=False), 20
+    ):
+        if wanted <= set(map(name_key, row)) and later > line:
+            hint = f"; line {later} has the columns: leave out those before it"
+    if len(header) == 1 and not wanted <= set(map(name_key, header)):
+        hint += "; --separator says what stands between the columns"
     places = find_columns(
         f"{path}, line {line}", header, columns, optional, notes, hint=hint
     )
@@ -293,6 +302,11 @@ def _data(
 ) -> Iterator[tuple[int, list[str] | None]]:
     """Yield a table's rows below its header, and None for a repeated one."""
     rows = ((line, row) for line, row in rows if row)
+    if header:
+        # Spreadsheets write empty rows as separators alone.
+        rows = itertools.dropwhile(
+            lambda r: not any(map(str.strip, r[1])), rows
+        )
     first = next(rows, None)
     if first is None:
         return
@@ -300,9 +314,51 @@ def _data(
         rows = itertools.chain([first], rows)
     line, names = first
     shown = [name.strip() for name in names]
+    rows = iter(rows)
+    second = next(rows, None)
+    if second is None:
+        return
+    if not (header and _is_rule(second[1])):
+        rows = itertools.chain([second], rows)
+    if header and len(second[1]) != len(shown):
+        rows = _fitted(path, rows, shown, second[1])
     for line, row in rows:
         _check_width(path, line, row, shown)
         yield line, None if header and row == names else row
+
+
+def _fitted(
+    path: Path, rows: Rows, names: Sequence[str], first: Sequence[str]
+) -> Rows:
+    """Fit rows that all have another width than the header, as the first has.
+
+    Separators at the end may be the header's or the rows' alone, and R names
+    the rows, but not in the header: by numbers that increase. Else a separator
+    in a text would pass for one of these.
+    """
+    usual, count, number = len(first), len(names), -1
+    ends = not any(names[usual:])
+    numbered = usual == count + 1 and first[-1].strip() and first[0].isdecimal()
+    for line, row in rows:
+        if usual < count and ends:
+            _check_width(path, line, row, names[:usual])
+            row = [*row, *[""] * (count - usual)]
+        elif numbered:
+            _check_width(path, line, row, ["", *names])
+            if row[0].isdecimal() and int(row[0]) > number:
+                number, row = int(row[0]), row[1:]
+        elif not any(map(str.strip, row[count:])):
+            row = row[:count]
+        yield line, row
+
+
+def _is_rule(row: Sequence[str]) -> bool:
+    """Say whether a row is Markdown's line below the header."""
+    cells = [cell.strip() for cell in row if cell.strip()]
+    return len(cells) > 1 and all(map(_RULE.fullmatch, cells))
+
+
+_RULE = re.compile(":?-{3,}:?")
 
 
 def _check_width(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from keras_distill.errors import UserError
+from keras_distill.files import refuse_pipe
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 
@@ -135,6 +136,7 @@ class Source:
         self.path = Path(path)
         self.notes: list[str] = []
         self.compression: str | None = None
+        refuse_pipe(self.path)
         with self._guarded(), self._open() as stream:
             first = stream.read(8)
         for name, magic in _PACKED.items():
@@ -205,9 +207,9 @@ class Source:
                         f"{_MAX_LINE:,} bytes, expected one row of text"
                     )
                 self.check(line, number)
-                if number == 1:
-                    # Some programs write the mark twice.
-                    line = line.lstrip("\ufeff")
+                # Some programs write the mark twice, and files that were
+                # joined have it further down.
+                line = line.lstrip("\ufeff")
                 line = line.removesuffix("\n").rstrip("\r")
                 yield number, line.replace("\r", " ")
 
@@ -337,6 +339,9 @@ class Source:
             if codecs.lookup(given).name != "utf-8":
                 self.notes.append(f"read as UTF-8, which it is, not as {given}")
             return "utf-8"
+        if codecs.lookup(given).name == "iso8859-1":
+            # As browsers do: what Latin-1 has beyond it are no characters.
+            return "cp1252"
         return given
 
     def _cure(self, text: str, bad: int) -> str:
@@ -403,6 +408,7 @@ _FOREIGN = (
     (b"Rar!\x1a\x07", ("a RAR archive", _UNPACK)),
     (b"\x04\x22\x4d\x18", ("packed by lz4", _UNPACK)),
     (b"ARROW1", ("an Arrow or Feather file", "write it as Parquet")),
+    (b"\xff\xff\xff\xff", ("an Arrow stream", "write it as Parquet")),
     (b"Obj\x01", ("an Avro file", "write it as Parquet")),
     (b"\x89HDF", ("an HDF5 file", "write its rows as CSV or Parquet")),
     (b"\x93NUMPY", ("a NumPy array", "write its rows as CSV")),

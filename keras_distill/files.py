@@ -188,12 +188,26 @@ def checkpoint_identity(name: str | None) -> Any:
     return {"folder": folder.name, "files": files}
 
 
+def refuse_pipe(path: Path) -> None:
+    """Refuse what flows and is read once only: a user's file is read often.
+
+    Raises:
+        UserError: The path is a pipe, a device or a socket.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(
+            f"cannot read {path}: a pipe or a device, expected a file: write "
+            "it to one and name that"
+        )
+
+
 def file_identity(path: Path) -> dict[str, Any]:
     """Return what tells a file's content: its name and a hash.
 
     Raises:
-        UserError: The file cannot be read.
+        UserError: The file cannot be read, or only once.
     """
+    refuse_pipe(path)
     try:
         size = path.stat().st_size
         if size <= _HASH_WHOLE:

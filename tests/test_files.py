@@ -31,6 +31,12 @@ def listing(folder):
     return sorted(path.name for path in folder.rglob("*"))
 
 
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(UserError, match="pipe.csv: a pipe or a device"):
+        file_identity(tmp_path / "pipe.csv")
+
+
 def test_a_file_appears_when_the_block_ends(tmp_path):
     path = tmp_path / "new" / "a.txt"
     with atomic_path(path) as temporary:

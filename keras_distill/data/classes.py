@@ -42,7 +42,12 @@ _WIDE = str.maketrans("＋－−．", "+--.")
 _NUMBER = re.compile(
     r"[+-]?(?=\.?[0-9])(0|[1-9][0-9]*)?(\.[0-9]+)?(e[+-][0-9]{1,2})?", re.I
 )
-_LIST = re.compile(r"\[.*[,'\"].*\]|\[\s*(-?\d+)?\s*\]|\{.*[,:'\"].*\}", re.S)
+_LIST = re.compile(
+    r"\[.*[,'\"].*\]|\[\s*(-?\d+)?\s*\]|\{.*[,:'\"].*\}|"
+    r"\(.*,\s*\)|\(\s*['\"].*\)",
+    re.S,
+)
+_IN_QUOTES = re.compile(r"b?(['\"]).*\1|[‘“„«].*[’”“»]", re.S)
 _NOTHING = {
     *("na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "nat", "null"),
     *("(null)", "none", "nil", "undefined", "?", "--"),
@@ -160,6 +165,13 @@ def check_column(
                 f"by {separator!r}); expected one class a row: keep one, or "
                 "name whole cells as classes (--set data.labels=[...])",
             )
+    if len(counts) > 1 and all(map(_IN_QUOTES.fullmatch, counts)):
+        stop(
+            min(counts, key=lines.__getitem__),
+            "and every other label stands in quotes too, which the file's "
+            'are not (those are "); expected bare names: take these quotes '
+            "away, or name the labels with them (--set data.labels=[...])",
+        )
     parts = [name for name in counts if "." in name]
     many = _few_rows_each(counts) or len(counts) > _MANY_NUMBERS
     if parts and many and _are_numbers(counts):

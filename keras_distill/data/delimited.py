@@ -162,6 +162,14 @@ def _by_header(
         f"; line {line} was taken for a header: if it is a row, say "
         f"--no-header and number the columns ({hint}"
     )
+    for later, row in itertools.islice(
+        _quoted(source, separator, strict=False), 20
+    ):
+        good = later > line and not isinstance(row, UserError)
+        if good and wanted <= set(map(name_key, row)):
+            hint = f"; line {later} has the columns: leave out those before it"
+    if len(header) == 1 and not wanted <= set(map(name_key, header)):
+        hint += "; --separator says what stands between the columns"
     places = find_columns(
         f"{path}, line {line}", header, columns, optional, notes, hint=hint
     )
@@ -338,11 +346,14 @@ def _read_through(
 
 
 def _first(rows: Rows) -> tuple[int, list[str]] | None:
-    """Return the first row, on which the others depend: it must be good."""
+    """Return the first row, on which the others depend: it must be good.
+
+    Spreadsheets write empty rows as separators alone.
+    """
     for line, row in rows:
         if isinstance(row, UserError):
             raise row
-        if row:
+        if any(map(str.strip, row)):
             return line, row
     return None
 
@@ -358,6 +369,8 @@ def _data(
         rows = itertools.chain([first], rows)
     line, names = first
     shown = [name.strip() for name in names]
+    if header:
+        rows = _below(path, rows, shown)
     for line, row in rows:
         if isinstance(row, UserError):
             yield line, row
@@ -365,6 +378,58 @@ def _data(
             yield line, None
         elif row:
             yield line, _misfit(path, line, row, shown) or row
+
+
+def _below(path: Path, rows: Rows, names: Sequence[str]) -> Rows:
+    """Return a header's rows, without Markdown's line, as wide as it."""
+    second = next((row for row in rows if row[1]), None)
+    if second is None:
+        return iter(())
+    line, first = second
+    if isinstance(first, UserError):
+        return itertools.chain([second], rows)
+    if not _is_rule(first):
+        rows = itertools.chain([second], rows)
+    return (
+        rows if len(first) == len(names) else _fitted(path, rows, names, first)
+    )
+
+
+def _fitted(
+    path: Path, rows: Rows, names: Sequence[str], first: Sequence[str]
+) -> Rows:
+    """Fit rows that all have another width than the header, as the first has.
+
+    Separators at the end may be the header's or the rows' alone, and R names
+    the rows, but not in the header: by numbers that increase. Else a separator
+    in a text would pass for one of these.
+    """
+    usual, count, number = len(first), len(names), -1
+    ends = not any(names[usual:])
+    numbered = usual == count + 1 and first[-1].strip() and first[0].isdecimal()
+    for line, row in rows:
+        if isinstance(row, UserError) or not row:
+            pass
+        elif usual < count and ends:
+            error = _misfit(path, line, row, names[:usual])
+            row = error or [*row, *[""] * (count - usual)]
+        elif numbered:
+            row = _misfit(path, line, row, ["", *names]) or row
+            if not isinstance(row, UserError):
+                if row[0].isdecimal() and int(row[0]) > number:
+                    number, row = int(row[0]), row[1:]
+        elif not any(map(str.strip, row[count:])):
+            row = row[:count]
+        yield line, row
+
+
+def _is_rule(row: Sequence[str]) -> bool:
+    """Say whether a row is Markdown's line below the header."""
+    cells = [cell.strip() for cell in row if cell.strip()]
+    return len(cells) > 1 and all(map(_RULE.fullmatch, cells))
+
+
+_RULE = re.compile(":?-{3,}:?")
 
 
 def _misfit(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from keras_distill.errors import OnBad, UserError, refuse
+from keras_distill.files import refuse_pipe
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 
@@ -137,13 +138,7 @@ class Source:
         self.compression: str | None = None
         # The first that could not be decoded.
         self._bad_line: int | None = None
-        with self._guarded():
-            pipe = self.path.is_fifo()
-        if pipe:
-            raise UserError(
-                f"{self.path} is a pipe, expected a file, which is read more "
-                "than once: write it to one first"
-            )
+        refuse_pipe(self.path)
         with self._guarded(), self._open() as stream:
             first = stream.read(8)
         for name, magic in _PACKED.items():
@@ -229,9 +224,9 @@ class Source:
                     while rest and not rest.endswith("\n"):
                         with self._guarded(number):
                             rest = stream.readline(_MAX_LINE)
-                if number == 1:
-                    # Some programs write the mark twice.
-                    line = line.lstrip("\ufeff")
+                # Some programs write the mark twice, and files that were
+                # joined have it further down.
+                line = line.lstrip("\ufeff")
                 line = line.removesuffix("\n").rstrip("\r")
                 yield number, line.replace("\r", " "), error
 
@@ -366,6 +361,9 @@ class Source:
             if codecs.lookup(given).name != "utf-8":
                 self.notes.append(f"read as UTF-8, which it is, not as {given}")
             return "utf-8"
+        if codecs.lookup(given).name == "iso8859-1":
+            # As browsers do: what Latin-1 has beyond it are no characters.
+            return "cp1252"
         return given
 
     def _cure(self, text: str, bad: int) -> str:
@@ -432,6 +430,7 @@ _FOREIGN = (
     (b"Rar!\x1a\x07", ("a RAR archive", _UNPACK)),
     (b"\x04\x22\x4d\x18", ("packed by lz4", _UNPACK)),
     (b"ARROW1", ("an Arrow or Feather file", "write it as Parquet")),
+    (b"\xff\xff\xff\xff", ("an Arrow stream", "write it as Parquet")),
     (b"Obj\x01", ("an Avro file", "write it as Parquet")),
     (b"\x89HDF", ("an HDF5 file", "write its rows as CSV or Parquet")),
     (b"\x93NUMPY", ("a NumPy array", "write its rows as CSV")),

@@ -106,7 +106,9 @@ def read_json(
         for line, row in _objects(source, shape, leave_out):
             try:
                 cells = {
-                    name: _json_text(path, line, own, row.get(own), name)
+                    name: _json_text(
+                        path, line, own, _alone(row, own, name, columns), name
+                    )
                     if name in columns or _is_plain(row.get(own))
                     else None
                     for name, own in fields.items()
@@ -213,11 +215,32 @@ def _object(path: Path | str, line: int, row: Any) -> dict[str, Any]:
             f"{path}, line {line}: found a JSON {type(row).__name__}, "
             'expected an object for each row, such as {"text": "..."}'
         )
+    answer = row.get("answer", "accept")
+    if answer in ("reject", "ignore") and "_input_hash" in row:
+        raise UserError(
+            f"{path}, line {line}, field answer: found {answer!r}, which is "
+            "Prodigy's for a label that is wrong or unsure; expected rows with "
+            "'accept' alone: leave the others out"
+        )
     return row
 
 
 def _is_plain(value: Any) -> bool:
     return not isinstance(value, (dict, list))
+
+
+def _alone(
+    row: dict[str, Any], own: str, name: str, columns: Sequence[str]
+) -> Any:
+    """Return a field's value, of a list of one that one.
+
+    Tools that allow several labels (Doccano, Prodigy) write one so. The first
+    column holds texts, of which a list is words.
+    """
+    value = row.get(own)
+    if name == columns[0] or not isinstance(value, list) or len(value) > 1:
+        return value
+    return value[0] if value else None
 
 
 def _json_text(
@@ -240,7 +263,7 @@ def _json_text(
     if not isinstance(value, str):
         raise UserError(
             f"{place}: found a {type(value).__name__}, expected a string or "
-            "a number"
+            "a number: write one value a row, in a field of its own"
         )
     try:
         value.encode("utf-8")

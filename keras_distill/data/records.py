@@ -83,9 +83,15 @@ def read_records(
 def _plain(source: Source, columns: Sequence[str], on_bad: OnBad) -> Records:
     """Stream plain text: a text a line, or two with a tab between them."""
     path = source.path
+    first = itertools.islice(source.lines(lambda error: None), _FIRST_ROWS)
+    lines = [text for _, text in first if text.strip()]
+    # One text in quotes may be speech, all are a writer's.
+    quoted = len(lines) > 1 and all(unquoted(text) != text for text in lines)
     for line, text in source.lines(on_bad):
         try:
             texts = plain_texts(path, line, text, len(columns) == 2)
+            if quoted:
+                texts = tuple(map(unquoted, texts))
             cells = {
                 name: checked(path, f"line {line}", name, text)
                 for name, text in zip(columns, texts, strict=True)
@@ -184,12 +190,11 @@ def _is_table(
         return all(all(cell.strip() for cell in row) for row in rows)
     if len(body) < 10:
         return False
-    # Names over one or two short words that come again and again.
+    # One or two short words that come again and again, under a name or not.
     for name, *cells in zip(header, *body, strict=True):
         values = set(cells)
         if (
-            name not in values
-            and len(values) <= max(2, len(cells) // 5)
+            len(values) <= max(2, len(cells) // 5)
             and all(0 < len(v.strip()) <= 30 and " " not in v for v in values)
             and len(name.split()) == 1
         ):

@@ -26,11 +26,13 @@ from keras_distill.data.classes import (
     ways_out,
     without_consensus,
 )
+from keras_distill.data.columns import name_key
 from keras_distill.data.dialect import Dialect, Reading
 from keras_distill.data.examples import Example
 from keras_distill.data.normalize import normalize
 from keras_distill.data.records import Records, read_records
 from keras_distill.data.told import (
+    EMPTY_END,
     NO_CONSENSUS,
     NO_LABEL,
     NO_TEXT,
@@ -53,6 +55,26 @@ _FEW_ABSENT = 0.05
 # Excel's 1.29403E+18 was a longer number once.
 _CUT_NUMBER = re.compile(r"[+-]?\d([.,]\d+)?E\+?\d+", re.I)
 _MAX_ID_CHARACTERS = 200
+# What other programs leave in texts, which are read as they are.
+_FEW_ODD = 0.01
+_ODD_TEXTS = {
+    "characters that were lost (\ufffd)": (
+        re.compile("\ufffd"),
+        "write the file anew from its source, as UTF-8",
+    ),
+    "UTF-8 that was read as cp1252 (\u00c3\u00a9 for \u00e9)": (
+        re.compile("[\u00c2\u00c3][\u0080-\u00bf]|\u00e2\u20ac"),
+        "write the file anew from its source, as UTF-8",
+    ),
+    "HTML (<br />, &amp;)": (
+        re.compile(r"<br ?/?>|</\w+>|&(amp|quot|lt|gt|nbsp|#x?\w+);", re.I),
+        "it is text here, as in what is predicted later; undo it in both",
+    ),
+    r"line breaks written out (\n)": (
+        re.compile(r"(?<=[\w.!?])\\n"),
+        "they are text here; undo them in the file",
+    ),
+}
 
 
 class Row(NamedTuple):
@@ -133,6 +155,13 @@ def read_table(
     names = list(labels or ())
     if label_column is not None:
         rows, names = _with_classes(rows, label_column, labels, told)
+    for what, (pattern, cure) in _ODD_TEXTS.items():
+        odd = [r.line for r in rows if any(map(pattern.search, r.texts))]
+        if len(odd) > _FEW_ODD * len(rows):
+            told.note(
+                f"{what} in {rows_in_words(len(odd))}, the first on line "
+                f"{odd[0]}: {cure}"
+            )
     if told.skipped:
         reasons = [f"{why} ({n:,})" for why, n in told.skipped.items()]
         told.note(
@@ -156,15 +185,31 @@ def _with_cells(
     """
     kept: list[Row] = []
     absent: dict[str, list[int]] = {NO_TEXT: [], NO_LABEL: []}
+    # Spreadsheets go on with empty rows where there was something once.
+    end = len(rows)
+    if told.dialect.separator:
+        while end and not any(
+            map(str.strip, [*rows[end - 1].texts, rows[end - 1].label or ""])
+        ):
+            end -= 1
+    if end:
+        told.skipped += Counter({EMPTY_END: len(rows) - end})
+        rows = rows[:end]
+    # The label first, which is short.
+    named = [name_key(name) for name in reversed(columns)]
     for row in rows:
         name = class_name(row.label or "")
+        cells = [*row.texts, row.label or ""][: len(columns)][::-1]
         if name in unwanted:
             told.skipped[dropped(name)] += 1
         elif not all(text.strip() for text in row.texts):
             absent[NO_TEXT].append(row.line)
         elif label_column is not None and not name:
             absent[NO_LABEL].append(row.line)
-        elif [*row.texts, row.label][: len(columns)] == columns:
+        elif all(
+            name_key(cell[:_MAX_ID_CHARACTERS]) == name
+            for cell, name in zip(cells, named, strict=True)
+        ):
             told.skipped[REPEATED_HEADER] += 1
         else:
             kept.append(row)

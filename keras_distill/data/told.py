@@ -17,6 +17,7 @@ NO_TEXT = "no text"
 NO_LABEL = "no label"
 NO_CONSENSUS = "no consensus"
 REPEATED_HEADER = "repeated header"
+EMPTY_END = "empty at the end"
 
 _SAMPLE_CHARACTERS = 60
 

@@ -178,7 +178,11 @@ def test_what_is_invisible_is_shown():
 
 def write(path, rows):
     if path.suffix == ".jsonl":
-        content = [{"text": text, "label": label} for text, label in rows]
+        # In a table a carriage return alone is white space.
+        content = [
+            {"text": text, "label": label.replace("\r", " ")}
+            for text, label in rows
+        ]
         path.write_text("\n".join(map(json.dumps, content)), "utf-8")
         return path
     with open(path, "w", encoding="utf-8", newline="") as stream:

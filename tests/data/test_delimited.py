@@ -357,3 +357,54 @@ def test_every_row_is_a_record_or_an_error(rows):
         found = [fields["text"] for _, fields in records]
     assert found == [row[0] for row in rows if row != "bad"]
     assert len(errors) == rows.count("bad")
+
+
+@pytest.mark.parametrize("end", ["", ","])
+@pytest.mark.parametrize("start", ["", ","])
+def test_a_separator_at_the_end_of_header_or_rows_alone(cells, start, end):
+    rows = "".join(f"it was {i},{'xy'[i % 2]}{end}\n" for i in range(4))
+    wanted = [(f"it was {i}", "xy"[i % 2]) for i in range(4)]
+    assert cells(f"text,label{start}\n{rows}") == wanted
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "text,label,\na,x\nwell, b,y\n",
+        "text,label\na,x,\nwell, b,y\n",
+        "text,label\nwell, a,x\nb,y\n",
+        "text,label\n1, a,x\n1, b,y\n",
+        "text,label\n1,a,x\nb,y\n",
+    ],
+)
+def test_a_comma_in_a_text_is_not_taken_for_one_at_an_end(refused, content):
+    assert "fields, expected" in refused(content)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_rs_row_numbers_have_no_name(cells, first):
+    content = f'"text"\t"label"\n"{first}"\t"a"\t"x"\n"7"\t"b"\t"y"\n'
+    assert cells(content, "my.tsv") == [("a", "x"), ("b", "y")]
+
+
+def test_a_table_of_markdown(cells):
+    content = "| text | label |\n|:---|---|\n| a | x |\n| --- | y |\n"
+    found = [tuple(map(str.strip, row)) for row in cells(content, "my.md")]
+    assert found == [("a", "x"), ("---", "y")]
+
+
+def test_lines_before_the_header_are_pointed_out(refused, cells):
+    message = refused("# from 2024\n\ntext,label\na,x\n")
+    assert "line 3 has the columns: leave out those before it" in message
+    assert cells(",\ntext,label\na,x\n") == [("a", "x")]
+
+
+def test_a_separator_that_is_not_tried_is_asked_for(refused):
+    assert "--separator says" in refused("text~label\na~x\n")
+
+
+def test_a_mark_where_files_were_joined_does_no_harm(read):
+    part = "\ufefftext,label\na,x\n"
+    dialect, records = read(part + part)
+    assert [fields["text"] for _, fields in records] == ["a", "a"]
+    assert dialect.repeated_headers == 1

@@ -106,6 +106,12 @@ def test_a_utf8_file_stays_so_beside_others_in_the_named_encoding(source):
     assert opened.notes == ["read as UTF-8, which it is, not as cp1252"]
 
 
+@pytest.mark.parametrize("name", ["latin-1", "iso-8859-1", "latin1"])
+def test_latin1_has_the_quotes_of_cp1252(source, name):
+    opened = source(b"it\x92s caf\xe9\x85\n", name)
+    assert list(opened.lines()) == [(1, "it\u2019s caf\u00e9\u2026")]
+
+
 def test_a_utf16_file_that_was_cut_is_named(refused):
     assert "after line" in refused("text\nlonger".encode("utf-16")[:-1])
 
@@ -192,6 +198,7 @@ FOREIGN = {
     "fastText's format": b"__label__pos good film\n__label__neg bad\n",
     "an HDF5 file": b"\x89HDF\r\n\x1a\n",
     "an Arrow or Feather file": b"ARROW1\0\0",
+    "an Arrow stream": b"\xff\xff\xff\xff\x90\0\0\0",
     "packed by lz4": b"\x04\x22\x4d\x18abc",
 }
 
@@ -280,5 +287,5 @@ def test_the_first_bad_line_says_how_to_go_on_the_others_where_they_are(source):
 def test_a_pipe_which_cannot_be_read_twice_is_refused(tmp_path):
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    with pytest.raises(UserError, match="is a pipe, expected a file"):
+    with pytest.raises(UserError, match="a pipe or a device, expected a file"):
         Source(path)

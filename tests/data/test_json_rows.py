@@ -91,3 +91,26 @@ def test_an_object_that_is_longer_than_what_is_looked_at_is_read(
     dialect, records = read_records(path, ["text"])
     assert sum(1 for _ in records) == 60_000
     assert dialect.format == "json array"
+
+
+def test_a_label_in_a_list_of_its_own_is_that_label(cells, refused):
+    rows = [{"text": "a", "label": ["x"]}, {"text": "b", "label": []}]
+    assert cells("\n".join(map(json.dumps, rows))) == [("a", "x"), ("b", None)]
+    message = refused('{"text": "a", "label": ["x", "y"]}')
+    assert "field label: found a list" in message
+    assert "write one value a row" in message
+
+
+@pytest.mark.parametrize("answer", ["reject", "ignore"])
+def test_what_was_rejected_in_prodigy_is_no_label(cells, refused, answer):
+    row = {"text": "a", "label": "x", "_input_hash": 1, "answer": "accept"}
+    assert cells(json.dumps(row)) == [("a", "x")]
+    message = refused(json.dumps(row | {"answer": answer}))
+    assert f"line 1, field answer: found '{answer}'" in message
+    del row["_input_hash"]
+    assert cells(json.dumps(row | {"answer": answer})) == [("a", "x")]
+
+
+def test_lines_of_json_may_each_have_a_mark(cells):
+    line = '\ufeff{"text": "a", "label": "x"}\n'
+    assert cells(line + line) == [("a", "x"), ("a", "x")]

@@ -121,6 +121,16 @@ CASES = {
         "classes": ["ham", "spam"],
         "skipped": {"dropped other": 9},
     },
+    "a header of another case": {
+        "rows": [*enumerate(TWO), ("TEXT", "Label ")],
+        "classes": ["ham", "spam"],
+        "skipped": {"repeated header": 1},
+    },
+    "neither, in the last rows": {
+        "rows": [*enumerate(TWO), *[("", " ")] * 50],
+        "classes": ["ham", "spam"],
+        "skipped": {"empty at the end": 50},
+    },
     "a label outside the classes": {
         "labels": [*TWO, "egg"],
         "settings": {"labels": ["ham", "spam"]},
@@ -167,6 +177,14 @@ CASES = {
     "lists in brackets": {
         "labels": ["['a', 'b']", '["a","b"]'] * 20,
         "says": "one of 40 lists of labels in 40 rows",
+    },
+    "a tuple of Python's": {
+        "labels": ["('a',)", "('a', 'b')"] * 20,
+        "says": "found \"('a',)\", one of 40 lists of labels in 40 rows",
+    },
+    "each label in quotes": {
+        "labels": ["'ham'", "\u201cspam\u201d"] * 20,
+        "says": "found \"'ham'\", and every other label stands in quotes too",
     },
     "a few lists": {
         "labels": [*TWO, "ham, spam"],

@@ -200,3 +200,20 @@ def test_a_table_of_pairs_is_not_taken_for_pairs_of_texts(refused, read):
     assert "found a table, 2 columns with a tab" in refused(
         content, "more.txt", columns=columns, plain=True
     )
+
+
+@pytest.mark.parametrize("header", [[], ["pos,the first was good"]])
+@pytest.mark.parametrize("separator", [",", "|||"])
+def test_labels_without_a_name_are_not_taken_for_text(
+    refused, header, separator
+):
+    rows = [*header, *(f"{'pn'[i % 2]},the next {i}" for i in range(20))]
+    content = "\n".join(row.replace(",", separator) for row in rows)
+    message = refused(content, "more.txt", columns=("text",), plain=True)
+    assert "line 1: found a table" in message
+
+
+def test_quotes_around_every_line_are_undone(read):
+    assert texts_of(read, '"a ""b"""\n"c"\n') == [('a "b"',), ("c",)]
+    assert texts_of(read, '"a"\nb\n') == [('"a"',), ("b",)]
+    assert texts_of(read, '"a"\n') == [('"a"',)]

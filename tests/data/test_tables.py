@@ -448,3 +448,25 @@ def test_a_bad_file_of_text_is_named_with_its_line(
 def test_a_missing_file_of_text_is_named(tmp_path):
     with pytest.raises(UserError, match="none.txt"):
         texts([tmp_path / "none.txt"])
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("it\ufffds good", "characters that were lost"),
+        ("it\u00e2\u20ac\u2122s good", "UTF-8 that was read as cp1252"),
+        ("a caf\u00c3\u00a9", "UTF-8 that was read as cp1252"),
+        ("good<br />bad", "HTML"),
+        ("it&#39;s good", "HTML"),
+        (r"good.\nbad", "line breaks written out"),
+    ],
+)
+def test_what_other_programs_left_in_texts_is_told(table, tmp_path, text, what):
+    told = Told(tmp_path / "my.csv")
+    rows = [{"text": t, "label": "x"} for t in ["a < b & c", text]]
+    content = "\n".join(map(json.dumps, rows))
+    examples, _ = table("my.csv", content, told=told)
+    assert examples[1].text_a == text
+    (note,) = told.notes
+    assert note.startswith(what)
+    assert "in 1 row, the first on line 2: " in note

@@ -16,7 +16,8 @@ from keras_distill.data.columns import (
     name_key,
     named_cells,
 )
-from keras_distill.data.dialect import Dialect, Reading, Source
+from keras_distill.data.dialect import Dialect, Reading
+from keras_distill.data.source import Source
 from keras_distill.errors import OnBad, UserError, refuse
 
 Lines = Iterable[tuple[int, str]]

@@ -16,7 +16,8 @@ from keras_distill.data.columns import (
     name_key,
     number_text,
 )
-from keras_distill.data.dialect import Dialect, Source
+from keras_distill.data.dialect import Dialect
+from keras_distill.data.source import Source
 from keras_distill.errors import OnBad, UserError, refuse
 
 _NAMES = (".json", ".jsonl", ".ndjson")

@@ -18,8 +18,9 @@ from keras_distill.data.columns import (
     number_text,
 )
 from keras_distill.data.delimited import read_delimited, unquoted
-from keras_distill.data.dialect import SEPARATORS, Dialect, Reading, Source
+from keras_distill.data.dialect import SEPARATORS, Dialect, Reading
 from keras_distill.data.json_rows import json_shape, read_json
+from keras_distill.data.source import Source
 from keras_distill.errors import OnBad, UserError, refuse
 
 logger = logging.getLogger(__name__)

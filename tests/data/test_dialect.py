@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from user_files import LAYOUTS, PACKERS, ROWS, parquet, written
 
-from keras_distill.data.dialect import Reading, Source
+from keras_distill.data.dialect import Reading
 from keras_distill.data.records import read_records
+from keras_distill.data.source import Source
 from keras_distill.errors import UserError
 
 TEXT = "the café was naïve, “très bien” — it’s fine\n"

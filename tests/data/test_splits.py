@@ -9,13 +9,8 @@ from some_examples import examples, rows
 from keras_distill.config import Config, DataConfig
 from keras_distill.data import splits
 from keras_distill.data.examples import Example, read_examples
-from keras_distill.data.splits import (
-    group_phrases,
-    hold_out,
-    load_splits,
-    read_corpus,
-    write_data,
-)
+from keras_distill.data.holdout import group_phrases, hold_out
+from keras_distill.data.splits import load_splits, read_corpus, write_data
 from keras_distill.errors import UserError
 from keras_distill.files import read_json
 

@@ -135,6 +135,7 @@ def check_column(
     column: str,
     counts: Counter[str],
     lines: Mapping[str, int],
+    unit: str = "line",
 ) -> None:
     """Refuse a column whose labels are no class names.
 
@@ -143,6 +144,7 @@ def check_column(
         column: the column, for messages.
         counts: Its rows by class name.
         lines: The first line of each.
+        unit: What a line is called there.
 
     Raises:
         UserError: They are lists, scores, ids or too many, or -1 may be a
@@ -152,7 +154,7 @@ def check_column(
 
     def stop(name: str, reason: str) -> None:
         raise UserError(
-            f"{path}, line {lines[name]}, column {column}: found "
+            f"{path}, {unit} {lines[name]}, column {column}: found "
             f"{shown(name)}, {reason}"
         )
 

@@ -146,6 +146,7 @@ def read_table(
         _ID_COLUMN,
         label_column,
         normalize if normalized else str,
+        told.dialect.unit,
     )
     if trouble:
         told.note(f"the column id names no rows ({trouble}): they are numbered")
@@ -159,8 +160,8 @@ def read_table(
         odd = [r.line for r in rows if any(map(pattern.search, r.texts))]
         if len(odd) > _FEW_ODD * len(rows):
             told.note(
-                f"{what} in {rows_in_words(len(odd))}, the first on line "
-                f"{odd[0]}: {cure}"
+                f"{what} in {rows_in_words(len(odd))}, the first on "
+                f"{told.dialect.unit} {odd[0]}: {cure}"
             )
     if told.skipped:
         reasons = [f"{why} ({n:,})" for why, n in told.skipped.items()]
@@ -219,8 +220,8 @@ def _with_cells(
         first, why = min((lines[0], why) for why, lines in absent.items())
         found = " and ".join(f"{len(n):,} with {w}" for w, n in absent.items())
         raise UserError(
-            f"{told.path}, line {first}: {why}, as in {count:,} of "
-            f"{len(rows):,} rows ({found}); expected at most "
+            f"{told.path}, {told.dialect.unit} {first}: {why}, as in "
+            f"{count:,} of {len(rows):,} rows ({found}); expected at most "
             f"{_FEW_ABSENT:.0%}: fill them or take them out, or name other "
             f"columns than {', '.join(columns)} (--text-column, "
             "--label-column)"
@@ -236,7 +237,7 @@ def _with_classes(
     told: Told,
 ) -> tuple[list[Row], list[str]]:
     """Name the rows' classes; leave out those that are in none."""
-    path = told.path
+    path, unit = told.path, told.dialect.unit
     # Older students know classes by the spelling of their files.
     known = {} if labels is None else {class_name(n): n for n in labels}
     known |= {n: n for n in labels or ()}
@@ -247,7 +248,7 @@ def _with_classes(
         written = row.label.strip()
         if len(written.splitlines()) > 1:
             raise UserError(
-                f"{path}, line {row.line}, column {column}: found "
+                f"{path}, {unit} {row.line}, column {column}: found "
                 f"{written[:60]!r}, expected a label on one line"
             )
         name = class_name(written)
@@ -264,13 +265,13 @@ def _with_classes(
     named = [row for row in named if row.label in counts]
     if labels is None:
         _check_texts(path, column, named)
-        check_column(path, column, counts, lines)
+        check_column(path, column, counts, lines, unit)
         labels = sorted_names(counts)
     for name in counts:
         if name not in labels:
             listed = ", ".join(labels[:20]) + ", ..." * (len(labels) > 20)
             raise UserError(
-                f"{path}, line {lines[name]}, column {column}: found "
+                f"{path}, {unit} {lines[name]}, column {column}: found "
                 f"{shown(name)}, expected one of: {listed}; "
                 + ways_out(name, labels)
             )
@@ -374,6 +375,7 @@ def rows_of(
     id_column: str,
     label_column: str | None,
     spelled: Callable[[str], str] = normalize,
+    unit: str = "line",
 ) -> tuple[list[Row], str | None]:
     """Return a file's rows, each with an id of its own.
 
@@ -400,7 +402,7 @@ def rows_of(
                 None if label_column is None else cells.get(label_column),
             )
         )
-    trouble = _trouble(ids)
+    trouble = _trouble(ids, unit)
     if ids and not trouble and len(ids) < len(rows):
         trouble = "some rows have none"
     if not ids or trouble:
@@ -409,20 +411,22 @@ def rows_of(
     return [row._replace(id=name.strip()) for row, (_, name) in pairs], None
 
 
-def _trouble(ids: Iterable[tuple[int, str | None]]) -> str | None:
+def _trouble(ids: Iterable[tuple[int, str | None]], unit: str) -> str | None:
     """Return why ids do not name rows: one that is not whole, or not alone."""
     lines: dict[str, int] = {}
     for line, written in ids:
         name = (written or "").strip()
         if not name or is_nothing(name):
-            return f"line {line} has none"
+            return f"{unit} {line} has none"
         if _CUT_NUMBER.fullmatch(name):
-            return f"{name!r} on line {line} is a number cut short"
+            return f"{name!r} on {unit} {line} is a number cut short"
         if len(name) > _MAX_ID_CHARACTERS:
-            return f"that on line {line} is long"
+            return f"that on {unit} {line} is long"
         first = lines.setdefault(name, line)
         if first != line:
-            return f"{name!r} on line {line} was already used on line {first}"
+            return (
+                f"{name!r} on {unit} {line} was already used on {unit} {first}"
+            )
     return None
 
 

@@ -6,6 +6,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from user_files import parquet
 
 from keras_distill.data.examples import Example
 from keras_distill.data.tables import read_table, read_unlabeled
@@ -222,6 +223,16 @@ def test_more_absent_cells_than_a_twentieth_are_an_error(table, name, column):
     line = 38 + name.endswith("csv")
     assert f"{name}, line {line}: no {column}, as in 3 of 40 rows" in message
     assert "at most 5%" in message and f"--{column}-column" in message
+
+
+def test_what_is_wrong_in_parquet_names_its_row(tmp_path, caplog):
+    caplog.set_level("INFO")
+    path = tmp_path / "my.parquet"
+    columns = {"id": [7, 7], "text": ["a", "b"], "label": ["x", "y"]}
+    path.write_bytes(parquet(columns))
+    with pytest.raises(UserError, match="my.parquet, row 2, column label"):
+        read_table(path, "text", None, "label", ["x"])
+    assert "'7' on row 2 was already used on row 1" in caplog.text
 
 
 def test_dropped_rows_need_no_text(table):

@@ -328,6 +328,22 @@ class Kill(keras.callbacks.Callback):
         self.losses.append(logs["loss"])
 
 
+def test_the_means_are_looked_at_and_kept(files, whole, tmp_path):
+    result, folder = whole
+    said = saved(folder).predict(select_dataset(files))
+    found = classification_metrics(said.logits, said.labels)
+    assert found["cross_entropy"] == pytest.approx(
+        result.best["cross_entropy"], abs=1e-5
+    )
+    # The weights themselves are the same and answer otherwise.
+    plain = train(files, tmp_path, {**NOISY, "averaging": 0.0})
+    for one, other in zip(result.history, plain.history, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
+        assert one["cross_entropy"] != pytest.approx(
+            other["cross_entropy"], abs=1e-4
+        )
+
+
 @pytest.mark.parametrize("after", [3, 8], ids=["mid-epoch", "epoch's end"])
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     files, whole, tmp_path, monkeypatch, after

@@ -140,8 +140,8 @@ def start_labelling(shape: dict[str, int]) -> Prepare:
 
     set_precision(precision)
     from keras_distill.teacher.checkpoint import load_fine_tuned
-    from keras_distill.teacher.label import Labeller
     from keras_distill.teacher.predict import Predictor
+    from keras_distill.transfer_set.labeller import Labeller
 
     with tempfile.TemporaryDirectory() as place:
         write_teacher(Path(place), **shape)

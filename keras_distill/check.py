@@ -29,12 +29,12 @@ def check_teacher(config: Config, labels: list[str] | None) -> None:
         UserError: They are not; one on the hub passes.
     """
     folder = _teacher_folder(config)
-    name = config.teacher.checkpoint
     if labels is None:
         task = get_task(config.task)
         labels = config.data.labels or (task.labels and list(task.labels))
-    if folder is not None and name is not None and labels is not None:
-        check_classes(name, check_folder(folder), labels)
+    names = config.teacher.checkpoints
+    if folder is not None and names and labels is not None:
+        check_classes(names[0], check_folder(folder), labels)
 
 
 def check_tagger(config: Config) -> None:
@@ -100,6 +100,5 @@ def _forecast(
 
 def _teacher_folder(config: Config) -> Path | None:
     """Return the folder of the teacher, None for one on the hub."""
-    name = config.teacher.checkpoint or config.teacher.name
-    place = Path(find_checkpoint(name))
+    place = Path(find_checkpoint(config.teacher.sources[0]))
     return place if place.is_dir() else None

@@ -132,13 +132,17 @@ class DataConfig:
 class TeacherConfig:
     """The teacher: which checkpoint, and how it is fine-tuned."""
 
-    name: str = knob(
-        "bert-large-uncased",
+    names: list[str] = knob(
+        ["bert-large-uncased"],
         "--teacher",
         "a folder, an installed package or a name on the Hugging Face hub",
+        metavar="NAME",
     )
-    checkpoint: str | None = knob(
-        None, "--teacher-checkpoint", "a teacher that is fine-tuned already"
+    checkpoints: list[str] = knob(
+        [],
+        "--teacher-checkpoint",
+        "a teacher that is fine-tuned already",
+        metavar="FOLDER",
     )
     epochs: int = knob(
         3, "--teacher-epochs", "epochs at each learning rate", least=1
@@ -164,6 +168,11 @@ class TeacherConfig:
     def __post_init__(self) -> None:
         if not self.learning_rates:
             raise UserError("teacher.learning_rates is empty")
+
+    @property
+    def sources(self) -> list[str]:
+        """What teachers are loaded from: fine-tuned checkpoints, or names."""
+        return self.checkpoints or self.names
 
 
 @dataclass(frozen=True)
@@ -359,6 +368,8 @@ def load_config(path: Path) -> dict[str, Any]:
             f"{path} holds a {type(values).__name__}, expected a mapping of "
             "configuration keys"
         )
+    if isinstance(values.get("teacher"), dict):
+        values["teacher"] = _several(values["teacher"])
     return values
 
 
@@ -447,6 +458,13 @@ def _hint(key: str) -> Any:
         hints = {item.name: item.type for item in dataclasses.fields(hint)}
         hint = hints.get(name)
     return hint
+
+
+def _several(teacher: dict[str, Any]) -> dict[str, Any]:
+    """Return a teacher of a file from when there was but one, as several."""
+    names = {"name": "names", "checkpoint": "checkpoints"}
+    one = {names[k]: [v] if v else [] for k, v in teacher.items() if k in names}
+    return {k: v for k, v in teacher.items() if k not in names} | one
 
 
 def _unfolded(value: Any) -> Any:
@@ -626,7 +644,7 @@ def _reading(item: dataclasses.Field) -> dict[str, Any]:
         return {"action": "store_const", "const": not item.default}
     metavar = item.metadata["metavar"] or item.name.upper()
     if kind == list[str] and not item.metadata["commas"]:
-        return {"nargs": "+", "metavar": metavar}
+        return {"nargs": "+", "action": "extend", "metavar": metavar}
     reading: dict[Any, Any] = {int: whole, float: number}
     reading |= {list[float]: _at_commas, list[str]: _at_commas}
     return {"type": reading.get(kind, str), "metavar": metavar}

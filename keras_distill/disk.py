@@ -89,7 +89,7 @@ def needed(
     learned = Sources.of(student.embeddings).learned is not None
     teacher = 0
     if teacher_bytes is not None:
-        given = config.teacher.checkpoint is not None
+        given = bool(config.teacher.checkpoints)
         teacher = teacher_bytes * (
             _GIVEN_COPIES if given else _FINE_TUNED_COPIES
         )

@@ -163,7 +163,7 @@ def _lower_cases(config: Config, teacher: Path | None) -> bool:
         return not config.teacher.cased
     if teacher is not None:
         return lower_cases(teacher)
-    name = config.teacher.checkpoint or config.teacher.name
+    name = config.teacher.sources[0]
     return "uncased" in name or "cased" not in name
 
 

@@ -439,12 +439,13 @@ def _settings(config: Config) -> dict[str, dict[str, Any]]:
     # speed and not the result.
     teacher.pop("tokens_per_batch")
     values["augmentation"].pop("workers")
-    if teacher["checkpoint"] is not None:
-        check_path("--teacher-checkpoint", teacher["checkpoint"])
-    else:
-        check_path("--teacher", teacher["name"])
-    for key in ("name", "checkpoint"):
-        teacher[key] = checkpoint_identity(teacher[key])
+    flag = "--teacher-checkpoint" if teacher["checkpoints"] else "--teacher"
+    for name in config.teacher.sources:
+        check_path(flag, name)
+    # One teacher is told as it was when there could not be several.
+    for key, names in (("name", "names"), ("checkpoint", "checkpoints")):
+        found = [checkpoint_identity(name) for name in teacher.pop(names)]
+        teacher[key] = found if len(found) > 1 else (found or [None])[0]
     vocabulary = {key: student.pop(key) for key in _VOCABULARY_KEYS}
     vocabulary["cased"] = teacher.pop("cased")
     _check_mode(vocabulary["embedding_mode"], vocabulary["embeddings"])

@@ -44,7 +44,7 @@ TASKS = {
             recipe="best",
             defaults={
                 "teacher": {
-                    "name": QUICK_TEACHER,
+                    "names": [QUICK_TEACHER],
                     "learning_rates": [1e-4],
                     "epochs": 3,
                     "batch_size": 16,

@@ -160,7 +160,7 @@ def settings(folder, **teacher):
     values = {
         "task": "quick",
         "teacher": {
-            "name": str(folder / "pretrained"),
+            "names": [str(folder / "pretrained")],
             "learning_rates": [3e-2],
             "epochs": 2,
             "batch_size": 8,

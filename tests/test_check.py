@@ -40,7 +40,7 @@ def train(tmp_path, table, monkeypatch, capfd):
         at = dict(zip(arguments[1::2], arguments[2::2], strict=True))
         rows = read_json(f"{at['--data']}/manifest.json")["splits"]["train"]
         config = config_from_dict(load_config(at["--config"]))
-        asked.append((module, arguments[0], rows, config.teacher.name))
+        asked.append((module, arguments[0], rows, config.teacher.names[0]))
 
     def run(*arguments):
         code = script.main(

@@ -28,7 +28,7 @@ def resolved(*arguments):
 
 def test_the_defaults_are_the_papers():
     config = Config()
-    assert config.teacher.name == "bert-large-uncased"
+    assert config.teacher.names == ["bert-large-uncased"]
     assert config.teacher.learning_rates == [2e-5, 3e-5, 4e-5, 5e-5]
     augmentation = config.augmentation
     assert (augmentation.p_mask, augmentation.p_pos) == (0.1, 0.1)
@@ -82,7 +82,7 @@ def test_an_unknown_section_lists_the_sections():
         ("student", "patience", "soon", "expected a whole number"),
         ("teacher", "learning_rates", 2e-5, "expected a list"),
         ("teacher", "learning_rates", ["fast"], "expected a number"),
-        ("teacher", "name", ["bert"], "expected text"),
+        ("teacher", "names", "bert", "expected a list"),
         ("data", "labels", "negative", "expected a list"),
     ],
 )
@@ -289,10 +289,13 @@ def test_the_task_flag_beats_the_files_task(tmp_path):
 
 def test_one_resolution_leaves_no_trace_in_the_next():
     before = {name: repr(task.defaults) for name, task in TASKS.items()}
-    assert resolved("--teacher", "mine", "--epochs", "2").teacher.name == "mine"
+    assert resolved("--teacher", "mine", "--epochs", "2").teacher.names == [
+        "mine"
+    ]
     assert {n: repr(t.defaults) for n, t in TASKS.items()} == before
     assert (
-        resolved().teacher.name == get_task("quick").defaults["teacher"]["name"]
+        resolved().teacher.names
+        == get_task("quick").defaults["teacher"]["names"]
     )
 
 
@@ -386,7 +389,7 @@ def test_every_option_reaches_the_key_it_names():
     assert (data.text_column, data.text_pair_column) == ("x", "z")
     assert (data.label_column, data.unlabeled) == ("y", ["u.txt", "v.txt"])
     assert data.select_on == "heldout"
-    assert (teacher.name, teacher.checkpoint) == ("T", "C")
+    assert (teacher.names, teacher.checkpoints) == (["T"], ["C"])
     assert (teacher.epochs, teacher.precision) == (2, "float32")
     assert teacher.cased is True
     assert config.augmentation.n_iter == 4
@@ -437,7 +440,7 @@ def test_no_stage_at_all_is_not_every_stage():
         ("--embeddings", "student.embeddings"),
         ("--train-file", "data.train_file"),
         ("--unlabeled", "data.unlabeled"),
-        ("--teacher", "teacher.name"),
+        ("--teacher", "teacher.names"),
     ],
 )
 def test_an_empty_flag_is_refused(flag, key):
@@ -487,7 +490,7 @@ PAPER = {
         "dropout": 0.0,
     },
     "teacher": {
-        "name": "bert-large-uncased",
+        "names": ["bert-large-uncased"],
         "learning_rates": [2e-5, 3e-5, 4e-5, 5e-5],
         "epochs": 3,
         "batch_size": 32,
@@ -553,3 +556,14 @@ def test_an_unknown_recipe_lists_those_there_are(tmp_path):
         resolve(
             parser("").parse_args(["--task", "sst2", "--set", "recipe=best"])
         )
+
+
+def test_a_file_of_a_single_teacher_is_read_as_one_of_several(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("teacher: {name: bert, checkpoint: null, epochs: 2}\n")
+    config = resolved("--config", str(path))
+    assert config.teacher.names == config.teacher.sources == ["bert"]
+    path.write_text("teacher: {name: bert, checkpoint: mine}\n")
+    config = resolved("--config", str(path), "--teacher", "other")
+    assert config.teacher.names == ["other"]
+    assert config.teacher.sources == ["mine"]

@@ -43,7 +43,7 @@ def test_the_operators_beyond_the_paper_add_rows(pair, copies):
 def test_a_teacher_that_is_fine_tuned_has_checkpoints_beside_it():
     assert bytes_of()["teacher"] == 7 * 10**8
     assert bytes_of(weights=None)["teacher"] == 0
-    given = bytes_of(teacher={"checkpoint": "bert"})
+    given = bytes_of(teacher={"checkpoints": ["bert"]})
     assert given["teacher"] == 2 * 10**8
 
 

@@ -217,7 +217,7 @@ def test_without_a_vector_file_no_word_is_counted(data):
 def test_a_teacher_on_the_hub_tells_its_case_by_its_name(data, name, lengths):
     """Words of one spelling more are known words more."""
     folder = data(["film", "Film"])
-    config = {"teacher": {"name": name}}
+    config = {"teacher": {"names": [name]}}
     assert facts(folder, config=config)["vocabulary"] == 5 + lengths
 
 

@@ -205,7 +205,7 @@ def test_the_teacher_is_asked_for_no_words_that_nobody_reads(
 
 def test_a_teacher_folder_is_told_by_its_content_not_its_place(tmp_path):
     def fingerprint(folder):
-        config = config_from_dict({"teacher": {"checkpoint": str(folder)}})
+        config = config_from_dict({"teacher": {"checkpoints": [str(folder)]}})
         return Pipeline(config, tmp_path / "run").fingerprint("teacher")
 
     folder = tmp_path / "here" / "bert"

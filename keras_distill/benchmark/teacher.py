@@ -45,7 +45,7 @@ def _build() -> Stopwatch:
         precision = set_precision(precision)
     labels = read_json(run / "data" / "manifest.json")["labels"]
     known = (run / "teacher", labels, settings.max_length)
-    said = f"{settings.name}, {precision}"
+    said = f"{settings.names[0]}, {precision}"
     random = f"random weights, {precision}"
     openers = {
         "teacher": partial(_teacher, *known, said),

@@ -416,8 +416,8 @@ def _teacher(
         seconds += note["seconds"]
     weights = [path for kind in _WEIGHTS for path in folder.glob(kind)]
     results = {
-        "name": _short(config.teacher.checkpoint or config.teacher.name),
-        "fine_tuned_here": config.teacher.checkpoint is None,
+        "name": _short(config.teacher.sources[0]),
+        "fine_tuned_here": not config.teacher.checkpoints,
         "parameters": facts["parameters"],
         "bytes": sum(path.stat().st_size for path in weights) or None,
         "sentences_per_s": round(rows / seconds, 1) if seconds else None,

@@ -54,7 +54,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.command in ("check", "finetune") or (
         options.command == "embed" and options.sentences
     ):
-        prepare_hub(config.teacher.checkpoint or config.teacher.name)
+        prepare_hub(config.teacher.sources[0])
     # From here on tf.keras is tf_keras, in this process.
     from keras_distill.teacher.runtime import set_precision
 

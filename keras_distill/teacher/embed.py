@@ -53,9 +53,9 @@ def embed(
         states = _means(loaded, config, encoded, "words")
         write_array(output / WORDS, states)
     if sentences and not (output / SENTENCES).is_file():
-        if config.teacher.checkpoint is None:
+        if not config.teacher.checkpoints:
             # Fine-tuning teaches it what to forget of a sentence.
-            loaded = load_teacher(config.teacher.name, labels)
+            loaded = load_teacher(config.teacher.names[0], labels)
         else:
             loaded = load_fine_tuned(str(teacher), labels)
         texts = distinct_texts(data / "train.jsonl.gz")

@@ -71,12 +71,10 @@ def make_teacher(
     labels = read_json(data / "manifest.json")["labels"]
     select = list(read_examples(data / "select.jsonl.gz"))
     output.mkdir(parents=True, exist_ok=True)
-    if config.teacher.checkpoint:
-        teacher = load_fine_tuned(config.teacher.checkpoint, labels)
-        check_answers(
-            *(config.teacher.checkpoint, teacher, select),
-            config.teacher.max_length,
-        )
+    if config.teacher.checkpoints:
+        (name,) = config.teacher.checkpoints
+        teacher = load_fine_tuned(name, labels)
+        check_answers(name, teacher, select, config.teacher.max_length)
         predictor = Predictor(
             teacher, config.teacher.max_length, config.teacher.tokens_per_batch
         )
@@ -120,8 +118,8 @@ def check_teacher(config: Config, data: Path) -> None:
     """
     settings = config.teacher
     labels = read_json(data / "manifest.json")["labels"]
-    load = load_fine_tuned if settings.checkpoint else load_teacher
-    name = settings.checkpoint or settings.name
+    load = load_fine_tuned if settings.checkpoints else load_teacher
+    (name,) = settings.sources
     rows = list(read_examples(data / "train.jsonl.gz"))
     check_answers(name, load(name, labels), rows, settings.max_length)
 
@@ -191,9 +189,9 @@ class _Run:
         tf_keras.utils.set_random_seed(job.seed)
         strategy = build_strategy()
         with strategy.scope():
-            self._teacher = load_teacher(settings.name, job.labels)
+            self._teacher = load_teacher(settings.names[0], job.labels)
         check_answers(
-            settings.name, self._teacher, job.train, settings.max_length
+            settings.names[0], self._teacher, job.train, settings.max_length
         )
         self._trainer = Trainer(self._teacher.model, settings, strategy)
         self._predictor = Predictor(

@@ -13,6 +13,7 @@ from keras_distill.cli import one_line
 from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
 from keras_distill.teacher.checkpoint import Teacher
+from keras_distill.transfer_set.labeller import Tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -191,14 +192,6 @@ def check_answers(
             "finite numbers: its weights are damaged, or too large for the "
             "precision (--precision float32)"
         )
-
-
-@dataclass
-class Tokens:
-    """How many tokens went through the teacher, real and with padding."""
-
-    real: int = 0
-    padded: int = 0
 
 
 class Predictor:

@@ -1,6 +1,7 @@
 """The transfer set: texts with the teacher's logits, as records in shards.
 
 `plan.plan_run` deals the texts of `data/` and `augmented/` to shards, which
-the teacher's process labels (`teacher.label`); `record` writes and reads the
-shards, and `manifest.Manifest` says what is there, without TensorFlow.
+`labeller.Labeller` has a teacher label, whatever that is; `record` writes and
+reads the shards, and `manifest.Manifest` says what is there, without
+TensorFlow.
 """

@@ -40,7 +40,7 @@ def short_timing():
 def run(tmp_path_factory, short_timing):
     """A run with several seeds, a held-out split and dev."""
     folder = tmp_path_factory.mktemp("run")
-    teacher = {"name": "google/bert_uncased"}
+    teacher = {"names": ["google/bert_uncased"]}
     config = write_run(folder, extra_seeds=SEEDS - 1, teacher=teacher)
     return folder, config, collect_results(folder, config, {})[0]
 
@@ -54,7 +54,7 @@ def other(tmp_path_factory, short_timing):
         ("select", "test"),
         selected_on="dev",
         baseline=False,
-        teacher={"checkpoint": "/home/me/models/tuned"},
+        teacher={"checkpoints": ["/home/me/models/tuned"]},
     )
     for stage, place, resumed in (
         ("report", "report", True),

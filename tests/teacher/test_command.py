@@ -74,7 +74,7 @@ class HangUp(socketserver.BaseRequestHandler):
 
 
 def test_a_hub_that_does_not_answer_is_asked_once(tmp_path):
-    tiny.settings(tmp_path, name="bert-of-nowhere")
+    tiny.settings(tmp_path, names=["bert-of-nowhere"])
     with socketserver.TCPServer(("127.0.0.1", 0), HangUp) as server:
         server.count = 0
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -144,7 +144,7 @@ def grid(pretrained, tmp_path_factory):
     """A finished grid: the arguments that made it, and what it returned."""
     folder = tmp_path_factory.mktemp("grid")
     settings = TeacherConfig(
-        name=pretrained,
+        names=[pretrained],
         # Right, too small, and one that diverges.
         learning_rates=[3e-2, 1e-9, 1e30],
         epochs=3,
@@ -234,7 +234,7 @@ def small_files():
 def test_a_full_disk_is_one_line_and_leaves_no_half_teacher(
     pretrained, tmp_path
 ):
-    settings = TeacherConfig(name=pretrained)
+    settings = TeacherConfig(names=[pretrained])
     teacher = load_teacher(pretrained, tiny.LABELS)
     job = Job(
         *(settings, tiny.LABELS, tiny.examples(2), [], "accuracy"),
@@ -258,7 +258,7 @@ def resumed(pretrained, tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("resumed")
     tiny.run_folder(folder)
-    tiny.settings(folder, name=pretrained)
+    tiny.settings(folder, names=[pretrained])
     with pytest.MonkeyPatch.context() as patch:
         # A checkpoint at every step.
         patch.setattr(finetune, "_SECONDS_BETWEEN_CHECKPOINTS", -1.0)
@@ -324,7 +324,7 @@ def test_no_traceback_leaves_the_teachers_process(
     resumed, tmp_path, monkeypatch, capfd
 ):
     tiny.run_folder(tmp_path)
-    tiny.settings(tmp_path, name=str(resumed[0] / "reference"))
+    tiny.settings(tmp_path, names=[str(resumed[0] / "reference")])
 
     def fail(*_):
         raise KeyError("classifier/kernel:0\nnot found")
@@ -344,7 +344,7 @@ def test_a_teacher_is_checked_without_making_anything(
     pretrained, tmp_path, monkeypatch, capfd
 ):
     tiny.run_folder(tmp_path)
-    tiny.settings(tmp_path, name=pretrained)
+    tiny.settings(tmp_path, names=[pretrained])
     before = sorted(tmp_path.rglob("*"))
     arguments = [
         *("check", "--config", str(tmp_path / "config.yaml")),
@@ -362,7 +362,7 @@ def test_a_teacher_is_checked_without_making_anything(
 
 def test_a_fine_tuned_checkpoint_is_measured_and_taken(resumed):
     folder, _ = resumed
-    tiny.settings(folder, checkpoint=str(folder / "reference"))
+    tiny.settings(folder, checkpoints=[str(folder / "reference")])
     assert main(tiny.finetune_arguments(folder, "given")) == 0
     given, reference = (
         read_json(folder / name / "grid.json")

@@ -11,8 +11,8 @@ from keras_distill.errors import UserError
 from keras_distill.files import read_json, sha256_file
 from keras_distill.teacher.__main__ import main
 from keras_distill.teacher.checkpoint import load_fine_tuned
-from keras_distill.teacher.label import Labeller
-from keras_distill.teacher.predict import Predictor, Tokens
+from keras_distill.teacher.predict import Predictor
+from keras_distill.transfer_set.labeller import Labeller, Tokens
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.plan import load_plan, plan_shards, read_input
 from keras_distill.transfer_set.record import parse, read_shard, shard_name
@@ -205,7 +205,7 @@ def test_without_folder_package_and_hub_two_ways_to_a_teacher_are_named(
     tmp_path, capsys
 ):
     tiny.run_folder(tmp_path)
-    tiny.settings(tmp_path, name="bert-of-nowhere")
+    tiny.settings(tmp_path, names=["bert-of-nowhere"])
     assert main(tiny.finetune_arguments(tmp_path, "nothing")) == 2
     lines = capsys.readouterr().err.splitlines()
     (line,) = [line for line in lines if line.startswith("error:")]

@@ -1,9 +1,11 @@
 """The check of a run: everything that its files tell, before its hours."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from keras_distill.config import Config
+from keras_distill.data.weights import check_weights
 from keras_distill.disk import check_room, needed
 from keras_distill.files import fingerprint, read_json, write_json
 from keras_distill.forecast import FORECAST, measure
@@ -16,6 +18,8 @@ from keras_distill.teacher.folder import (
     weight_bytes,
 )
 from keras_distill.teacher.source import find_checkpoint
+
+logger = logging.getLogger(__name__)
 
 
 def check_teacher(config: Config, labels: list[str] | None) -> None:
@@ -35,6 +39,29 @@ def check_teacher(config: Config, labels: list[str] | None) -> None:
     names = config.teacher.checkpoints
     if folder is not None and names and labels is not None:
         check_classes(names[0], check_folder(folder), labels)
+
+
+def check_class_weights(config: Config) -> None:
+    """Look whether the weights are those of classes, and say what they reach.
+
+    Raises:
+        UserError: One is of no class; where the data is yet to tell the
+            classes they pass.
+    """
+    settings = config.classes
+    labels = config.data.labels or get_task(config.task).labels
+    if labels is not None:
+        check_weights(settings, labels)
+    if settings.weights and not config.student.alpha:
+        # A teacher that came fine-tuned has no more to learn.
+        reached = ["the teacher"] * (not config.teacher.checkpoints)
+        reached += ["the student on labels alone"] * config.baseline.enabled
+        logger.warning(
+            "warning: --class-weights are of gold labels, and with --alpha 0 "
+            "the distilled student learns from its teacher alone: they reach "
+            "%s; --alpha 0.1 has them reach it too",
+            " and ".join(reached) or "nothing",
+        )
 
 
 def check_tagger(config: Config) -> None:
@@ -59,11 +86,12 @@ def summary(run: RunFolder, config: Config, data: Path, keep: bool) -> str:
         keep: Whether what is measured is kept beside the data.
 
     Raises:
-        UserError: Something stands in the way of the later stages: classes
-            that are not the teacher's, word vectors of other words, a disk
-            that is far too small.
+        UserError: Something stands in the way of the later stages: weights
+            of other classes, classes that are not the teacher's, word
+            vectors of other words, a disk that is far too small.
     """
     manifest = read_json(data / "manifest.json")
+    check_weights(config.classes, manifest["labels"])
     check_teacher(config, manifest["labels"])
     folder = _teacher_folder(config)
     facts = _forecast(run, config, data, folder, keep)

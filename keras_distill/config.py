@@ -307,6 +307,65 @@ class BaselineConfig:
 
 
 @dataclass(frozen=True)
+class ClassesConfig:
+    """What a class counts for where some are rarer than others.
+
+    `weights` are those of gold labels, in the cross-entropy of teacher and
+    students: `balanced`, or NAME=W for some classes (the others weigh 1).
+    """
+
+    weights: list[str] = knob(
+        [],
+        "--class-weights",
+        "of gold labels, for teacher and students: balanced, or so much for "
+        "some classes (the others: 1)",
+        metavar="balanced|NAME=W[,NAME=W...]",
+        commas=True,
+    )
+    balance: bool = knob(
+        False,
+        "--balance",
+        "the students draw rows of every class equally often",
+    )
+    select_metric: Literal["accuracy", "f1", "macro_f1", "mcc"] | None = knob(
+        None,
+        "--select-metric",
+        "what learning rate and epoch are chosen by: accuracy (as all tasks "
+        "do), f1, macro_f1 or mcc",
+    )
+
+    def __post_init__(self) -> None:
+        named = self.named
+        if len(named) < len(self.weights) and not self.balanced:
+            raise UserError(
+                f"classes.weights is {self.weights}, expected every class once"
+            )
+
+    @property
+    def balanced(self) -> bool:
+        """Whether classes weigh the more the rarer they are."""
+        return self.weights == ["balanced"]
+
+    @property
+    def named(self) -> dict[str, float]:
+        """The weights that were given, by the names as they were given."""
+        found = {}
+        for one in [] if self.balanced else self.weights:
+            name, _, text = one.rpartition("=")
+            weight = 0.0
+            with contextlib.suppress(ValueError):
+                weight = float(text)
+            if not name or not 0 < weight < float("inf"):
+                raise UserError(
+                    f"classes.weights (--class-weights) has {one!r}, expected "
+                    "NAME=W with a positive number, such as spam=3, or "
+                    "balanced alone"
+                )
+            found[name] = weight
+        return found
+
+
+@dataclass(frozen=True)
 class Config:
     """One run, enough to repeat it."""
 
@@ -323,6 +382,12 @@ class Config:
     )
     student: StudentConfig = _section(StudentConfig, "student")
     baseline: BaselineConfig = _section(BaselineConfig, "student")
+    classes: ClassesConfig = _section(ClassesConfig, "classes")
+
+    @property
+    def metric(self) -> str:
+        """What learning rate and epoch are chosen by."""
+        return self.classes.select_metric or get_task(self.task).metric
 
     @property
     def seeds(self) -> list[int]:

@@ -14,15 +14,60 @@ def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
 def f1(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return F1: of class 1 for two classes, else the mean over classes.
 
-    A class that neither occurs nor is predicted counts 0.
+    Class 1 of two counts 0 where it neither occurs nor is predicted.
     """
-    confusion = _confusion(logits, labels)
+    if logits.shape[-1] != 2:
+        return macro_f1(logits, labels)
+    scores = _f1_by_class(_confusion(logits, labels))
+    return float(np.nan_to_num(scores[1]))
+
+
+def macro_f1(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean F1 of the classes that occur or are predicted.
+
+    As scikit-learn's `f1_score(average="macro")`: a class that occurs and is
+    never predicted, or the other way round, counts 0, one of neither kind is
+    left out.
+    """
+    return float(np.nanmean(_f1_by_class(_confusion(logits, labels))))
+
+
+def by_class(
+    logits: np.ndarray, labels: np.ndarray
+) -> list[dict[str, float | int | None]]:
+    """Return what there is to tell of each class.
+
+    Args:
+        logits: The rows' logits.
+        labels: Rows labelled -1 (unknown) do not count.
+
+    Returns:
+        For each class `precision`, `recall` and `f1`, `rows` with that label
+        and `answers` that it was predicted for. None is what has nothing to
+        be computed from, where scikit-learn writes 0: the precision of a
+        class without answers, the recall of one without rows, the F1 of one
+        with neither.
+    """
+    known = labels >= 0
+    confusion = _confusion(logits[known], labels[known])
     hits = np.diag(confusion)
-    total = confusion.sum(axis=0) + confusion.sum(axis=1)
-    scores = np.divide(
-        2 * hits, total, out=np.zeros(len(hits)), where=total > 0
-    )
-    return float(scores[1] if len(scores) == 2 else scores.mean())
+    rows, answers = confusion.sum(axis=1), confusion.sum(axis=0)
+    columns = {
+        "precision": _shares(hits, answers),
+        "recall": _shares(hits, rows),
+        "f1": _f1_by_class(confusion),
+    }
+    return [
+        {
+            **{
+                name: None if np.isnan(values[place]) else float(values[place])
+                for name, values in columns.items()
+            },
+            "rows": int(rows[place]),
+            "answers": int(answers[place]),
+        }
+        for place in range(len(hits))
+    ]
 
 
 def mcc(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -78,8 +123,9 @@ def classification_metrics(
         teacher_logits: None when there is no teacher to compare with.
 
     Returns:
-        `accuracy`, `f1`, `mcc` and `cross_entropy`, None when no row has a
-        label; with a teacher `agreement`, `kl` and `logit_mse` too.
+        `accuracy`, `f1`, `macro_f1`, `mcc` and `cross_entropy`, None when
+        no row has a label; with a teacher `agreement`, `kl` and `logit_mse`
+        too.
 
     Raises:
         ValueError: There are no rows, or the shapes do not fit.
@@ -96,7 +142,7 @@ def classification_metrics(
         score.__name__: (
             score(logits[known], labels[known]) if known.any() else None
         )
-        for score in (accuracy, f1, mcc, cross_entropy)
+        for score in (accuracy, f1, macro_f1, mcc, cross_entropy)
     }
     if teacher_logits is not None:
         teacher_logits = np.asarray(teacher_logits)
@@ -116,6 +162,18 @@ def _confusion(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     counts = np.zeros((classes, classes), int)
     np.add.at(counts, (labels, np.argmax(logits, axis=-1)), 1)
     return counts
+
+
+def _f1_by_class(confusion: np.ndarray) -> np.ndarray:
+    """Return F1, no number for classes that neither occur nor are predicted."""
+    total = confusion.sum(axis=0) + confusion.sum(axis=1)
+    return _shares(2 * np.diag(confusion), total)
+
+
+def _shares(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
+    """Return parts of wholes, no number where there is nothing."""
+    nothing = np.full(len(parts), np.nan)
+    return np.divide(parts, wholes, out=nothing, where=wholes > 0)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

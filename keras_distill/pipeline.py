@@ -7,7 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_distill.check import check_tagger, check_teacher, summary
+from keras_distill.check import (
+    check_class_weights,
+    check_tagger,
+    check_teacher,
+    summary,
+)
 from keras_distill.cli import import_tensorflow
 from keras_distill.config import STAGES, Config
 from keras_distill.data.examples import read_examples
@@ -364,6 +369,8 @@ class Pipeline(RunFolder):
         """
         if not self.is_done("teacher"):
             check_teacher(self.config, None)
+        if todo & {"teacher", "student", "baseline"}:
+            check_class_weights(self.config)
         if "augment" in todo:
             check_tagger(self.config)
 
@@ -460,6 +467,10 @@ def _settings(config: Config) -> dict[str, dict[str, Any]]:
     student.pop("extra_seeds")
     baseline = {k: v for k, v in student.items() if k not in _DISTILLED_KEYS}
     baseline["patience"] = config.baseline.patience
+    for values_of, found in zip(
+        (teacher, student, baseline), _of_classes(config), strict=True
+    ):
+        values_of |= found
     return {
         "data": _data_settings(config, values["data"]),
         "teacher": teacher,
@@ -475,6 +486,26 @@ def _settings(config: Config) -> dict[str, dict[str, Any]]:
         "export": {},
         "report": {"baseline": config.baseline.enabled},
     }
+
+
+def _of_classes(config: Config) -> list[dict[str, Any]]:
+    """Return what teacher, student and baseline each have of `classes`.
+
+    What nobody asked for is left out: runs from before there was such a
+    section go on as they are.
+    """
+    classes = config.classes
+    weights = {"class_weights": classes.weights} if classes.weights else {}
+    balance = {"balance": True} if classes.balance else {}
+    metric = {}
+    if config.metric != get_task(config.task).metric:
+        metric["select_metric"] = config.metric
+    return [
+        # One that comes fine-tuned is not trained and not chosen.
+        {} if config.teacher.checkpoints else weights | metric,
+        (weights if config.student.alpha else {}) | balance | metric,
+        weights | balance | metric,
+    ]
 
 
 def _data_settings(config: Config, data: dict[str, Any]) -> dict[str, Any]:

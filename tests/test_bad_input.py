@@ -390,3 +390,21 @@ def test_bad_data_is_found_before_tensorflow_is_imported(tmp_path):
     }
     assert "keras_distill" in modules
     assert modules & {"tensorflow", "keras", "transformers"} == set()
+
+
+@pytest.mark.parametrize(
+    "weights, told",
+    [
+        ("1=2,9=3", "names '9', expected one of: '1', '2', '3'"),
+        ("1=0", "has '1=0', expected NAME=W with a positive number"),
+        ("balanced,1=2", "has 'balanced', expected NAME=W"),
+        ("", "is empty, expected text"),
+    ],
+)
+def test_weights_of_no_class_are_refused(refused, reviews, weights, told):
+    assert told in refused(*reviews, "--class-weights", weights)
+
+
+def test_weights_of_a_task_s_classes_are_refused_before_data_is_read(refused):
+    message = refused("--task", "quick", "--class-weights", "9=3", stages=None)
+    assert "names '9', expected one of: 'negative', 'positive'" in message

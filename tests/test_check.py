@@ -298,3 +298,33 @@ def sections(text):
         name = line[:9].strip() or name
         found.setdefault(name, []).append(line.rstrip())
     return found
+
+
+@pytest.mark.parametrize(
+    "flags, reached",
+    [
+        ((), "they reach the teacher and the student on labels alone;"),
+        (("--no-baseline",), "they reach the teacher;"),
+        (("--alpha", "0.1"), None),
+    ],
+)
+def test_weights_that_the_distilled_student_never_meets_are_told(
+    train, flags, reached
+):
+    weights = ("--class-weights", "balanced")
+    code, _, log = train("--stages", "data,teacher", *weights, *flags)
+    assert code == 0
+    assert ("warning: --class-weights" in log) == (reached is not None)
+    assert reached is None or reached in log
+
+
+def test_weights_of_other_classes_stop_a_run_whose_data_is_there(
+    train, tmp_path
+):
+    assert train("--stages", "data")[0] == 0
+    before = snapshot(tmp_path / "run" / "data")
+    code, _, log = train("--class-weights", "0=2,7=3")
+    assert code == 2
+    assert "error: classes.weights (--class-weights) names '7', expected" in log
+    assert snapshot(tmp_path / "run" / "data").items() >= before.items()
+    assert train.asked == []

@@ -93,7 +93,8 @@ def test_rows_without_a_label_count_only_against_the_teacher():
 
 def test_metrics_without_any_label_are_null():
     scores = metrics.classification_metrics(LOGITS, np.full(4, -1))
-    assert scores == dict.fromkeys(["accuracy", "f1", "mcc", "cross_entropy"])
+    names = ["accuracy", "f1", "macro_f1", "mcc", "cross_entropy"]
+    assert scores == dict.fromkeys(names)
 
 
 def test_misfitting_teacher_logits_are_refused():
@@ -331,3 +332,71 @@ def test_the_interval_holds_the_estimate(seeds_a, seeds_b, rows, seed):
 def test_rows_that_do_not_fit_are_refused(shape):
     with pytest.raises(ValueError, match=r"Received: \(2, 5\)"):
         paired_gain(np.ones((2, 5), bool), np.ones(shape, bool), seed=0)
+
+
+# Predicted 0, 1, 1, 2, 0; class 3 neither occurs nor is predicted, class 4
+# occurs and is never predicted.
+FIVE = logits_of([0, 1, 1, 2, 0], classes=5)
+FIVE_LABELS = np.array([0, 1, 2, 2, 4])
+
+
+def test_macro_f1_is_of_the_classes_that_occur_or_are_predicted():
+    # Class 0: 2 / 3, class 1: 2 / 3, class 2: 2 / 3, class 4: 0.
+    assert metrics.macro_f1(FIVE, FIVE_LABELS) == pytest.approx(2 / 4)
+    assert metrics.f1(FIVE, FIVE_LABELS) == pytest.approx(2 / 4)
+    # A class that is predicted and never occurs counts 0, too.
+    predicted = logits_of([0, 3], classes=5)
+    assert metrics.macro_f1(predicted, np.array([0, 0])) == pytest.approx(1 / 3)
+
+
+def test_macro_f1_of_two_classes_is_the_mean_where_f1_is_class_one_s():
+    # Class 0: precision 1, recall 1/2: 2/3. Class 1: 4/5.
+    assert metrics.macro_f1(LOGITS, LABELS) == pytest.approx((2 / 3 + 0.8) / 2)
+
+
+def test_by_class_has_what_can_be_computed():
+    found = metrics.by_class(FIVE, FIVE_LABELS)
+    assert found[2] == {
+        "precision": 1.0,
+        "recall": 0.5,
+        "f1": pytest.approx(2 / 3),
+        "rows": 2,
+        "answers": 1,
+    }
+    nothing = dict.fromkeys(["precision", "recall", "f1"])
+    assert found[3] == nothing | {"rows": 0, "answers": 0}
+    assert found[4] == {
+        **{"precision": None, "recall": 0.0, "f1": 0.0},
+        **{"rows": 1, "answers": 0},
+    }
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(-1, 3), st.integers(0, 3)), min_size=1
+    ).filter(lambda rows: any(label >= 0 for label, _ in rows))
+)
+def test_scores_of_classes_are_those_of_the_textbook(rows):
+    labels, answers = map(np.array, zip(*rows, strict=True))
+    found = metrics.by_class(logits_of(answers, 4), labels)
+    known = labels >= 0
+    labels, answers = labels[known], answers[known]
+    scores = []
+    for place, one in enumerate(found):
+        hits = np.sum((labels == place) & (answers == place))
+        missed = np.sum((labels == place) & (answers != place))
+        wrong = np.sum((labels != place) & (answers == place))
+        assert one["rows"] == hits + missed
+        assert one["answers"] == hits + wrong
+        assert one["recall"] == (
+            hits / (hits + missed) if one["rows"] else None
+        )
+        expected = hits / (hits + wrong) if one["answers"] else None
+        assert one["precision"] == expected
+        if hits + missed + wrong:
+            scores.append(2 * hits / (2 * hits + missed + wrong))
+            assert one["f1"] == pytest.approx(scores[-1])
+        else:
+            assert one["f1"] is None
+    logits = logits_of(answers, 4)
+    assert metrics.macro_f1(logits, labels) == pytest.approx(np.mean(scores))

@@ -51,6 +51,10 @@ WITHOUT_BASELINE = ["student", "export", "report"]
         ("baseline", "patience", None, ["baseline", "report"]),
         ("student", "extra_seeds", 1, []),
         ("baseline", "enabled", False, ["report"]),
+        ("classes", "select_metric", "macro_f1", ["teacher", *AFTER_LABEL]),
+        ("classes", "select_metric", "accuracy", []),
+        ("classes", "weights", ["balanced"], ["teacher", *AFTER_LABEL]),
+        ("classes", "balance", True, AFTER_LABEL[2:]),
     ],
 )
 def test_a_setting_touches_the_stages_that_depend_on_it(
@@ -67,6 +71,31 @@ def test_a_setting_touches_the_stages_that_depend_on_it(
         if first.fingerprint(name) != second.fingerprint(name)
     ]
     assert differ == made_anew
+
+
+@pytest.mark.parametrize(
+    "alpha, reached", [(0.0, {"baseline"}), (0.1, {"baseline", "student"})]
+)
+def test_weights_of_classes_reach_whoever_learns_from_gold_labels(
+    tmp_path, alpha, reached
+):
+    # This teacher has learnt all it will; without alpha the student reads
+    # no gold label.
+    values = {
+        "teacher": {"checkpoints": ["some/teacher"]},
+        "student": {"alpha": alpha},
+    }
+    classes = {"weights": ["positive=2"], "select_metric": None}
+    run = Pipeline(
+        config_from_dict({**values, "classes": classes}), tmp_path / "run"
+    )
+    found = {n for n, s in run.settings.items() if "class_weights" in s}
+    assert found == reached
+    # A run from before there was the section goes on as it is.
+    plain = Pipeline(config_from_dict(values), tmp_path / "run")
+    for name in ("teacher", "student", "baseline"):
+        unknown = {"class_weights", "balance", "select_metric"}
+        assert not unknown & plain.settings[name].keys()
 
 
 def test_only_a_class_that_is_dropped_makes_the_data_anew(tmp_path):

@@ -40,6 +40,7 @@ from keras_distill.data.told import (
     dropped,
     merged,
 )
+from keras_distill.data.weights import check_weights
 from keras_distill.display import aligned
 from keras_distill.errors import UserError
 from keras_distill.files import write_json
@@ -205,6 +206,7 @@ def load_splits(config: Config) -> Splits:
     else:
         read = _read_glue(task, settings)
     _check_classes(read, settings)
+    check_weights(config.classes, read.labels)
     read = _compared(read)
     _warn_of_overlap(read)
     splits = _decide(read, settings, config.seed)

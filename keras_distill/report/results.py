@@ -44,7 +44,6 @@ from keras_distill.run import seed_folders
 from keras_distill.search.records import tuning_facts
 from keras_distill.student.models import parameters_without_embeddings
 from keras_distill.student.predictor import StudentPredictor
-from keras_distill.tasks import get_task
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import Rows, read_rows
 
@@ -145,7 +144,7 @@ def collect_results(
         "schema_version": SCHEMA_VERSION,
         "task": config.task,
         "seed": config.seed,
-        "metric": get_task(config.task).metric,
+        "metric": config.metric,
         "labels": manifest.labels,
         "pair": manifest.pair,
         "selected_on": data["selected_on"],

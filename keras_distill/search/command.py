@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 TUNERS = ("grid", "random", "bayesian", "hyperband")
 
-_OBJECTIVES = ("accuracy", "f1", "loss", "agreement", "pareto")
+_OBJECTIVES = (
+    *("accuracy", "f1", "macro_f1", "mcc", "loss", "agreement", "pareto"),
+)
 _MOST_TRIALS = 20
 # KerasTuner's own: with it its tuner waits for a chief.
 _CHIEF = "KERASTUNER_ORACLE_IP"
@@ -53,9 +55,9 @@ def parser(description: str | None) -> Parser:
     search.add_argument(
         "--objective",
         choices=_OBJECTIVES,
-        default="accuracy",
-        help="what decides, on the selection split (default: accuracy; loss "
-        "is the cross-entropy; pareto takes the smallest student within "
+        help="what decides, on the selection split (default: what the run "
+        "chooses by, accuracy unless --select-metric said otherwise; loss is "
+        "the cross-entropy; pareto takes the smallest student within "
         "--within points of the best accuracy)",
     )
     search.add_argument(
@@ -154,16 +156,16 @@ def tune(
             f"{_CHIEF} is set, expected it unset: a search runs on one machine"
         )
     tuner = options.tuner or ("random" if options.space == "wide" else "grid")
+    # Bad input is to be found before the long import.
+    config = space_config(options.run, options.redo)
     request = Request(
         tuner,
         options.space,
-        options.objective,
+        options.objective or config.metric,
         options.executions,
         options.epochs,
         options.updates,
     )
-    # Bad input is to be found before the long import.
-    config = space_config(options.run, options.redo)
     if options.space not in ("paper", "wide"):
         from keras_distill.search.space import load_space
 
@@ -193,7 +195,7 @@ def tune(
     def found() -> SearchTable:
         return SearchTable(
             records.all(),
-            OBJECTIVES[options.objective],
+            OBJECTIVES[request.objective],
             options.within,
             _selection_rows(options.run),
         )

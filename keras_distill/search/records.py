@@ -139,6 +139,8 @@ class Objective:
 OBJECTIVES = {
     "accuracy": Objective("accuracy"),
     "f1": Objective("f1"),
+    "macro_f1": Objective("macro_f1"),
+    "mcc": Objective("mcc"),
     "loss": Objective("cross_entropy", larger=False),
     "agreement": Objective("agreement"),
     "pareto": Objective("accuracy", smallest=True),

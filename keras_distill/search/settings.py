@@ -170,6 +170,8 @@ def _deciding(config: Config, searched: Collection[str]) -> dict[str, Any]:
     """Return what trials have from the configuration, by dotted key."""
     student = dataclasses.asdict(config.student)
     values = {f"student.{name}": value for name, value in student.items()}
+    classes = dataclasses.asdict(config.classes)
+    values |= {f"classes.{name}": value for name, value in classes.items()}
     values["seed"] = config.seed
     return {key: values[key] for key in values if key not in searched}
 

@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 _METRICS = (
     "accuracy",
     "f1",
+    "macro_f1",
     "mcc",
     "cross_entropy",
     "agreement",

@@ -45,6 +45,7 @@ _SCALARS = (
     ),
     ("select/accuracy", "accuracy", "On the selection split"),
     ("select/f1", "f1", "Of class 1, or the mean over more classes"),
+    ("select/macro_f1", "macro_f1", "The mean F1 over all classes"),
     ("select/mcc", "mcc", "Matthews' correlation on the selection split"),
     ("select/cross_entropy", "cross_entropy", "On the selection split"),
     (
@@ -353,7 +354,9 @@ class ScalarLog(keras.callbacks.Callback):
 def write_history(path: Path, history: Sequence[Row]) -> None:
     """Write one row per look, as CSV."""
     text = io.StringIO()
-    table = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+    # A training that an older version began has looks without some of them.
+    columns = dict.fromkeys(name for row in history for name in row)
+    table = csv.DictWriter(text, list(columns), lineterminator="\n")
     table.writeheader()
     table.writerows(history)
     write_text(path, text.getvalue())

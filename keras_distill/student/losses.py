@@ -1,5 +1,6 @@
 """The distillation objective of Tang et al. 2019, equations 1 to 3."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -42,6 +43,8 @@ class DistillationLoss(keras.losses.Loss):
             student's from the teacher's probabilities at `temperature`,
             times its square (Hinton et al. 2015).
         temperature: Divides the logits in the `"kl"` loss; positive.
+        class_weights: Weigh the cross-entropy of a row by its gold label's
+            class, one for each; None weighs all the same.
         name: Name of the loss.
         **kwargs: See `keras.losses.Loss`.
     """
@@ -51,6 +54,7 @@ class DistillationLoss(keras.losses.Loss):
         alpha: float = 0.0,
         loss: str = "mse",
         temperature: float = 1.0,
+        class_weights: Sequence[float] | None = None,
         name: str = "distillation_loss",
         **kwargs: Any,
     ) -> None:
@@ -58,6 +62,7 @@ class DistillationLoss(keras.losses.Loss):
         self.alpha = alpha
         self.loss = loss
         self.temperature = temperature
+        self.class_weights = class_weights and list(class_weights)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return each row's loss, float32 `[batch]`."""
@@ -71,11 +76,14 @@ class DistillationLoss(keras.losses.Loss):
     def terms(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
         """Return each row's cross-entropy and distance, float32 `[batch]`.
 
-        The cross-entropy is 0 where the label is unknown.
+        The cross-entropy, weighted where classes have weights, is 0 where
+        the label is unknown.
         """
         labels, teacher = ops.cast(y_true[:, 0], "int32"), y_true[:, 1:]
         # one_hot gives a row of zeros for -1, and so a cross-entropy of 0.
         gold = ops.one_hot(labels, y_pred.shape[-1], dtype=y_pred.dtype)
+        if self.class_weights is not None:
+            gold *= ops.convert_to_tensor(self.class_weights, gold.dtype)
         cross_entropy = -ops.sum(gold * ops.log_softmax(y_pred), axis=-1)
         if self.loss == "mse":
             return cross_entropy, ops.sum(ops.square(teacher - y_pred), axis=-1)
@@ -91,6 +99,7 @@ class DistillationLoss(keras.losses.Loss):
             "alpha": self.alpha,
             "loss": self.loss,
             "temperature": self.temperature,
+            "class_weights": self.class_weights,
         }
 
 

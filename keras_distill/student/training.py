@@ -13,7 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_distill.config import Config, StudentConfig, get_task
+from keras_distill.config import Config, StudentConfig
+from keras_distill.data.weights import run_weights
 from keras_distill.errors import UserError
 from keras_distill.files import atomic_path, read_json, write_json, write_text
 from keras_distill.progress import progress
@@ -71,9 +72,10 @@ class Lessons:
         labels: Class names in logit order.
         pair: Whether rows have two texts.
         lower_case: Whether the student's text is lower-cased.
-        metric: The metric that chooses: `accuracy`, `f1` or `mcc`.
+        metric: The metric that chooses, one of `classification_metrics`.
         labelled_only: Learn from gold labels alone (the undistilled
             baseline): original rows with a label, alpha 1.
+        class_weights: Of gold labels, by class; None weighs all the same.
     """
 
     vocabulary: Sequence[str]
@@ -85,6 +87,7 @@ class Lessons:
     lower_case: bool
     metric: str = "accuracy"
     labelled_only: bool = False
+    class_weights: Sequence[float] | None = None
 
     @classmethod
     def of_run(
@@ -118,8 +121,11 @@ class Lessons:
             labels=manifest.labels,
             pair=manifest.pair,
             lower_case=lower_case,
-            metric=get_task(config.task).metric,
+            metric=config.metric,
             labelled_only=labelled_only,
+            class_weights=run_weights(
+                config.classes, run_dir / "data", manifest.labels
+            ),
         )
 
 
@@ -255,6 +261,7 @@ def fit_student(
         alpha=1.0 if lessons.labelled_only else settings.alpha,
         loss=settings.loss,
         temperature=settings.temperature,
+        class_weights=lessons.class_weights,
     )
     terms = LossTerms(loss)
     model.compile(

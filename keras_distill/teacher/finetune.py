@@ -17,12 +17,12 @@ from transformers import TFPreTrainedModel
 
 from keras_distill.config import Config, TeacherConfig
 from keras_distill.data.examples import Example, read_examples
+from keras_distill.data.weights import run_weights
 from keras_distill.errors import UserError
 from keras_distill.events import disk_errors, forget_runs, resumed_writer
 from keras_distill.files import read_json, write_json
 from keras_distill.metrics import classification_metrics
 from keras_distill.progress import Bar, progress
-from keras_distill.tasks import get_task
 from keras_distill.teacher.checkpoint import (
     load_fine_tuned,
     load_teacher,
@@ -92,11 +92,12 @@ def make_teacher(
                 labels=labels,
                 train=list(read_examples(data / "train.jsonl.gz")),
                 select=select,
-                metric=get_task(config.task).metric,
+                metric=config.metric,
                 output_dir=work,
                 log_dir=log_dir,
                 seed=config.seed,
                 precision=precision,
+                class_weights=run_weights(config.classes, data, labels),
             )
         )
     # Killed in between, this goes on with the files that are left.
@@ -137,6 +138,7 @@ class Job:
     log_dir: Path
     seed: int
     precision: str
+    class_weights: Sequence[float] | None = None
 
 
 def fine_tune(job: Job) -> dict[str, Any]:
@@ -193,7 +195,9 @@ class _Run:
         check_answers(
             settings.names[0], self._teacher, job.train, settings.max_length
         )
-        self._trainer = Trainer(self._teacher.model, settings, strategy)
+        self._trainer = Trainer(
+            self._teacher.model, settings, strategy, job.class_weights
+        )
         self._predictor = Predictor(
             self._teacher, settings.max_length, settings.tokens_per_batch
         )
@@ -364,11 +368,16 @@ class Trainer:
         model: TFPreTrainedModel,
         settings: TeacherConfig,
         strategy: tf.distribute.Strategy,
+        class_weights: Sequence[float] | None = None,
     ) -> None:
-        """Make the optimiser of a model built under the strategy's scope."""
+        """Make the optimiser of a model built under the strategy's scope.
+
+        A row's cross-entropy is weighed by its class, where that has a weight.
+        """
         self.model = model
         self._settings = settings
         self._strategy = strategy
+        self._class_weights = class_weights
         policy = tf_keras.mixed_precision.global_policy()
         # Small gradients would be lost.
         self._scales = policy.compute_dtype == "float16"
@@ -384,7 +393,7 @@ class Trainer:
         self._graph: Callable | None = None
 
     def step(self, batch: dict, labels, learning_rate: float) -> float:
-        """Do one update and return the batch's mean cross-entropy.
+        """Do one update and return the batch's mean cross-entropy, weighted.
 
         `batch` has int32 arrays [rows, length] by column name.
         """
@@ -397,7 +406,10 @@ class Trainer:
         fill = -rows % parts
         index = tf.concat([tf.range(rows), tf.zeros(fill, tf.int32)], 0)
         batch = {name: tf.gather(v, index) for name, v in batch.items()}
-        weights = tf.concat([tf.ones(rows), tf.zeros(fill)], 0) / rows
+        weights = tf.ones(rows)
+        if self._class_weights is not None:
+            weights = tf.gather(self._class_weights, labels)
+        weights = tf.concat([weights, tf.zeros(fill)], 0) / rows
         self.optimizer.learning_rate = learning_rate
         if self._graph is None:
             self._graph = self._trace(batch)

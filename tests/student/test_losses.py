@@ -44,6 +44,22 @@ def test_a_row_without_a_label_has_no_cross_entropy_term():
     assert value(loss, [1, -1]) == pytest.approx(expected, rel=1e-6)
 
 
+def test_the_cross_entropy_is_weighed_by_the_gold_label_s_class():
+    weighted = DistillationLoss(alpha=0.3, class_weights=[5.0, 2.0])
+    expected = 0.3 * (2 * math.log(4 / 3) + 5 * math.log(5 / 4)) / 2
+    # The distance to the teacher is not.
+    expected += 0.7 * 2.5
+    assert value(weighted, [1, 0]) == pytest.approx(expected, rel=1e-6)
+    expected = (0.3 * 2 * math.log(4 / 3) + 0.7 * 1 + 0.7 * 4) / 2
+    assert value(weighted, [1, -1]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_weights_of_one_are_none():
+    plain = value(DistillationLoss(alpha=0.3), [1, 0])
+    ones = DistillationLoss(alpha=0.3, class_weights=[1.0, 1.0])
+    assert value(ones, [1, 0]) == plain
+
+
 def test_kl_is_the_students_from_the_teachers():
     teacher = np.log([[0.75, 0.25]]).astype("float32")
     student = np.log([[0.5, 0.5]]).astype("float32")

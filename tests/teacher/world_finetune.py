@@ -65,13 +65,13 @@ def train(tmp_path_factory):
     tokenizer = tiny.tokenizer(tmp_path_factory.mktemp("tokens"))
     batch = encode(tokenizer, rows, 32).batch(range(7))
 
-    def train(strategy=None, **settings):
+    def train(strategy=None, class_weights=None, **settings):
         strategy = strategy or tf.distribute.get_strategy()
         settings = TeacherConfig(**{"clip_norm": 0.01, **settings})
         with strategy.scope():
             model = tiny.bert(seed=1, scale=0.1, layers=1)
         first = [w.numpy() for w in model.trainable_variables]
-        trainer = Trainer(model, settings, strategy)
+        trainer = Trainer(model, settings, strategy, class_weights)
         adam = getattr(trainer.optimizer, "inner_optimizer", trainer.optimizer)
         # Adam divides by a gradient's size; where the true gradient is 0
         # that would blow rounding up to a full step.
@@ -103,6 +103,25 @@ def differences(plain, other):
 def test_training_lowers_the_loss(plain):
     (first, second), _ = plain
     assert second < first
+
+
+def test_rows_weigh_as_much_as_their_class(train, plain):
+    # All alike is as none; a weight of 2 is a loss of twice the size.
+    loss, change = differences(plain, train(class_weights=[1.0, 1.0]))
+    assert (loss, change) == (0, 0)
+    double, _ = train(class_weights=[2.0, 2.0])
+    assert double[0] == pytest.approx(2 * plain[0][0], rel=1e-6)
+    (one, _), (other, _) = (
+        train(class_weights=weights) for weights in ([2.0, 1e-9], [1e-9, 2.0])
+    )
+    assert one[0] + other[0] == pytest.approx(double[0], rel=1e-6)
+    # Also where a row fills up.
+    loss, change = differences(
+        train(class_weights=[3.0, 0.5]),
+        train(class_weights=[3.0, 0.5], accumulation=4),
+    )
+    assert loss < 1e-5
+    assert change < 1e-3
 
 
 def test_accumulation_gives_the_update_of_the_whole_batch(train, plain):

@@ -13,16 +13,17 @@ import os
 import select
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
+from keras_distill import load
+from keras_distill.answers import Student
 from keras_distill.cli import (
     Parser,
     add_reading_flags,
     configure_logging,
     exit_code,
-    import_tensorflow,
     reading_flags,
 )
 from keras_distill.config import Config
@@ -42,9 +43,6 @@ from keras_distill.data.tables import own_columns
 from keras_distill.errors import OnBad, UserError, refuse
 from keras_distill.progress import progress
 from keras_distill.run import find_config, find_student
-
-if TYPE_CHECKING:
-    from keras_distill.student.predictor import StudentPredictor
 
 logger = logging.getLogger(__name__)
 
@@ -79,16 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     """Load the student and write its answers."""
     _check_flags(options)
-    folder = find_student(options.run)
-    config = find_config(folder)
+    config = find_config(find_student(options.run))
     # Not only after the long import.
     if options.data is not None and not options.data.exists():
         raise UserError(f"cannot read {options.data}: no such file")
-    import_tensorflow()
-    from keras_distill.export.selection import stored_temperature
-    from keras_distill.student.predictor import StudentPredictor
-
-    student = StudentPredictor.load(folder)
+    student = load(options.run)
     if options.glue_test is not None:
         if config is None:
             raise UserError(
@@ -96,42 +89,26 @@ def _run(options: argparse.Namespace) -> None:
             )
         _submit(student, config.task, options.glue_test, options.submission)
         return
-    temperature = None
-    # It was fitted for a run's main student, not for its baseline.
-    if folder == options.run / "student":
-        temperature = stored_temperature(options.run / "export")
     skips = _Skips() if options.on_error == "skip" else None
     rows, more = _rows(
         options, student.pair, config or Config(), skips or refuse
     )
     try:
         for group in _groups(rows, more):
-            _answer(student, group, temperature or 1.0, numbered=bool(skips))
+            _answer(student, group, numbered=bool(skips))
     finally:
         if skips:
             skips.tell()
 
 
-def _answer(
-    student: "StudentPredictor",
-    rows: Sequence[Row],
-    temperature: float,
-    numbered: bool,
-) -> None:
+def _answer(student: Student, rows: Sequence[Row], numbered: bool) -> None:
     """Write one line of JSON for each row to standard output."""
-    from keras_distill.metrics import softmax
-
     columns = zip(*(texts for _, texts in rows), strict=True)
-    logits = student.logits(*columns)
-    for (line, texts), row in zip(
-        rows, softmax(logits / temperature), strict=True
+    for (line, texts), answer in zip(
+        rows, student.predict(*columns), strict=True
     ):
         value: dict[str, Any] = dict(zip(_FIELDS, texts, strict=False))
-        value["label"] = student.labels[row.argmax()]
-        value["probabilities"] = {
-            label: round(float(probability), 6)
-            for label, probability in zip(student.labels, row, strict=True)
-        }
+        value |= asdict(answer)
         if numbered:
             value["line"] = line
         sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
@@ -323,9 +300,7 @@ def _given_texts(
         yield number, texts
 
 
-def _submit(
-    student: "StudentPredictor", task: str, source: Path, folder: Path
-) -> None:
+def _submit(student: Student, task: str, source: Path, folder: Path) -> None:
     """Predict GLUE's test files, write what its server takes, name it."""
     if task not in TASKS:
         raise UserError(

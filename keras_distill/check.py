@@ -55,7 +55,8 @@ def check_class_weights(config: Config) -> None:
     if settings.weights and not config.student.alpha:
         # A teacher that came fine-tuned has no more to learn.
         reached = ["the teacher"] * (not config.teacher.checkpoints)
-        reached += ["the student on labels alone"] * config.baseline.enabled
+        if config.baseline.enabled and settings.of_students.weights:
+            reached.append("the student on labels alone")
         logger.warning(
             "warning: --class-weights are of gold labels, and with --alpha 0 "
             "the distilled student learns from its teacher alone: they reach "

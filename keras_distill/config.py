@@ -347,6 +347,16 @@ class ClassesConfig:
         return self.weights == ["balanced"]
 
     @property
+    def of_students(self) -> "ClassesConfig":
+        """What students take of it.
+
+        Where they draw all classes equally often, `balanced` is done.
+        """
+        if self.balanced and self.balance:
+            return dataclasses.replace(self, weights=[])
+        return self
+
+    @property
     def named(self) -> dict[str, float]:
         """The weights that were given, by the names as they were given."""
         found = {}

@@ -14,7 +14,7 @@ from keras_distill.check import (
     summary,
 )
 from keras_distill.cli import import_tensorflow
-from keras_distill.config import STAGES, Config
+from keras_distill.config import STAGES, ClassesConfig, Config
 from keras_distill.data.examples import read_examples
 from keras_distill.data.reported import Reported
 from keras_distill.data.splits import (
@@ -494,17 +494,20 @@ def _of_classes(config: Config) -> list[dict[str, Any]]:
     What nobody asked for is left out: runs from before there was such a
     section go on as they are.
     """
-    classes = config.classes
-    weights = {"class_weights": classes.weights} if classes.weights else {}
-    balance = {"balance": True} if classes.balance else {}
     metric = {}
     if config.metric != get_task(config.task).metric:
         metric["select_metric"] = config.metric
+
+    def of(classes: ClassesConfig) -> dict[str, Any]:
+        return {"class_weights": classes.weights} if classes.weights else {}
+
+    weights = of(config.classes.of_students)
+    drawn = metric | ({"balance": True} if config.classes.balance else {})
     return [
         # One that comes fine-tuned is not trained and not chosen.
-        {} if config.teacher.checkpoints else weights | metric,
-        (weights if config.student.alpha else {}) | balance | metric,
-        weights | balance | metric,
+        {} if config.teacher.checkpoints else of(config.classes) | metric,
+        drawn | (weights if config.student.alpha else {}),
+        drawn | weights,
     ]
 
 

@@ -12,8 +12,15 @@ from keras_distill.display import (
     size,
     wrapped,
 )
+from keras_distill.report.classes import (
+    class_rows,
+    lost_sentences,
+    shows_classes,
+    what_of,
+)
 from keras_distill.report.table import (
     CONDITIONS,
+    MODELS,
     SOURCE,
     calibration_sentence,
     choice_sentence,
@@ -61,6 +68,7 @@ def model_card(
     sections = [
         _what(results),
         _numbers(results),
+        _classes(results),
         _unknown(results),
         _sources(results),
         _cost(results, size_picture),
@@ -122,6 +130,37 @@ def _metric_rows(results: dict[str, Any]) -> Iterable[list[str]]:
                 ),
                 *(number(values.get(key)) for key in ("kl", "logit_mse")),
             ]
+
+
+def _classes(results: dict[str, Any]) -> str | None:
+    """Return how the models do on each class of the first split."""
+    if not shows_classes(results):
+        return None
+    split, train = results["gain"]["split"], results["per_class"].get("train")
+    shown = class_rows(results, _MOST_LABELS)
+    heads = ["class", "rows in train", f"in {split}"]
+    for name, _ in models(results):
+        heads += [f"{name}: precision", "recall", "F1"]
+    rows = []
+    for label, facts in shown:
+        row = [_code(label)]
+        row.append(number(train and train[label]["rows"], ",d"))
+        row.append(f"{facts['rows']:,}")
+        for key in MODELS:
+            if results[key] is not None:
+                scores = ("precision", "recall", "f1")
+                row += [percent(facts[key][score]) for score in scores]
+        rows.append(row)
+    notes = f"{what_of(results)} and the other models, in percent. A dash: "
+    notes += "never answered (precision), or no row of it (recall)."
+    if len(shown) < len(results["labels"]):
+        notes += (
+            f" The {len(shown)} of {len(results['labels'])} classes where its "
+            "F1 is lowest; `results.json` has all."
+        )
+    parts = ["## By class", wrapped(notes), markdown_table(heads, rows)]
+    parts += [wrapped(f"**Lost:** {text}.") for text in lost_sentences(results)]
+    return "\n\n".join(parts)
 
 
 def _unknown(results: dict[str, Any]) -> str | None:
@@ -362,6 +401,7 @@ def _making(results: dict[str, Any], config: Config) -> str:
         ["word vectors", _vectors(results, config)],
         ["vocabulary", f"{student['vocabulary_size']:,} words"],
         ["objective", _objective(config)],
+        *_of_classes(config),
         [
             "training",
             f"{settings.optimizer}, batches of {settings.batch_size}, "
@@ -437,6 +477,18 @@ def _objective(config: Config) -> str:
     if alpha == 1:
         return gold
     return f"{alpha:g} × {gold} + {1 - alpha:g} × {distance}"
+
+
+def _of_classes(config: Config) -> Iterable[list[str]]:
+    """Yield what was done for classes of different sizes."""
+    if config.classes.weights:
+        weights = ", ".join(map(_code, config.classes.weights))
+        yield ["weights of gold labels", weights]
+    if config.classes.balance:
+        yield ["rows", "every class drawn equally often"]
+    if config.classes.select_metric:
+        metric = config.metric.replace("_", " ")
+        yield ["rate and epochs chosen by", metric]
 
 
 def _calling(results: dict[str, Any]) -> str:

@@ -38,6 +38,7 @@ from keras_distill.metrics import (
 from keras_distill.progress import progress
 from keras_distill.report.card import model_card
 from keras_distill.report.charts import plot_learning_curves, plot_sizes
+from keras_distill.report.classes import lost_classes, per_class
 from keras_distill.report.tensorboard import Shown, write_extras
 from keras_distill.report.unknown import agreement_by_source, unknown_words
 from keras_distill.run import seed_folders
@@ -140,6 +141,14 @@ def collect_results(
     of = [sha256_file(model), first, shards, keras_distill.__version__]
     coverage = read_json(run_dir / "vocabulary" / "coverage.json")
     vectors = config.student.embeddings
+    classes = per_class(
+        data,
+        splits,
+        {
+            "baseline": baseline and baseline.main_logits,
+            "student": student.main_logits,
+        },
+    )
     results = {
         "schema_version": SCHEMA_VERSION,
         "task": config.task,
@@ -159,6 +168,8 @@ def collect_results(
         "baseline": baseline.results if baseline else None,
         "student": student.results,
         "gain": _gain(student, baseline, splits, config.seed),
+        "per_class": classes,
+        "lost_classes": lost_classes(classes, first, config.classes),
         "embeddings": {
             "source": None if vectors == "none" else Path(vectors).name,
             "mode": (
@@ -175,7 +186,7 @@ def collect_results(
             student.main,
             run_dir / "vocabulary",
             splits,
-            {name: logits[0] for name, logits in student.logits.items()},
+            student.main_logits,
         ),
         "sources": agreement_by_source(student.main, timed),
         "text": _text(run_dir / "data" / FORECAST),
@@ -238,6 +249,11 @@ class _Students:
     main: StudentPredictor
     logits: dict[str, list[np.ndarray]]
     results: dict[str, Any]
+
+    @property
+    def main_logits(self) -> dict[str, np.ndarray]:
+        """The logits of the main seed's student, by split."""
+        return {name: by_seed[0] for name, by_seed in self.logits.items()}
 
     def correct(self, split: str, rows: Rows) -> np.ndarray:
         """Return what is right on the labelled rows, bool [seeds, rows]."""

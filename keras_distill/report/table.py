@@ -11,6 +11,7 @@ from keras_distill.display import (
     size,
     wrapped,
 )
+from keras_distill.report.classes import classes_block
 from keras_distill.run import duration
 
 # The rows of a report: its key in the results and its name for people.
@@ -66,13 +67,15 @@ def results_table(results: dict[str, Any]) -> str:
 
     Returns:
         Teacher, student on labels alone and distilled student on the first
-        split, with what they cost; the other splits; the gain with its
-        interval; the paper's rows for a task that it has; seconds per stage.
+        split, with what they cost; the other splits; the student by class,
+        where that tells more; the gain with its interval; the paper's rows
+        for a task that it has; seconds per stage.
     """
     gain = gain_sentence(results)
     blocks = [
         _main_block(results),
         _other_splits(results),
+        classes_block(results),
         gain and wrapped(gain),
         _paper_block(results["task"]),
         _seconds_block(results["seconds"]),

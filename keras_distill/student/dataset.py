@@ -7,7 +7,7 @@ of (seed, epoch), so that a run that was killed can go on with the very batch
 that was next.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,13 +29,15 @@ _BATCHES_PER_WINDOW = 400
 _FOREVER = 2**31 - 1
 
 # What a random draw is for; no two kinds share a seed.
-_OF_SHARDS, _OF_ROWS, _OF_BATCHES, _OF_WORDS = range(4)
+_OF_SHARDS, _OF_ROWS, _OF_BATCHES, _OF_WORDS, _OF_DRAWS = range(5)
 
 # So many words, the most frequent ones, are always read whole: no text is
 # without them.
 _ALWAYS_WHOLE = 1000
 
 Row = dict[str, tf.Tensor | tf.RaggedTensor]
+# Gets chunks of serialised rows and a key; gives chunks of those drawn.
+Draws = Callable[[tf.data.Dataset, tf.Tensor], tf.data.Dataset]
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def training_dataset(
     seed: int,
     reading: Reading | None = None,
     labelled_only: bool = False,
+    balance: Draws | None = None,
     shuffle: bool = True,
     repeat: bool = True,
     epoch: int = 0,
@@ -120,8 +123,9 @@ def training_dataset(
 ) -> tf.data.Dataset:
     """Return training batches.
 
-    Every row comes exactly once per epoch. All batches of an epoch have
-    `batch_size` rows, save one that holds the remainder.
+    Every row comes exactly once per epoch, unless `balance` draws otherwise.
+    All batches of an epoch have `batch_size` rows, save one that holds the
+    remainder.
 
     Args:
         files: The shards.
@@ -133,6 +137,7 @@ def training_dataset(
         seed: Another seed shuffles, and reads, otherwise.
         reading: How words are read; None is as at inference.
         labelled_only: Keep original rows with a gold label only.
+        balance: Draws rows from an epoch's chunks, by a key; see `Balance`.
         shuffle: Random batches of like length; otherwise the rows as they
             lie on disk.
         repeat: Go on with epoch + 1, epoch + 2, ... without an end.
@@ -160,7 +165,12 @@ def training_dataset(
 
         records = _records(_shuffled(names, draw(_OF_SHARDS)), draw(_OF_ROWS))
         if labelled_only:
-            records = records.map(_labelled)
+            records = records.map(labelled_rows)
+        if balance is not None:
+            of_draws = _fold(key, _OF_DRAWS)
+            records = balance(records, _fold(of_draws, 0))
+            # It gives the rows of a class one after the other.
+            records = _mixed(records, _fold(of_draws, 1))
         skip = tf.where(index == epoch, tf.cast(skip_batches, tf.int64), 0)
         batches = (
             records.unbatch()
@@ -236,6 +246,11 @@ def _records(names: tf.Tensor, key: tf.Tensor | None) -> tf.data.Dataset:
             lambda group: tf.data.TFRecordDataset(group).batch(_ROWS_AT_ONCE)
         )
     )
+    return _mixed(chunks, key)
+
+
+def _mixed(chunks: tf.data.Dataset, key: tf.Tensor | None) -> tf.data.Dataset:
+    """Shuffle the rows of each chunk."""
     if key is None:
         return chunks
     return chunks.enumerate().map(
@@ -243,7 +258,7 @@ def _records(names: tf.Tensor, key: tf.Tensor | None) -> tf.data.Dataset:
     )
 
 
-def _labelled(serialized: tf.Tensor) -> tf.Tensor:
+def labelled_rows(serialized: tf.Tensor) -> tf.Tensor:
     """Keep the original rows that have a gold label."""
     number = tf.io.FixedLenFeature([], tf.int64)
     row = tf.io.parse_example(serialized, {"label": number, "source": number})

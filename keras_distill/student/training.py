@@ -19,6 +19,7 @@ from keras_distill.errors import UserError
 from keras_distill.files import atomic_path, read_json, write_json, write_text
 from keras_distill.progress import progress
 from keras_distill.run import seed_folders
+from keras_distill.student.balance import Balance
 from keras_distill.student.callbacks import (
     Looks,
     Notes,
@@ -76,6 +77,7 @@ class Lessons:
         labelled_only: Learn from gold labels alone (the undistilled
             baseline): original rows with a label, alpha 1.
         class_weights: Of gold labels, by class; None weighs all the same.
+        balance: Whether rows of every class are drawn equally often.
     """
 
     vocabulary: Sequence[str]
@@ -88,6 +90,7 @@ class Lessons:
     metric: str = "accuracy"
     labelled_only: bool = False
     class_weights: Sequence[float] | None = None
+    balance: bool = False
 
     @classmethod
     def of_run(
@@ -124,8 +127,11 @@ class Lessons:
             metric=config.metric,
             labelled_only=labelled_only,
             class_weights=run_weights(
-                config.classes, run_dir / "data", manifest.labels
+                config.classes.of_students,
+                run_dir / "data",
+                manifest.labels,
             ),
+            balance=config.classes.balance,
         )
 
 
@@ -300,6 +306,7 @@ def fit_student(
             seed=seed,
             reading=Reading.of(settings, lessons.vocabulary),
             labelled_only=lessons.labelled_only,
+            balance=_balance(lessons),
             epoch=epoch,
             skip_batches=skip,
             **data,
@@ -441,6 +448,20 @@ def _complete(
             "best": looks.best,
         },
     )
+
+
+def _balance(lessons: Lessons) -> Balance | None:
+    """Return what draws the rows of every class, and tell how often."""
+    if not lessons.balance:
+        return None
+    balance = Balance.of(
+        lessons.train_files, len(lessons.labels), lessons.labelled_only
+    )
+    for name, rows, drawn in zip(
+        lessons.labels, balance.rows, balance.drawn, strict=True
+    ):
+        logger.info("class %s: %d rows, %d an epoch", name, rows, drawn)
+    return balance
 
 
 def _packed(inputs: Any, targets: Any) -> tuple[Any, Any]:

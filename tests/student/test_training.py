@@ -22,7 +22,13 @@ from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
 from keras_distill.metrics import classification_metrics
 from keras_distill.student import checkpoint, training
-from keras_distill.student.callbacks import Looks, RunningMean, ScalarLog
+from keras_distill.student.callbacks import (
+    Looks,
+    RunningMean,
+    ScalarLog,
+    read_history,
+    write_history,
+)
 from keras_distill.student.dataset import evaluation_dataset, training_dataset
 from keras_distill.student.losses import DistillationLoss, LossTerms
 from keras_distill.student.models import build_student
@@ -95,13 +101,21 @@ def write_files(folder, pair):
     }
 
 
-def train(files, output_dir, changes=None, labelled_only=False, **arguments):
+def train(
+    files,
+    output_dir,
+    changes=None,
+    labelled_only=False,
+    balance=False,
+    **arguments,
+):
     lessons = Lessons(
         vocabulary=WORDS,
         vectors=None,
         labels=["bad", "good"],
         lower_case=True,
         labelled_only=labelled_only,
+        balance=balance,
         **files,
     )
     settings = StudentConfig(**{**SETTINGS, **(changes or {})})
@@ -362,6 +376,52 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     for one, other in zip(expected.history, parts.history, strict=True):
         for name in set(one) - {"seconds", "examples_per_s"}:
             assert other[name] == pytest.approx(one[name], abs=1e-4), name
+
+
+def test_a_balanced_run_that_was_interrupted_ends_as_an_uninterrupted_one(
+    files, whole, tmp_path, monkeypatch
+):
+    expected = train(files, tmp_path / "whole", NOISY, balance=True)
+    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN_SAVES", -1)
+    with pytest.raises(Killed):
+        callbacks = [Kill(11)]
+        train(
+            files, tmp_path / "parts", NOISY, balance=True, callbacks=callbacks
+        )
+    parts = train(files, tmp_path / "parts", NOISY, balance=True)
+    # An epoch stays as long, and what is drawn is not the same.
+    assert parts.update == expected.update == whole[0].update
+    assert parts.history[0]["loss"] != whole[0].history[0]["loss"]
+    for one, other in zip(expected.history, parts.history, strict=True):
+        for name in set(one) - {"seconds", "examples_per_s"}:
+            assert other[name] == pytest.approx(one[name], abs=1e-4), name
+
+
+def test_an_older_version_s_history_goes_on(tmp_path):
+    rows = [{"updates": 1, "accuracy": 0.5}]
+    rows.append({"updates": 2, "accuracy": 0.6, "macro_f1": 0.4})
+    write_history(tmp_path / "history.csv", rows)
+    found = read_history(tmp_path / "history.csv")
+    assert found == [rows[0] | {"macro_f1": None}, rows[1]]
+
+
+def test_the_metric_that_was_asked_for_chooses(files, tmp_path):
+    files = files | {"metric": "macro_f1"}
+    looks = train(files, tmp_path, {"epochs": 4, "learning_rate": 2.0})
+    best = max(row["macro_f1"] for row in looks.history)
+    assert (looks.metric, looks.best["macro_f1"]) == ("macro_f1", best)
+
+
+def test_a_weighted_class_is_answered_more_often(files, tmp_path):
+    """Weights reach the cross-entropy of the student on labels alone."""
+    answers = []
+    for name, weights in (("low", [1.9, 0.1]), ("high", [0.1, 1.9])):
+        given = files | {"class_weights": weights}
+        folder = tmp_path / name
+        train(given, folder, {"epochs": 1}, labelled_only=True)
+        said = saved(folder).predict(select_dataset(files))
+        answers.append(said.logits.argmax(axis=1).mean())
+    assert answers[0] < answers[1]
 
 
 def test_a_run_that_was_killed_when_all_was_done_only_saves(

@@ -182,6 +182,22 @@ CASES = {
         "labels": ["('a',)", "('a', 'b')"] * 20,
         "says": "found \"('a',)\", one of 40 lists of labels in 40 rows",
     },
+    "printed objects": {
+        "labels": ["tensor(0)", "tensor(1)"] * 20 + ["b'ham'"],
+        "says": "found 'tensor(0)', one of 41 printed objects in 41 rows",
+    },
+    "a few printed objects": {
+        "labels": [*TWO, "np.int64(1)", "<Kind.HAM: 1>"],
+        "classes": ["<Kind.HAM: 1>", "ham", "np.int64(1)", "spam"],
+        "says": "classes that are printed objects: '<Kind.HAM: 1>' (1 row), "
+        "'np.int64(1)' (1 row); --drop-labels",
+    },
+    "HTML in a name": {
+        "labels": [*TWO, *["R&amp;D"] * 5],
+        "classes": ["R&amp;D", "ham", "spam"],
+        "says": "classes with HTML's spelling of characters: 'R&amp;D' (5 "
+        "rows); write the characters themselves ('R&D')",
+    },
     "each label in quotes": {
         "labels": ["'ham'", "\u201cspam\u201d"] * 20,
         "says": "found \"'ham'\", and every other label stands in quotes too",

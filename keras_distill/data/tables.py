@@ -79,6 +79,9 @@ _ODD_TEXTS = {
         "they are text here; undo them in the file",
     ),
 }
+# One of these is in all of them, and in few other texts: to look for each takes
+# as long as reading.
+_HINT = re.compile("[\ufffd\u00c2\u00c3\u00e2<&\\\\]|^b['\"]")
 
 
 class Row(NamedTuple):
@@ -177,6 +180,8 @@ class _OddTexts:
         self._first: dict[str, int] = {}
 
     def look(self, line: int, texts: Sequence[str]) -> None:
+        if not any(map(_HINT.search, texts)):
+            return
         for what, (pattern, _) in _ODD_TEXTS.items():
             if any(map(pattern.search, texts)):
                 self._rows[what] += 1

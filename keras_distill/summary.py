@@ -127,7 +127,9 @@ def warned(config: Config, facts: Mapping[str, Any]) -> list[str]:
                 f"{2 * limit} reads more of them, slower"
             )
     if facts["wordless"]:
-        found.append(f"{facts['wordless']:,} texts have no word at all")
+        wordless = facts["wordless"]
+        verb = "has" if wordless == 1 else "have"
+        found.append(f"{_counted(wordless, 'text')} {verb} no word at all")
     return found
 
 
@@ -173,7 +175,7 @@ def _skipped_lines(manifest: Mapping[str, Any]) -> list[str]:
     for files in (manifest.get("files") or {}).values():
         for file in files:
             total.update(file.get("skipped") or {})
-    parts = [f"{count:,} rows: {why}" for why, count in total.items()]
+    parts = [f"{_counted(count, 'row')}: {why}" for why, count in total.items()]
     return [", ".join(parts)] if parts else []
 
 
@@ -215,12 +217,14 @@ def _merged_lines(manifest: Mapping[str, Any]) -> list[str]:
 
 def _text_lines(manifest: Mapping[str, Any]) -> list[str]:
     parts = []
-    if manifest.get("duplicates"):
-        parts.append(f"{manifest['duplicates']:,} rows repeat another")
+    if again := manifest.get("duplicates"):
+        ends = "s" * (again == 1)
+        parts.append(f"{_counted(again, 'row')} repeat{ends} another")
     conflicts = manifest.get("conflicts") or {}
-    if conflicts.get("texts"):
+    if texts := conflicts.get("texts"):
+        verb = "has" if texts == 1 else "have"
         parts.append(
-            f"{conflicts['texts']:,} texts ({conflicts['rows']:,} rows) have "
+            f"{_counted(texts, 'text')} ({conflicts['rows']:,} rows) {verb} "
             "several labels"
         )
     return ["; ".join(parts)] if parts else []
@@ -257,6 +261,10 @@ def _vector_lines(facts: Mapping[str, Any]) -> list[str]:
         f"for {_share(vectors['tokens'])} of the training words "
         f"({_share(vectors['types'])} of the different ones), {vectors['file']}"
     ]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def _share(value: float) -> str:

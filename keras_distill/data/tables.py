@@ -30,6 +30,7 @@ from keras_distill.data.columns import name_key
 from keras_distill.data.dialect import Reading
 from keras_distill.data.examples import Example
 from keras_distill.data.normalize import normalize
+from keras_distill.data.odd_texts import OddTexts
 from keras_distill.data.records import Records, read_records
 from keras_distill.data.told import (
     EMPTY_END,
@@ -55,33 +56,6 @@ _FEW_ABSENT = 0.05
 # Excel's 1.29403E+18 was a longer number once.
 _CUT_NUMBER = re.compile(r"[+-]?\d([.,]\d+)?E\+?\d+", re.I)
 _MAX_ID_CHARACTERS = 200
-# What other programs leave in texts, which are read as they are.
-_FEW_ODD = 0.01
-_ODD_TEXTS = {
-    "characters that were lost (\ufffd)": (
-        re.compile("\ufffd"),
-        "write the file anew from its source, as UTF-8",
-    ),
-    "UTF-8 that was read as cp1252 (\u00c3\u00a9 for \u00e9)": (
-        re.compile("[\u00c2\u00c3][\u0080-\u00bf]|\u00e2\u20ac"),
-        "write the file anew from its source, as UTF-8",
-    ),
-    "bytes that Python printed (b'...')": (
-        re.compile(r"^b(['\"]).*\1$"),
-        "write the file anew, each text after .decode()",
-    ),
-    "HTML (<br />, &amp;)": (
-        re.compile(r"<br ?/?>|</\w+>|&(amp|quot|lt|gt|nbsp|#x?\w+);", re.I),
-        "it is text here, as in what is predicted later; undo it in both",
-    ),
-    r"line breaks written out (\n)": (
-        re.compile(r"(?<=[\w.!?])\\n"),
-        "they are text here; undo them in the file",
-    ),
-}
-# One of these is in all of them, and in few other texts: to look for each takes
-# as long as reading.
-_HINT = re.compile("[\ufffd\u00c2\u00c3\u00e2<&\\\\]|^b['\"]")
 
 
 class Row(NamedTuple):
@@ -163,38 +137,13 @@ def read_table(
     names = list(labels or ())
     if label_column is not None:
         rows, names = _with_classes(rows, label_column, labels, told)
-    odd = _OddTexts()
+    odd = OddTexts()
     for row in rows:
         odd.look(row.line, row.texts)
     odd.tell(told, len(rows))
     told.note_skipped()
     index = {name: place for place, name in enumerate(names)}
     return examples_of(path, rows, label_column, index), names
-
-
-class _OddTexts:
-    """Counts the rows with what other programs leave in texts."""
-
-    def __init__(self) -> None:
-        self._rows: Counter[str] = Counter()
-        self._first: dict[str, int] = {}
-
-    def look(self, line: int, texts: Sequence[str]) -> None:
-        if not any(map(_HINT.search, texts)):
-            return
-        for what, (pattern, _) in _ODD_TEXTS.items():
-            if any(map(pattern.search, texts)):
-                self._rows[what] += 1
-                self._first.setdefault(what, line)
-
-    def tell(self, told: Told, rows: int) -> None:
-        for what, count in self._rows.items():
-            if count > _FEW_ODD * rows:
-                told.warn(
-                    f"{what} in {rows_in_words(count)}, the first on "
-                    f"{told.dialect.unit} {self._first[what]}: "
-                    f"{_ODD_TEXTS[what][1]}"
-                )
 
 
 def _with_cells(
@@ -353,7 +302,7 @@ def read_unlabeled(
 
     def examples() -> Iterator[Example]:
         for number, (one, records) in enumerate(zip(told, opened, strict=True)):
-            count, odd = 0, _OddTexts()
+            count, odd = 0, OddTexts()
             for line, fields in records:
                 texts = [normalize(fields[name] or "") for name in columns]
                 if all(texts):

@@ -148,3 +148,38 @@ def compared(
         },
         max(map(len, several), default=0),
     )
+
+
+def written_as(file: Mapping[str, Any]) -> str:
+    """Say how a file is written, as `Told.as_dict` gives it."""
+    separator = file.get("separator")
+    names = {"\t": "tab", " ": "blank", None: None}
+    how = [file.get("format"), names.get(separator, f"{separator!r}")]
+    how += [file.get("quotes"), file.get("encoding"), file.get("compression")]
+    return ", ".join(filter(None, how))
+
+
+def skipped_in_words(manifest: Mapping[str, Any]) -> str:
+    """Say how many rows of all files are skipped, and why; perhaps nothing."""
+    total: Counter[str] = Counter()
+    for files in (manifest.get("files") or {}).values():
+        for file in files:
+            total.update(file.get("skipped") or {})
+    return ", ".join(f"{rows_in_words(n)}: {why}" for why, n in total.items())
+
+
+def repeats_in_words(manifest: Mapping[str, Any]) -> str:
+    """Say how many training rows repeat or contradict others; or nothing."""
+    parts = []
+    if again := manifest.get("duplicates"):
+        ends = "s" * (again == 1)
+        parts.append(f"{rows_in_words(again)} repeat{ends} another")
+    conflicts = manifest.get("conflicts") or {}
+    if texts := conflicts.get("texts"):
+        several = "1 text" if texts == 1 else f"{texts:,} texts"
+        verb = "has" if texts == 1 else "have"
+        parts.append(
+            f"{several} ({rows_in_words(conflicts['rows'])}) {verb} several "
+            "labels"
+        )
+    return "; ".join(parts)

@@ -44,7 +44,7 @@ _NUMBER = re.compile(
     r"[+-]?(?=\.?[0-9])(0|[1-9][0-9]*)?(\.[0-9]+)?(e[+-][0-9]{1,2})?", re.I
 )
 _LIST = re.compile(
-    r"\[.*[,'\"].*\]|\[\s*(-?\d+)?\s*\]|\{.*[,:'\"].*\}|"
+    r"\[.*[,'\"].*\]|\[\s*(-?\d[\d\s.e+-]*)?\]|\{.*[,:'\"].*\}|"
     r"\(.*,\s*\)|\(\s*['\"].*\)",
     re.S,
 )
@@ -59,6 +59,8 @@ _ENTITY = re.compile(r"&(#\d+|#x[\da-f]+|[a-z]+\d*);", re.I)
 _NOTHING = {
     *("na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "nat", "null"),
     *("(null)", "none", "nil", "undefined", "?", "--"),
+    # Excel's errors, in lower case as all here.
+    *("#name?", "#ref!", "#value!", "#num!", "#div/0!", "#null!"),
 }
 
 
@@ -315,12 +317,15 @@ def doubts(counts: Counter[str]) -> list[str]:
 def alike(name: str) -> str:
     """Return what names share that look alike.
 
-    Case, width, HTML's spelling, blanks for marks between words, a mark at
-    the end and the zeros of a number do not count.
+    Case, width, HTML's spelling, whether an emoji has colours, blanks for
+    marks between words, a mark at the end and the zeros of a number do not
+    count, nor whether truth is a word or a number.
     """
+    name = {"true": "1", "false": "0"}.get(name, name)
     if is_number(name):
         return str(Decimal(name).normalize())
     folded = unicodedata.normalize("NFKC", _without_html(name)).casefold()
+    folded = re.sub("[\ufe0e\ufe0f]", "", folded)
     folded = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", folded)
     return folded.strip(" .,;:!?'\"") or folded
 

@@ -21,6 +21,10 @@ _KINDS = {
         re.compile(r"^b(['\"]).*\1$"),
         "write the file anew, each text after .decode()",
     ),
+    "Excel's errors (#NAME?)": (
+        re.compile(r"^#(NAME\?|REF!|VALUE!|NUM!|DIV/0!|NULL!|N/A)$"),
+        "the text is lost: write the file anew from its source",
+    ),
     "HTML (<br />, &amp;)": (
         re.compile(r"<br ?/?>|</\w+>|&(amp|quot|lt|gt|nbsp|#x?\w+);", re.I),
         "it is text here, as in what is predicted later; undo it in both",
@@ -32,7 +36,7 @@ _KINDS = {
 }
 # One of these is in all of them, and in few other texts: to look for each takes
 # as long as reading.
-_HINT = re.compile("[\ufffd\u00c2\u00c3\u00e2<&\\\\]|^b['\"]")
+_HINT = re.compile("[\ufffd\u00c2\u00c3\u00e2<&\\\\]|^b['\"]|^#")
 
 
 class OddTexts:

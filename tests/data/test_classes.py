@@ -130,7 +130,8 @@ def test_what_says_that_there_is_no_consensus(names, expected):
         (["a|b", "a", "b"], {"|": ["a|b"]}),
         (["a;b", "a;c", "b;c"], {";": ["a;b", "a;c", "b;c"]}),
         (["['a']", "[1, 0]", "[]", "x"], {"[]": ["['a']", "[1, 0]", "[]"]}),
-        (["[PAD]", "[spam]"], {}),
+        (["[PAD]", "[spam]", "[top 10]"], {}),
+        (["[0 1]", "[1. 0.]", "x"], {"[]": ["[0 1]", "[1. 0.]"]}),
         (["Food, drinks", "Cars, bikes"], {}),
         (["a|", "|b", "a"], {}),
         (["tensor(0, device='x:0')", "tensor(1, device='x:0')"], {}),
@@ -155,6 +156,11 @@ def test_lists_are_told_from_names(names, expected):
         ("R&amp;D", "r&d", True),
         ("R&D", "RD", False),
         ("AT&T; BT", "AT BT", False),
+        ("\u2764\ufe0f", "\u2764", True),
+        ("\u2764", "\u263a", False),
+        ("true", "1", True),
+        ("false", "0", True),
+        ("true", "0", False),
     ],
 )
 def test_what_looks_alike(one, other, same):

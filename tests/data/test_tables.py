@@ -487,6 +487,7 @@ def test_a_missing_file_of_text_is_named(tmp_path):
         ("good<br />bad", "HTML"),
         ("it&#39;s good", "HTML"),
         (r"good.\nbad", "line breaks written out"),
+        ("#NAME?", "Excel's errors"),
         ("b'good film'", "bytes that Python printed"),
         ('b"it\'s good"', "bytes that Python printed"),
     ],

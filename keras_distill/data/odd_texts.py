@@ -21,6 +21,14 @@ _KINDS = {
         re.compile(r"^b(['\"]).*\1$"),
         "write the file anew, each text after .decode()",
     ),
+    "lists that Python printed (['...'])": (
+        re.compile(r"^\[(['\"]).*\1\]$"),
+        "write the file anew, the words of each text joined",
+    ),
+    "words for nothing (nan, [deleted])": (
+        re.compile(r"^(n/?a|<na>|nan|null|none|\[(deleted|removed)\])$", re.I),
+        "if these texts are absent, leave their rows out",
+    ),
     "Excel's errors (#NAME?)": (
         re.compile(r"^#(NAME\?|REF!|VALUE!|NUM!|DIV/0!|NULL!|N/A)$"),
         "the text is lost: write the file anew from its source",
@@ -34,9 +42,9 @@ _KINDS = {
         "they are text here; undo them in the file",
     ),
 }
-# One of these is in all of them, and in few other texts: to look for each takes
-# as long as reading.
-_HINT = re.compile("[\ufffd\u00c2\u00c3\u00e2<&\\\\]|^b['\"]|^#")
+# Each of them has one of these, and few other texts do: to look for every kind
+# takes as long as reading.
+_HINT = re.compile("[\ufffd\u00c2\u00c3\u00e2<&\\\\]|^b['\"]|^\\[|^.{2,9}$")
 
 
 class OddTexts:

@@ -36,9 +36,9 @@ from keras_distill.data.told import (
     Told,
     classes_of,
     compared,
-    counted,
     dropped,
     merged,
+    warned,
 )
 from keras_distill.display import aligned
 from keras_distill.errors import UserError
@@ -85,7 +85,7 @@ def write_data(config: Config, folder: Path) -> None:
     """
     splits = load_splits(config)
     settings = config.data
-    dialects, unlabeled = read_unlabeled(
+    told, unlabeled = read_unlabeled(
         splits.unlabeled,
         splits.pair,
         settings.text_column,
@@ -104,14 +104,11 @@ def write_data(config: Config, folder: Path) -> None:
         name: write_examples(folder / f"{name}.jsonl.gz", examples)
         for name, examples in kept.items()
     }
-    told = [Told(Path(one.path), one) for one in dialects]
     manifest = {
         "labels": splits.labels,
         "pair": splits.pair,
         "splits": rows,
-        "unlabeled": write_examples(
-            folder / "unlabeled.jsonl.gz", counted(unlabeled, told)
-        ),
+        "unlabeled": write_examples(folder / "unlabeled.jsonl.gz", unlabeled),
         "selected_on": splits.selected_on,
         "files": {
             **{name: [one.as_dict()] for name, one in splits.told.items()},
@@ -121,7 +118,7 @@ def write_data(config: Config, folder: Path) -> None:
         "merged": merged(splits.told.values()),
         "duplicates": splits.duplicates,
         "conflicts": splits.conflicts,
-        "warnings": splits.warnings,
+        "warnings": [*splits.warnings, *warned(told)],
     }
     _log_classes(manifest["classes"])
     write_json(folder / "manifest.json", manifest)
@@ -204,6 +201,7 @@ def load_splits(config: Config) -> Splits:
         read = _read_quick(task, settings)
     else:
         read = _read_glue(task, settings)
+    read.warnings.extend(warned(read.told.values()))
     _check_classes(read, settings)
     read = _compared(read)
     _warn_of_overlap(read)

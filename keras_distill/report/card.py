@@ -6,6 +6,7 @@ from typing import Any
 
 from keras_distill.config import Config
 from keras_distill.display import (
+    code,
     count,
     markdown_table,
     percent,
@@ -28,6 +29,7 @@ from keras_distill.report.table import (
     score,
     texts_name,
 )
+from keras_distill.report.understood import shown
 from keras_distill.run import duration
 
 _MOST_LABELS = 20
@@ -88,7 +90,7 @@ def _numbers(results: dict[str, Any]) -> str:
     ]
     notes = ["In percent; KL(teacher, student) in nats."]
     if len(results["labels"]) == 2:
-        label = _code(results["labels"][1])
+        label = code(results["labels"][1])
         notes.append(f"F1 is that of the class {label}.")
     if any(chosen_on(results, name) for name in _splits(results)):
         notes.append(f"`*`: {choices(results)} were chosen on it.")
@@ -263,14 +265,9 @@ def _splits(results: dict[str, Any]) -> list[str]:
     return [name for name in results["splits"] if name != "train"]
 
 
-def _code(text: str) -> str:
-    """Return a name as inline code, whatever characters it holds."""
-    return f"`{' '.join(text.replace('`', chr(39)).split())}`"
-
-
 def _what(results: dict[str, Any]) -> str:
     labels = results["labels"]
-    shown = ", ".join(map(_code, labels[:_MOST_LABELS]))
+    shown = ", ".join(map(code, labels[:_MOST_LABELS]))
     if len(labels) > _MOST_LABELS:
         shown += f" and {len(labels) - _MOST_LABELS} more (student/labels.txt)"
     student, teacher = results["student"], results["teacher"]
@@ -280,7 +277,7 @@ def _what(results: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             f"# {results['task']}: a {kind} distilled from "
-            + _code(teacher["name"]),
+            + code(teacher["name"]),
             wrapped(
                 "A small text classifier in the manner of Tang et al. 2019, "
                 f"{_PAPER}: a single-layer {kind} that learnt from the logits "
@@ -326,6 +323,7 @@ def _data(results: dict[str, Any], config: Config) -> str:
     parts = ["## Data", wrapped(text)]
     if facts := results.get("text"):
         parts.append(wrapped(_lengths(facts, config)))
+    parts += shown(results.get("data") or {})
     return "\n\n".join(parts)
 
 
@@ -399,7 +397,7 @@ python train.py --config config.yaml --output-dir FOLDER
 
 def _teacher(results: dict[str, Any], config: Config) -> str:
     teacher = results["teacher"]
-    name = _code(teacher["name"])
+    name = code(teacher["name"])
     if not teacher["fine_tuned_here"]:
         return f"{name}, came fine-tuned"
     rates = config.teacher.learning_rates
@@ -418,7 +416,7 @@ def _vectors(results: dict[str, Any], config: Config) -> str:
     if embeddings["source"] is None:
         return f"random at the start, {wide}"
     return (
-        f"{_code(embeddings['source'])}, {embeddings['mode']}, {wide}; for "
+        f"{code(embeddings['source'])}, {embeddings['mode']}, {wide}; for "
         f"{percent(embeddings['token_coverage'])}% of the running "
         f"words, {percent(embeddings['type_coverage'])}% of the "
         "vocabulary"

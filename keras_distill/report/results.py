@@ -39,6 +39,7 @@ from keras_distill.progress import progress
 from keras_distill.report.card import model_card
 from keras_distill.report.charts import plot_learning_curves, plot_sizes
 from keras_distill.report.tensorboard import Shown, write_extras
+from keras_distill.report.understood import understood
 from keras_distill.report.unknown import agreement_by_source, unknown_words
 from keras_distill.run import seed_folders
 from keras_distill.search.records import tuning_facts
@@ -179,6 +180,7 @@ def collect_results(
             {name: logits[0] for name, logits in student.logits.items()},
         ),
         "sources": agreement_by_source(student.main, timed),
+        "data": understood(data),
         "text": _text(run_dir / "data" / FORECAST),
         "exports": _exports(run_dir, rows, said, of, kept),
         "sizes": measure_sizes(run_dir / "student", rows),

@@ -88,6 +88,11 @@ def aligned(rows: Sequence[Sequence[str]], first_width: int = 0) -> str:
     return "\n".join(lines)
 
 
+def code(text: str) -> str:
+    """Return a name as Markdown's inline code, whatever it holds."""
+    return f"`{' '.join(text.replace('`', chr(39)).split())}`"
+
+
 def markdown_table(
     header: Sequence[str],
     rows: Iterable[Iterable[str]],

@@ -3,12 +3,16 @@
 import re
 import textwrap
 import unicodedata
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from keras_distill.config import Config
+from keras_distill.data.told import (
+    repeats_in_words,
+    skipped_in_words,
+    written_as,
+)
 from keras_distill.forecast import MEDIAPIPE_WORDS, PERCENTILES
 
 # Below it the word vectors may be of another language.
@@ -49,11 +53,11 @@ def shown(
     about = [
         ("rows", _row_lines(manifest)),
         ("files", _file_lines(manifest)),
-        ("skipped", _skipped_lines(manifest)),
+        ("skipped", _unless_empty(skipped_in_words(manifest))),
         ("notes", _note_lines(manifest)),
         ("classes", _class_lines(manifest)),
         ("labels", _merged_lines(manifest)),
-        ("text", _text_lines(manifest)),
+        ("text", _unless_empty(repeats_in_words(manifest))),
         ("length", _length_lines(facts)),
         ("cut off", [_cut_line(config, facts)]),
         ("vectors", _vector_lines(facts)),
@@ -127,7 +131,9 @@ def warned(config: Config, facts: Mapping[str, Any]) -> list[str]:
                 f"{2 * limit} reads more of them, slower"
             )
     if facts["wordless"]:
-        found.append(f"{facts['wordless']:,} texts have no word at all")
+        several = f"{facts['wordless']:,} texts have"
+        one = "1 text has" if facts["wordless"] == 1 else several
+        found.append(f"{one} no word at all")
     return found
 
 
@@ -147,14 +153,12 @@ def _file_lines(manifest: Mapping[str, Any]) -> list[str]:
     rows = []
     for use, files in (manifest.get("files") or {}).items():
         for file in files:
-            how = [file.get("format"), _separator(file.get("separator"))]
-            how += [file.get("quotes"), file.get("encoding")]
             rows.append(
                 [
                     use,
                     Path(file["path"]).name,
                     f"{file['rows']:,}" if "rows" in file else "",
-                    ", ".join(filter(None, how)),
+                    written_as(file),
                 ]
             )
     more = len(rows) - _LISTED_FILES
@@ -162,19 +166,8 @@ def _file_lines(manifest: Mapping[str, Any]) -> list[str]:
     return [*lines, f"and {more} more"] if more > 0 else lines
 
 
-def _separator(character: str | None) -> str | None:
-    return {"\t": "tab", " ": "blank", None: None}.get(
-        character, f"{character!r}"
-    )
-
-
-def _skipped_lines(manifest: Mapping[str, Any]) -> list[str]:
-    total: Counter[str] = Counter()
-    for files in (manifest.get("files") or {}).values():
-        for file in files:
-            total.update(file.get("skipped") or {})
-    parts = [f"{count:,} rows: {why}" for why, count in total.items()]
-    return [", ".join(parts)] if parts else []
+def _unless_empty(line: str) -> list[str]:
+    return [line] if line else []
 
 
 def _note_lines(manifest: Mapping[str, Any]) -> list[str]:
@@ -210,20 +203,7 @@ def _merged_lines(manifest: Mapping[str, Any]) -> list[str]:
     merged = manifest.get("merged") or ()
     # Spelled out already, what cannot be seen too.
     parts = [f"'{w}' as {name} ({count:,})" for w, name, count in merged]
-    return [f"read {', '.join(parts)}"] if parts else []
-
-
-def _text_lines(manifest: Mapping[str, Any]) -> list[str]:
-    parts = []
-    if manifest.get("duplicates"):
-        parts.append(f"{manifest['duplicates']:,} rows repeat another")
-    conflicts = manifest.get("conflicts") or {}
-    if conflicts.get("texts"):
-        parts.append(
-            f"{conflicts['texts']:,} texts ({conflicts['rows']:,} rows) have "
-            "several labels"
-        )
-    return ["; ".join(parts)] if parts else []
+    return _unless_empty(f"read {', '.join(parts)}" if parts else "")
 
 
 def _length_lines(facts: Mapping[str, Any]) -> list[str]:

@@ -103,6 +103,17 @@ def test_what_is_not_known_is_left_out():
     assert "classes  bad, good" in lines
 
 
+def test_what_there_is_one_of_is_told_of_one():
+    file = {"path": "a.csv", "rows": 9, "skipped": {"no text": 1}}
+    conflicts = {"texts": 1, "rows": 2}
+    manifest = {"files": {"train": [file]}, "conflicts": conflicts}
+    lines = lines_of(PLAIN | manifest | {"duplicates": 1}, {"wordless": 1})
+    assert "skipped  1 row: no text" in lines
+    line = "1 row repeats another; 1 text (2 rows) has several labels"
+    assert f"text     {line}" in lines
+    assert lines[-1] == "! 1 text has no word at all"
+
+
 def test_columns_agree_whatever_the_script():
     classes = [
         {"name": name, "rows": {"train": 5, "dev": 12}, "sample": "文" * 40}

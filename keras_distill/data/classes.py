@@ -1,6 +1,7 @@
 """Classes: what a label names, and what a column of labels gives away."""
 
 import functools
+import html
 import re
 import shlex
 import unicodedata
@@ -20,7 +21,7 @@ _MAX_CLASSES = 1000
 _ENOUGH_ROWS = 20
 _ENOUGH_NUMBERS = 10
 _MANY_NUMBERS = 20
-# From this share of the rows on, lists are no slips.
+# From this share of the rows on, lists and printed objects are no slips.
 _MANY_LISTS = 0.1
 _SHOWN = 5
 
@@ -43,14 +44,23 @@ _NUMBER = re.compile(
     r"[+-]?(?=\.?[0-9])(0|[1-9][0-9]*)?(\.[0-9]+)?(e[+-][0-9]{1,2})?", re.I
 )
 _LIST = re.compile(
-    r"\[.*[,'\"].*\]|\[\s*(-?\d+)?\s*\]|\{.*[,:'\"].*\}|"
+    r"\[.*[,'\"].*\]|\[\s*(-?\d[\d\s.e+-]*)?\]|\{.*[,:'\"].*\}|"
     r"\(.*,\s*\)|\(\s*['\"].*\)",
     re.S,
 )
 _IN_QUOTES = re.compile(r"b?(['\"]).*\1|[‘“„«].*[’”“»]", re.S)
+# As Python prints what should have been turned into a number or text.
+_PRINTED = re.compile(
+    r"(tensor|tf\.Tensor|array|(np|numpy)\.\w+|Decimal|ObjectId)\(.*\)|"
+    r"<[a-z_][\w.]*: .*>|b(['\"]).*\3",
+    re.S | re.I,
+)
+_ENTITY = re.compile(r"&(#\d+|#x[\da-f]+|[a-z]+\d*);", re.I)
 _NOTHING = {
     *("na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "nat", "null"),
     *("(null)", "none", "nil", "undefined", "?", "--"),
+    # Excel's errors, in lower case as all here.
+    *("#name?", "#ref!", "#value!", "#num!", "#div/0!", "#null!"),
 }
 
 
@@ -147,8 +157,9 @@ def check_column(
         unit: What a line is called there.
 
     Raises:
-        UserError: They are lists, scores, ids or too many, or -1 may be a
-            class and may be none; the message says how to go on.
+        UserError: They are lists, printed objects, scores, ids or too many,
+            or -1 may be a class and may be none; the message says how to go
+            on.
     """
     rows = counts.total()
 
@@ -158,6 +169,16 @@ def check_column(
             f"{shown(name)}, {reason}"
         )
 
+    printed = list(filter(_PRINTED.fullmatch, counts))
+    share = sum(counts[name] for name in printed)
+    if printed and share >= _MANY_LISTS * rows:
+        stop(
+            min(printed, key=lines.__getitem__),
+            f"one of {share:,} printed objects in {rows:,} rows; expected "
+            "bare names: write what is inside them (.item() of a tensor, "
+            ".decode() of bytes), or name them as classes (--set "
+            "data.labels=[...])",
+        )
     for separator, names in lists_in(counts).items():
         share = sum(counts[name] for name in names)
         if share >= _MANY_LISTS * rows:
@@ -226,7 +247,7 @@ def lists_in(counts: Counter[str]) -> dict[str, list[str]]:
         parts = {
             name: [part.strip() for part in name.split(separator)]
             for name in counts
-            if not _LIST.fullmatch(name)
+            if not _LIST.fullmatch(name) and not _PRINTED.fullmatch(name)
         }
         joined = [
             name
@@ -273,6 +294,17 @@ def doubts(counts: Counter[str]) -> list[str]:
             "numbers: if they are scores, cut them into some classes (such "
             "as low, high)"
         )
+    if printed := sorted_names(filter(_PRINTED.fullmatch, counts)):
+        lines.append(
+            f"classes that are printed objects: {_counted(printed, counts)}; "
+            f"{_dropping(printed)} skips them"
+        )
+    if escaped := sorted_names(n for n in counts if _without_html(n) != n):
+        lines.append(
+            f"classes with HTML's spelling of characters: "
+            f"{_counted(escaped, counts)}; write the characters themselves "
+            f"({shown(_without_html(escaped[0]))}) in the files"
+        )
     for separator, names in lists_in(counts).items():
         names = sorted_names(names)
         lines.append(
@@ -285,14 +317,21 @@ def doubts(counts: Counter[str]) -> list[str]:
 def alike(name: str) -> str:
     """Return what names share that look alike.
 
-    Case, width, blanks for marks between words, a mark at the end and the
-    zeros of a number do not count.
+    Case, width, HTML's spelling, whether an emoji has colours, blanks for
+    marks between words, a mark at the end and the zeros of a number do not
+    count, nor whether truth is a word or a number.
     """
+    name = {"true": "1", "false": "0"}.get(name, name)
     if is_number(name):
         return str(Decimal(name).normalize())
-    folded = unicodedata.normalize("NFKC", name).casefold()
+    folded = unicodedata.normalize("NFKC", _without_html(name)).casefold()
+    folded = re.sub("[\ufe0e\ufe0f]", "", folded)
     folded = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", folded)
     return folded.strip(" .,;:!?'\"") or folded
+
+
+def _without_html(name: str) -> str:
+    return _ENTITY.sub(lambda found: html.unescape(found[0]), name)
 
 
 def _groups_alike(names: Iterable[str]) -> list[list[str]]:

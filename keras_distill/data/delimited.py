@@ -178,8 +178,10 @@ def _by_header(
     best = _surveyed(source, one, True, strict)
     if best.error is not None and (strict or not best.rows):
         raise best.error
-    if best.repeated:
-        notes.append(f"skipped {best.repeated} lines that repeat the header")
+    if again := best.repeated:
+        many = f"{again} lines that repeat"
+        lines = "1 line that repeats" if again == 1 else many
+        notes.append(f"skipped {lines} the header")
     return best, places, notes
 
 

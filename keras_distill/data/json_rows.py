@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ _NAMES = (".json", ".jsonl", ".ndjson")
 # How many rows tell which fields there are.
 _FIRST_ROWS = 100
 _MAX_VALUE_CHARACTERS = 1_000_000
+# In place of the values of a field that stands twice in its object. A dict, for
+# a field that is not read may hold one.
+_TWICE: dict[str, Any] = {}
 
 
 def json_shape(source: Source, columns: Sequence[str]) -> str | None:
@@ -203,11 +207,20 @@ def _json_lines(source: Source, on_bad: OnBad) -> Iterator[tuple[int, Any]]:
 
 def _parsed(path: Path | str, line: int, text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_fields)
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path}, line {line}: not valid JSON: {error}"
         ) from error
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object's fields; Python's reader would keep the last ones."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        fields |= {name: _TWICE for name, n in counts.items() if n > 1}
+    return fields
 
 
 def _object(path: Path | str, line: int, row: Any) -> dict[str, Any]:
@@ -250,6 +263,8 @@ def _json_text(
     if value is None:
         return None
     place = f"{path}, line {line}, field {own}"
+    if value is _TWICE:
+        raise UserError(f"{place}: stands twice in its row, expected once")
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -283,7 +298,7 @@ class _Values:
         self.line = 1
         self._source = source
         self._chunks = source.chunks()
-        self._decoder = json.JSONDecoder()
+        self._decoder = json.JSONDecoder(object_pairs_hook=_fields)
         self._text = ""
         self._at = 0
         # What is wrong with the text after that.

@@ -20,6 +20,9 @@ from keras_distill.files import refuse_pipe
 _MAX_LINE = 1_000_000
 # What is looked at before a file is read, and kept while it is.
 _HEAD = 1 << 18
+# Text has hardly any control characters, other bytes one in ten.
+_LOOKED_AT = 1000
+_FEW_CONTROLS = 0.05
 
 
 class Source:
@@ -234,6 +237,10 @@ class Source:
         return "a zip archive", _UNPACK
 
     def _refuse_text(self) -> None:
+        first = self.start[:_LOOKED_AT]
+        controls = len(_CONTROLS.findall(first))
+        if controls > _FEW_CONTROLS * len(first) and not _is_utf8(self.head):
+            self._refuse("a binary file", "write its rows as one of these")
         text = self.start.lstrip("\ufeff \t\r\n")
         if _HTML.match(text):
             self._refuse("HTML", "leave its text alone, a text a line")
@@ -346,6 +353,7 @@ _FOREIGN = (
     (b"ARROW1", ("an Arrow or Feather file", "write it as Parquet")),
     (b"\xff\xff\xff\xff", ("an Arrow stream", "write it as Parquet")),
     (b"Obj\x01", ("an Avro file", "write it as Parquet")),
+    (b"<stata_dta>", ("a Stata file", "write its rows as CSV or Parquet")),
     (b"\x89HDF", ("an HDF5 file", "write its rows as CSV or Parquet")),
     (b"\x93NUMPY", ("a NumPy array", "write its rows as CSV")),
     (
@@ -362,6 +370,8 @@ _OFFICE = {
         "save it as CSV or plain text (UTF-8)",
     ),
 }
+# Not white space, the end of a file of DOS and the escapes of Japanese.
+_CONTROLS = re.compile("[\0-\x08\x0e-\x19\x1c-\x1f]")
 _HTML = re.compile(r"<(!doctype\s+html|html|head|body|table)\b", re.I)
 _SQL = re.compile(
     "-- (MySQL|MariaDB|PostgreSQL|phpMyAdmin)|(INSERT INTO|CREATE TABLE)\\s|"

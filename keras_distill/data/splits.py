@@ -36,9 +36,9 @@ from keras_distill.data.told import (
     Told,
     classes_of,
     compared,
-    counted,
     dropped,
     merged,
+    warned,
 )
 from keras_distill.data.weights import check_weights
 from keras_distill.display import aligned
@@ -86,7 +86,7 @@ def write_data(config: Config, folder: Path) -> None:
     """
     splits = load_splits(config)
     settings = config.data
-    dialects, unlabeled = read_unlabeled(
+    told, unlabeled = read_unlabeled(
         splits.unlabeled,
         splits.pair,
         settings.text_column,
@@ -105,14 +105,11 @@ def write_data(config: Config, folder: Path) -> None:
         name: write_examples(folder / f"{name}.jsonl.gz", examples)
         for name, examples in kept.items()
     }
-    told = [Told(Path(one.path), one) for one in dialects]
     manifest = {
         "labels": splits.labels,
         "pair": splits.pair,
         "splits": rows,
-        "unlabeled": write_examples(
-            folder / "unlabeled.jsonl.gz", counted(unlabeled, told)
-        ),
+        "unlabeled": write_examples(folder / "unlabeled.jsonl.gz", unlabeled),
         "selected_on": splits.selected_on,
         "files": {
             **{name: [one.as_dict()] for name, one in splits.told.items()},
@@ -122,7 +119,7 @@ def write_data(config: Config, folder: Path) -> None:
         "merged": merged(splits.told.values()),
         "duplicates": splits.duplicates,
         "conflicts": splits.conflicts,
-        "warnings": splits.warnings,
+        "warnings": [*splits.warnings, *warned(told)],
     }
     _log_classes(manifest["classes"])
     write_json(folder / "manifest.json", manifest)
@@ -205,6 +202,7 @@ def load_splits(config: Config) -> Splits:
         read = _read_quick(task, settings)
     else:
         read = _read_glue(task, settings)
+    read.warnings.extend(warned(read.told.values()))
     _check_classes(read, settings)
     check_weights(config.classes, read.labels)
     read = _compared(read)

@@ -27,9 +27,10 @@ from keras_distill.data.classes import (
     without_consensus,
 )
 from keras_distill.data.columns import name_key
-from keras_distill.data.dialect import Dialect, Reading
+from keras_distill.data.dialect import Reading
 from keras_distill.data.examples import Example
 from keras_distill.data.normalize import normalize
+from keras_distill.data.odd_texts import OddTexts
 from keras_distill.data.records import Records, read_records
 from keras_distill.data.told import (
     EMPTY_END,
@@ -55,26 +56,6 @@ _FEW_ABSENT = 0.05
 # Excel's 1.29403E+18 was a longer number once.
 _CUT_NUMBER = re.compile(r"[+-]?\d([.,]\d+)?E\+?\d+", re.I)
 _MAX_ID_CHARACTERS = 200
-# What other programs leave in texts, which are read as they are.
-_FEW_ODD = 0.01
-_ODD_TEXTS = {
-    "characters that were lost (\ufffd)": (
-        re.compile("\ufffd"),
-        "write the file anew from its source, as UTF-8",
-    ),
-    "UTF-8 that was read as cp1252 (\u00c3\u00a9 for \u00e9)": (
-        re.compile("[\u00c2\u00c3][\u0080-\u00bf]|\u00e2\u20ac"),
-        "write the file anew from its source, as UTF-8",
-    ),
-    "HTML (<br />, &amp;)": (
-        re.compile(r"<br ?/?>|</\w+>|&(amp|quot|lt|gt|nbsp|#x?\w+);", re.I),
-        "it is text here, as in what is predicted later; undo it in both",
-    ),
-    r"line breaks written out (\n)": (
-        re.compile(r"(?<=[\w.!?])\\n"),
-        "they are text here; undo them in the file",
-    ),
-}
 
 
 class Row(NamedTuple):
@@ -156,19 +137,11 @@ def read_table(
     names = list(labels or ())
     if label_column is not None:
         rows, names = _with_classes(rows, label_column, labels, told)
-    for what, (pattern, cure) in _ODD_TEXTS.items():
-        odd = [r.line for r in rows if any(map(pattern.search, r.texts))]
-        if len(odd) > _FEW_ODD * len(rows):
-            told.note(
-                f"{what} in {rows_in_words(len(odd))}, the first on "
-                f"{told.dialect.unit} {odd[0]}: {cure}"
-            )
-    if told.skipped:
-        reasons = [f"{why} ({n:,})" for why, n in told.skipped.items()]
-        told.note(
-            f"skipped {told.skipped.total():,} of "
-            f"{rows_in_words(told.rows)}: {', '.join(reasons)}"
-        )
+    odd = OddTexts()
+    for row in rows:
+        odd.look(row.line, row.texts)
+    odd.tell(told, len(rows))
+    told.note_skipped()
     index = {name: place for place, name in enumerate(names)}
     return examples_of(path, rows, label_column, index), names
 
@@ -303,40 +276,50 @@ def read_unlabeled(
     text_column: str | None = None,
     text_pair_column: str | None = None,
     reading: Reading | None = None,
-) -> tuple[list[Dialect], Iterator[Example]]:
+) -> tuple[list[Told], Iterator[Example]]:
     """Stream unlabelled examples; memory does not grow with the files.
 
     Tables, JSON and Parquet are read by column. Any other file is plain
     text: a text a line, for pairs the two texts with a tab between them.
-    Rows without text are skipped. Ids are `u0-0`, `u0-1`, ... by file and
-    row.
+    Rows without text are skipped and counted, but for the blank lines of
+    plain text. Ids are `u0-0`, `u0-1`, ... by file and row.
 
     Returns:
-        How each file is written, told before the first is read, and the
-        examples.
+        What there is to tell of each file: how it is written before the
+        first is read, the rest after the last; and the examples.
     """
     columns = [text_column or TEXT_COLUMN]
     if pair:
         columns.append(text_pair_column or TEXT_PAIR_COLUMN)
-    opened = [
-        read_records(path, columns, reading=reading, plain=True)
-        for path in map(Path, paths)
-    ]
+    told: list[Told] = []
+    opened: list[Records] = []
+    for path in map(Path, paths):
+        dialect, records = read_records(
+            path, columns, reading=reading, plain=True
+        )
+        told.append(Told(path, dialect))
+        opened.append(records)
 
     def examples() -> Iterator[Example]:
-        for number, (dialect, records) in enumerate(opened):
-            count = 0
-            for _, fields in records:
+        for number, (one, records) in enumerate(zip(told, opened, strict=True)):
+            count, odd = 0, OddTexts()
+            for line, fields in records:
                 texts = [normalize(fields[name] or "") for name in columns]
                 if all(texts):
+                    odd.look(line, texts)
                     yield Example(*texts, id=f"u{number}-{count}")
                     count += 1
+                elif one.dialect.format != "plain text":
+                    one.skipped[NO_TEXT] += 1
             if not count:
                 raise UserError(
-                    f"{dialect.path} holds no text, expected at least a row"
+                    f"{one.path} holds no text, expected at least a row"
                 )
+            one.rows = count + one.skipped.total()
+            odd.tell(one, count)
+            one.note_skipped()
 
-    return [dialect for dialect, _ in opened], examples()
+    return told, examples()
 
 
 def own_columns(

@@ -2,11 +2,12 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from keras_distill.data.classes import rows_in_words
 from keras_distill.data.dialect import Dialect
 from keras_distill.data.examples import Example
 
@@ -29,7 +30,7 @@ def dropped(name: str) -> str:
 
 @dataclass
 class Told:
-    """What a file turned out to hold; each note is logged as it comes.
+    """What a file turned out to hold; it is logged as it comes.
 
     Attributes:
         path: The file.
@@ -37,6 +38,7 @@ class Told:
         rows: All of its rows, also those that are skipped.
         skipped: Rows that are, by reason.
         notes: What a person should know of it, a line each.
+        warnings: What may be wrong with it, a line each, with a way out.
         merged: Rows by spelling (with nothing invisible) and class name,
             where these differ.
     """
@@ -46,12 +48,27 @@ class Told:
     rows: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     merged: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def note(self, line: str) -> None:
         """Log a line and keep it."""
         logger.info("%s: %s", self.path, line)
         self.notes.append(line)
+
+    def warn(self, line: str) -> None:
+        """Log a warning and keep it."""
+        logger.warning("warning: %s: %s", self.path, line)
+        self.warnings.append(line)
+
+    def note_skipped(self) -> None:
+        """Say how many rows are skipped, and why, if any are."""
+        if self.skipped:
+            reasons = [f"{why} ({n:,})" for why, n in self.skipped.items()]
+            self.note(
+                f"skipped {self.skipped.total():,} of "
+                f"{rows_in_words(self.rows)}: {', '.join(reasons)}"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as a manifest has it."""
@@ -65,13 +82,13 @@ class Told:
         }
 
 
-def counted(
-    examples: Iterable[Example], told: Sequence[Told]
-) -> Iterator[Example]:
-    """Pass unlabelled examples on; their ids say which file they are of."""
-    for example in examples:
-        told[int(example.id[1:].partition("-")[0])].rows += 1
-        yield example
+def warned(told: Iterable[Told]) -> list[str]:
+    """Return the files' warnings, each marked and with the file's name."""
+    return [
+        f"warning: {one.path.name}: {line}"
+        for one in told
+        for line in one.warnings
+    ]
 
 
 def classes_of(
@@ -131,3 +148,38 @@ def compared(
         },
         max(map(len, several), default=0),
     )
+
+
+def written_as(file: Mapping[str, Any]) -> str:
+    """Say how a file is written, as `Told.as_dict` gives it."""
+    separator = file.get("separator")
+    names = {"\t": "tab", " ": "blank", None: None}
+    how = [file.get("format"), names.get(separator, f"{separator!r}")]
+    how += [file.get("quotes"), file.get("encoding"), file.get("compression")]
+    return ", ".join(filter(None, how))
+
+
+def skipped_in_words(manifest: Mapping[str, Any]) -> str:
+    """Say how many rows of all files are skipped, and why; perhaps nothing."""
+    total: Counter[str] = Counter()
+    for files in (manifest.get("files") or {}).values():
+        for file in files:
+            total.update(file.get("skipped") or {})
+    return ", ".join(f"{rows_in_words(n)}: {why}" for why, n in total.items())
+
+
+def repeats_in_words(manifest: Mapping[str, Any]) -> str:
+    """Say how many training rows repeat or contradict others; or nothing."""
+    parts = []
+    if again := manifest.get("duplicates"):
+        ends = "s" * (again == 1)
+        parts.append(f"{rows_in_words(again)} repeat{ends} another")
+    conflicts = manifest.get("conflicts") or {}
+    if texts := conflicts.get("texts"):
+        several = "1 text" if texts == 1 else f"{texts:,} texts"
+        verb = "has" if texts == 1 else "have"
+        parts.append(
+            f"{several} ({rows_in_words(conflicts['rows'])}) {verb} several "
+            "labels"
+        )
+    return "; ".join(parts)

@@ -7,7 +7,6 @@ python -m keras_distill.export RUN --max-size-mb 4        # no file is larger
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +19,6 @@ from keras_distill.cli import (
     import_tensorflow,
     positive,
 )
-from keras_distill.errors import UserError
-
-logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,10 +36,13 @@ def run(options: argparse.Namespace) -> None:
     import_tensorflow()
     from keras_distill.export.exporter import check_names, export_student
     from keras_distill.export.selection import export_temperature
+    from keras_distill.export.threshold import stored_threshold
+    from keras_distill.report.results import refresh_report
 
     own = options.run / "export"
     output = options.output or own
     check_names(options.forms or ())
+    picked = stored_threshold(student_dir, own)
     facts = export_student(
         student_dir,
         output,
@@ -52,31 +51,12 @@ def run(options: argparse.Namespace) -> None:
         max_size_mb=options.max_size_mb,
         saved_model=options.saved_model,
         window=options.window,
+        threshold=picked and picked["threshold"],
     )
     # What the report tells is of the files that were there before.
     if output.resolve() == own.resolve():
-        _report(options.run)
+        refresh_report(options.run)
     sys.stdout.writelines(f"{output / name}\n" for name in facts)
-
-
-def _report(run_dir: Path) -> None:
-    """Make the run's report anew, if it has one."""
-    from keras_distill.report.results import RESULTS, write_report
-    from keras_distill.run import find_config
-
-    if not (run_dir / RESULTS).is_file():
-        return
-    try:
-        config = find_config(run_dir / "student")
-        if config is None:
-            raise UserError(f"{run_dir} holds no config.yaml")
-        write_report(run_dir, config, run_dir / "report")
-    except UserError as error:
-        logger.warning(
-            "%s and the model card are still of the files before: %s",
-            run_dir / RESULTS,
-            " ".join(str(error).split()),
-        )
 
 
 def _parser() -> Parser:

@@ -37,6 +37,7 @@ def export_student(
     max_size_mb: float | None = None,
     saved_model: str = "fast",
     window: int = 128,
+    threshold: float | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Export a student and note the facts in `exports.json`.
 
@@ -54,6 +55,8 @@ def export_student(
             smaller student if need be; its logits are the standard then.
         saved_model: `fast`, with projected words, or `small`.
         window: Most words that a MediaPipe bundle reads, at least 1.
+        threshold: With a probability of at least this the SavedModel calls
+            itself confident; None leaves that output out.
 
     Returns:
         For each file's name its `bytes` and `max_abs_logit_difference` to
@@ -67,7 +70,9 @@ def export_student(
     """
     student_dir, output_dir = Path(student_dir), Path(output_dir)
     student = StudentPredictor.load(student_dir)
-    exported = replace(exported_from(student, temperature), window=window)
+    exported = replace(
+        exported_from(student, temperature), window=window, threshold=threshold
+    )
     wanted = _wanted(forms, exported)
     if any(map(_is_bundle, wanted)):
         texts = (row.text_a for row in run_examples(student_dir, "train"))
@@ -86,6 +91,7 @@ def export_student(
             path = output_dir / "saved_model"
             made = export_saved_model(exported, path, proof, saved_model)
             facts["saved_model"] = _logged(path, made)
+            facts["saved_model"]["variant"] = saved_model
         lite = [form for form in wanted if form in LITE_FORMS]
         facts |= export_lite(lite, exported, output_dir, proof)
     notes = output_dir / NOTES

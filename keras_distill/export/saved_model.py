@@ -196,6 +196,7 @@ class SavedStudent(tf.Module):
         self._labels = exported.labels
         self._tokenizer = exported.tokenizer()
         self._temperature = exported.temperature
+        self._threshold = exported.threshold
 
     def signatures(self) -> dict[str, Any]:
         """Return the functions to save, by the name of their signature.
@@ -203,7 +204,8 @@ class SavedStudent(tf.Module):
         `serving_default` takes `text` (and `text_b`), string [batch].
         `ids` takes `ids_a` (and `ids_b`), int32 [batch, len], padded with 0
         on the right. Both give `logits` and `probabilities`, float32
-        [batch, classes], and `label`, string [batch].
+        [batch, classes], and `label`, string [batch]; with a threshold also
+        `confident`, bool [batch].
         """
         number = 1 + self.graph.pair
         texts = [tf.TensorSpec([None], tf.string, n) for n in TEXTS[:number]]
@@ -225,11 +227,16 @@ class SavedStudent(tf.Module):
     def from_ids(self, *ids: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answer for word ids, int32 [batch, len]; one tensor or two."""
         logits = self.graph.logits(*ids)
-        return {
+        probabilities = tf.nn.softmax(logits / self._temperature)
+        answers = {
             "logits": logits,
-            "probabilities": tf.nn.softmax(logits / self._temperature),
+            "probabilities": probabilities,
             "label": tf.gather(self._labels, tf.argmax(logits, axis=-1)),
         }
+        if self._threshold is not None:
+            confidence = tf.reduce_max(probabilities, axis=-1)
+            answers["confident"] = confidence >= self._threshold
+        return answers
 
 
 def export_saved_model(
@@ -279,7 +286,23 @@ def _prove(saved_model: Path, exported: Exported, proof: Proof) -> float:
             f"{name} answers otherwise: labels are not those of the largest "
             "logits"
         )
+    _check_confident(answers, exported.threshold)
     return difference
+
+
+def _check_confident(
+    answers: dict[str, np.ndarray], threshold: float | None
+) -> None:
+    """Check that it is confident where it says a probability like that."""
+    expected = None
+    if threshold is not None:
+        expected = answers["probabilities"].max(axis=-1) >= threshold
+    found = answers.get("confident")
+    if not np.array_equal(found, expected):
+        raise RuntimeError(
+            "the SavedModel answers otherwise: confident is not where the "
+            "largest probability reaches the threshold"
+        )
 
 
 def _answers_alone(

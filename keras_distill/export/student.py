@@ -103,6 +103,8 @@ class Exported:
             most frequent first: for clients that strip no accents.
         window: Most words of a text that a client reads which computes the
             whole window whatever the text's length.
+        threshold: With a probability of at least this an answer may stand
+            without the teacher's; None where none was picked.
     """
 
     weights: StudentWeights
@@ -113,6 +115,7 @@ class Exported:
     temperature: float = 1.0
     spellings: list[str] = field(default_factory=list)
     window: int = 128
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.temperature < math.inf:

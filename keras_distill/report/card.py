@@ -6,6 +6,7 @@ from typing import Any
 
 from keras_distill.config import Config
 from keras_distill.display import (
+    code,
     count,
     markdown_table,
     percent,
@@ -32,9 +33,11 @@ from keras_distill.report.table import (
     models,
     number,
     paper_results,
+    promise,
     score,
     texts_name,
 )
+from keras_distill.report.understood import shown
 from keras_distill.run import duration
 
 _MOST_LABELS = 20
@@ -68,6 +71,7 @@ def model_card(
     sections = [
         _what(results),
         _numbers(results),
+        _cascade(results),
         _classes(results),
         _unknown(results),
         _sources(results),
@@ -96,7 +100,7 @@ def _numbers(results: dict[str, Any]) -> str:
     ]
     notes = ["In percent; KL(teacher, student) in nats."]
     if len(results["labels"]) == 2:
-        label = _code(results["labels"][1])
+        label = code(results["labels"][1])
         notes.append(f"F1 is that of the class {label}.")
     if any(chosen_on(results, name) for name in _splits(results)):
         notes.append(f"`*`: {choices(results)} were chosen on it.")
@@ -130,6 +134,40 @@ def _metric_rows(results: dict[str, Any]) -> Iterable[list[str]]:
                 ),
                 *(number(values.get(key)) for key in ("kl", "logit_mse")),
             ]
+
+
+def _cascade(results: dict[str, Any]) -> str | None:
+    """Return when the student's answer may stand without the teacher's."""
+    picked = results.get("cascade")
+    if not picked:
+        return None
+    rows = [
+        [
+            split,
+            f"{100 * values['kept']:.1f}",
+            *(
+                percent(values[key])
+                for key in ("agreement", "student", "pair", "teacher")
+            ),
+        ]
+        for split, values in picked["splits"].items()
+    ]
+    table = markdown_table(
+        ["split", "kept", "agrees there", "student", "pair", "teacher"], rows
+    )
+    notes = (
+        "In percent. The pair: the student's answer where it is kept, the "
+        "teacher's for the others. A SavedModel says `confident` beside each "
+        "answer; `predict --defer` asks the teacher where it is not."
+    )
+    return "\n\n".join(
+        [
+            "## When to ask the teacher",
+            wrapped(promise(picked)),
+            table,
+            wrapped(notes),
+        ]
+    )
 
 
 def _classes(results: dict[str, Any]) -> str | None:
@@ -302,14 +340,9 @@ def _splits(results: dict[str, Any]) -> list[str]:
     return [name for name in results["splits"] if name != "train"]
 
 
-def _code(text: str) -> str:
-    """Return a name as inline code, whatever characters it holds."""
-    return f"`{' '.join(text.replace('`', chr(39)).split())}`"
-
-
 def _what(results: dict[str, Any]) -> str:
     labels = results["labels"]
-    shown = ", ".join(map(_code, labels[:_MOST_LABELS]))
+    shown = ", ".join(map(code, labels[:_MOST_LABELS]))
     if len(labels) > _MOST_LABELS:
         shown += f" and {len(labels) - _MOST_LABELS} more (student/labels.txt)"
     student, teacher = results["student"], results["teacher"]
@@ -319,7 +352,7 @@ def _what(results: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             f"# {results['task']}: a {kind} distilled from "
-            + _code(teacher["name"]),
+            + code(teacher["name"]),
             wrapped(
                 "A small text classifier in the manner of Tang et al. 2019, "
                 f"{_PAPER}: a single-layer {kind} that learnt from the logits "
@@ -365,6 +398,7 @@ def _data(results: dict[str, Any], config: Config) -> str:
     parts = ["## Data", wrapped(text)]
     if facts := results.get("text"):
         parts.append(wrapped(_lengths(facts, config)))
+    parts += shown(results.get("data") or {})
     return "\n\n".join(parts)
 
 
@@ -439,7 +473,7 @@ python train.py --config config.yaml --output-dir FOLDER
 
 def _teacher(results: dict[str, Any], config: Config) -> str:
     teacher = results["teacher"]
-    name = _code(teacher["name"])
+    name = code(teacher["name"])
     if not teacher["fine_tuned_here"]:
         return f"{name}, came fine-tuned"
     rates = config.teacher.learning_rates
@@ -458,7 +492,7 @@ def _vectors(results: dict[str, Any], config: Config) -> str:
     if embeddings["source"] is None:
         return f"random at the start, {wide}"
     return (
-        f"{_code(embeddings['source'])}, {embeddings['mode']}, {wide}; for "
+        f"{code(embeddings['source'])}, {embeddings['mode']}, {wide}; for "
         f"{percent(embeddings['token_coverage'])}% of the running "
         f"words, {percent(embeddings['type_coverage'])}% of the "
         "vocabulary"

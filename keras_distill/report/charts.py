@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CURVES_FILE, SIZES_FILE = "learning_curves.png", "size_accuracy.png"
+RISK_FILE = "risk_coverage.png"
 
 _METRIC = "accuracy"
 _CURVES = {"student": BLUE, "baseline": RED}
@@ -203,6 +204,71 @@ def plot_sizes(results: dict[str, Any], output_dir: Path) -> Path | None:
         loc="outside lower center", ncols=2, frameon=False, fontsize="small"
     )
     return save(figure, Path(output_dir) / SIZES_FILE)
+
+
+def plot_risk_coverage(
+    results: dict[str, Any], output_dir: Path
+) -> Path | None:
+    """Draw how often the student errs on the texts it is most sure of.
+
+    None where matplotlib is not installed.
+    """
+    if not can_draw():
+        return None
+    figure = risk_coverage_curve(results)
+    return save(figure, Path(output_dir) / RISK_FILE)
+
+
+def risk_coverage_curve(results: dict[str, Any]) -> "Figure":
+    """Draw errors among the texts kept against the share that is kept.
+
+    Against the teacher's answers and against gold labels, on the split that
+    chose and on the first reported one; a picked threshold as a point.
+    """
+    curves = results["risk_coverage"]
+    figure = new_figure(7, 4.4)
+    axes = figure.add_subplot()
+    for place, (split, curve) in enumerate(reversed(curves.items())):
+        thick = 1 if place else 2
+        style = {"linewidth": thick, "alpha": 0.5 if place else 1.0}
+        axes.plot(
+            *_percent(curve["kept"], curve["disagreement"]),
+            color=BLUE,
+            label=f"other than the teacher, {split}",
+            **style,
+        )
+        if "error" in curve:
+            axes.plot(
+                *_percent(curve["labelled_kept"], curve["error"]),
+                color=RED,
+                label=f"wrong, {split}",
+                **style,
+            )
+    picked = results["cascade"]
+    if picked:
+        kept = picked["kept"] / picked["rows"]
+        wrong = 1 - picked["right"] / picked["kept"]
+        axes.plot(
+            *_percent([kept], [wrong]),
+            color=GREEN,
+            marker="o",
+            linestyle="none",
+            label=f"the threshold {picked['threshold']:.2f}, {picked['split']}",
+        )
+    axes.set_xlim(0, 100)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("texts kept, the most confident first, %")
+    axes.set_ylabel("among them, %")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.3)
+    figure.legend(
+        loc="outside lower center", ncols=2, frameon=False, fontsize="small"
+    )
+    return figure
+
+
+def _percent(*columns: Sequence[float]) -> list[np.ndarray]:
+    return [100 * np.asarray(column) for column in columns]
 
 
 def write_picture(tag: str, figure: "Figure", description: str) -> None:

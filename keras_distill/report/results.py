@@ -1,5 +1,6 @@
 """Measures a run and writes its report."""
 
+import logging
 import os
 import platform
 import statistics
@@ -14,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_distill
+from keras_distill.confidence import confident, risk_coverage
 from keras_distill.config import STAGES, Config
 from keras_distill.errors import UserError
 from keras_distill.export.exporter import NOTES
@@ -21,6 +23,7 @@ from keras_distill.export.forms import exported_forms
 from keras_distill.export.opened import ask_forms
 from keras_distill.export.selection import stored_temperature
 from keras_distill.export.shrink import measure_sizes
+from keras_distill.export.threshold import stored_threshold
 from keras_distill.files import (
     fingerprint,
     read_json,
@@ -37,16 +40,23 @@ from keras_distill.metrics import (
 )
 from keras_distill.progress import progress
 from keras_distill.report.card import model_card
-from keras_distill.report.charts import plot_learning_curves, plot_sizes
+from keras_distill.report.charts import (
+    plot_learning_curves,
+    plot_risk_coverage,
+    plot_sizes,
+)
 from keras_distill.report.classes import lost_classes, per_class
 from keras_distill.report.tensorboard import Shown, write_extras
+from keras_distill.report.understood import understood
 from keras_distill.report.unknown import agreement_by_source, unknown_words
-from keras_distill.run import seed_folders
+from keras_distill.run import find_config, seed_folders
 from keras_distill.search.records import tuning_facts
 from keras_distill.student.models import parameters_without_embeddings
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import Rows, read_rows
+
+logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 RESULTS, CARD = "results.json", "README.md"
@@ -87,12 +97,30 @@ def write_report(run_dir: Path, config: Config, place: Path) -> None:
     results, shown = collect_results(run_dir, config, kept)
     write_json(place / _MEASURED, kept)
     plot_learning_curves(run_dir, place)
+    plot_risk_coverage(results, place)
     sizes = plot_sizes(results, place)
-    write_extras(run_dir, config, model_card(results, config), shown)
+    write_extras(run_dir, config, model_card(results, config), shown, results)
     write_json(run_dir / RESULTS, results)
     # Where the picture will be, seen from the card.
     picture = sizes and f"report/{sizes.name}"
     write_text(run_dir / CARD, model_card(results, config, picture))
+
+
+def refresh_report(run_dir: Path) -> None:
+    """Make a run's report anew, if it has one, after its exports changed."""
+    if not (run_dir / RESULTS).is_file():
+        return
+    try:
+        config = find_config(run_dir / "student")
+        if config is None:
+            raise UserError(f"{run_dir} holds no config.yaml")
+        write_report(run_dir, config, run_dir / "report")
+    except UserError as error:
+        logger.warning(
+            "%s and the model card are still of the files before: %s",
+            run_dir / RESULTS,
+            " ".join(str(error).split()),
+        )
 
 
 def collect_results(
@@ -116,7 +144,7 @@ def collect_results(
     manifest.expect(labels=data["labels"], pair=data["pair"])
     # The run chose on dev, or on a part of train that was held out.
     chosen = "dev" if data["selected_on"] == "dev" else "select"
-    splits = _read_splits(transfer_set, manifest, data["splits"], chosen)
+    splits = read_splits(transfer_set, manifest, data["splits"], chosen)
     timed = read_rows(
         manifest.files(transfer_set, "train"),
         manifest.pair,
@@ -189,10 +217,12 @@ def collect_results(
             student.main_logits,
         ),
         "sources": agreement_by_source(student.main, timed),
+        "data": understood(data),
         "text": _text(run_dir / "data" / FORECAST),
         "exports": _exports(run_dir, rows, said, of, kept),
         "sizes": measure_sizes(run_dir / "student", rows),
         "calibration": _calibration(run_dir, rows.labels, said),
+        **_cascade(run_dir, splits, student, chosen),
         "tuning": tuning_facts(run_dir),
         **_times(run_dir),
         "machine": {
@@ -218,7 +248,7 @@ def _text(path: Path) -> dict[str, Any] | None:
     return {name: facts[name] for name in facts if name != "made_from"}
 
 
-def _read_splits(
+def read_splits(
     folder: Path, manifest: Manifest, names: Iterable[str], chosen: str
 ) -> dict[str, Rows]:
     """Read the splits in the order in which they are to be looked at.
@@ -465,6 +495,34 @@ def _gain(
             )
     first = next(iter(splits))
     return {**by_split[first], "split": first, "by_split": by_split}
+
+
+def _cascade(
+    run_dir: Path,
+    splits: Mapping[str, Rows],
+    student: _Students,
+    chosen: str,
+) -> dict[str, Any]:
+    """Return what a picked threshold comes to, and the curves of all.
+
+    The curves are of the first split and of the one that chose.
+    """
+    temperature = stored_temperature(run_dir / "export") or 1.0
+    curves = {}
+    for name in dict.fromkeys((chosen, next(iter(splits)))):
+        rows, logits = splits[name], student.logits[name][0]
+        confidences, answers = confident(logits, temperature)
+        theirs = rows.teacher_logits.argmax(axis=-1)
+        known = rows.labels >= 0
+        kept, wrong = risk_coverage(confidences, answers == theirs)
+        curves[name] = {"kept": kept, "disagreement": wrong}
+        if known.any():
+            kept, wrong = risk_coverage(
+                confidences[known], (answers == rows.labels)[known]
+            )
+            curves[name] |= {"labelled_kept": kept, "error": wrong}
+    picked = stored_threshold(run_dir / "student", run_dir / "export")
+    return {"cascade": picked, "risk_coverage": curves}
 
 
 def _times(run_dir: Path) -> dict[str, Any]:

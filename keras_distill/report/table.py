@@ -150,6 +150,23 @@ def gain_sentence(results: dict[str, Any]) -> str | None:
     return text
 
 
+def promise(picked: dict[str, Any]) -> str:
+    """Say what a picked threshold of confidence promises."""
+    said = (
+        "says what the teacher says"
+        if picked["kind"] == "agree"
+        else "is right"
+    )
+    return (
+        f"With a probability of {picked['threshold']:.4f} or more the student "
+        f"{said} in at least {100 * picked['target']:g}% of the texts "
+        f"({100 * picked['level']:g}% certain for texts like those of "
+        f"{picked['split']}; seen there: {picked['right']:,} of "
+        f"{picked['kept']:,}). So it keeps {picked['kept']:,} of "
+        f"{picked['rows']:,} texts."
+    )
+
+
 def choices(results: dict[str, Any]) -> str:
     """Return what was chosen on the selection split."""
     if results["teacher"]["fine_tuned_here"]:

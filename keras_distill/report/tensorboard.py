@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,6 +24,7 @@ from keras_distill.report.charts import (
     confusion_matrix,
     logit_scatter,
     reliability_diagram,
+    risk_coverage_curve,
     shortened,
     transfer_set_chart,
     write_picture,
@@ -83,7 +85,11 @@ class Shown:
 
 
 def write_extras(
-    run_dir: Path, config: Config, card: str, shown: Shown
+    run_dir: Path,
+    config: Config,
+    card: str,
+    shown: Shown,
+    results: dict[str, Any],
 ) -> None:
     """Write what TensorBoard shows of a run beside its curves.
 
@@ -117,6 +123,12 @@ def write_extras(
         tf.summary.graph(graph.graph)
         if can_draw():
             _write_pictures(run_dir, shown, statistics)
+            write_picture(
+                "calibration/risk_coverage",
+                risk_coverage_curve(results),
+                "How often the student errs on the texts that it is most sure "
+                "of, by how many of them it keeps",
+            )
 
 
 def _write_pictures(

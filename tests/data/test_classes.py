@@ -3,6 +3,7 @@ import json
 import random
 import unicodedata
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from keras_distill.data.classes import (
     alike,
+    check_column,
     class_name,
     doubts,
     lists_in,
@@ -128,9 +130,11 @@ def test_what_says_that_there_is_no_consensus(names, expected):
         (["a|b", "a", "b"], {"|": ["a|b"]}),
         (["a;b", "a;c", "b;c"], {";": ["a;b", "a;c", "b;c"]}),
         (["['a']", "[1, 0]", "[]", "x"], {"[]": ["['a']", "[1, 0]", "[]"]}),
-        (["[PAD]", "[spam]"], {}),
+        (["[PAD]", "[spam]", "[top 10]"], {}),
+        (["[0 1]", "[1. 0.]", "x"], {"[]": ["[0 1]", "[1. 0.]"]}),
         (["Food, drinks", "Cars, bikes"], {}),
         (["a|", "|b", "a"], {}),
+        (["tensor(0, device='x:0')", "tensor(1, device='x:0')"], {}),
     ],
 )
 def test_lists_are_told_from_names(names, expected):
@@ -149,10 +153,51 @@ def test_lists_are_told_from_names(names, expected):
         ("A-", "A", False),
         ("C++", "C", False),
         ("?", "!", False),
+        ("R&amp;D", "r&d", True),
+        ("R&D", "RD", False),
+        ("AT&T; BT", "AT BT", False),
+        ("\u2764\ufe0f", "\u2764", True),
+        ("\u2764", "\u263a", False),
+        ("true", "1", True),
+        ("false", "0", True),
+        ("true", "0", False),
     ],
 )
 def test_what_looks_alike(one, other, same):
     assert (alike(one) == alike(other)) == same
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("tensor(0)", "tensor([1])", "tensor(1, device='cuda:0')"),
+        *("tf.Tensor(1, shape=(), dtype=int64)", "np.int64(1)", "array(2)"),
+        *("<tf.Tensor: shape=(), numpy=1>", "<Kind.A: 1>", "b'ham'", 'b"h"'),
+        "numpy.str_('ham')",
+    ],
+)
+def test_objects_that_a_program_printed_are_told(name):
+    found = Counter({name: 20, "ham": 20})
+    with pytest.raises(UserError, match="line 7, column y.* printed obj"):
+        check_column(Path("a.csv"), "y", found, {name: 7, "ham": 2})
+    (line,) = doubts(found)
+    assert "printed objects" in line
+
+
+def test_html_s_spelling_in_a_name_is_told():
+    found = Counter({"it&#39;s": 20, "Q&amp;A": 3, "AT&T; BT": 20, "R&D": 9})
+    (line,) = doubts(found)
+    assert "'Q&amp;A' (3 rows), 'it&#39;s' (20 rows); write" in line
+    assert "('Q&A')" in line and "AT&T" not in line
+
+
+@pytest.mark.parametrize(
+    "name", ["item(s)", "f(x)", "(a)", "<b>", "<NA>", "bob's", "Array (C)"]
+)
+def test_names_with_brackets_are_no_printed_objects(name):
+    found = Counter({name: 20, "ham": 20})
+    check_column(Path("a.csv"), "y", found, {name: 7, "ham": 2})
+    assert not any("printed" in line for line in doubts(found))
 
 
 @pytest.mark.parametrize(

@@ -408,3 +408,4 @@ def test_a_mark_where_files_were_joined_does_no_harm(read):
     dialect, records = read(part + part)
     assert [fields["text"] for _, fields in records] == ["a", "a"]
     assert dialect.repeated_headers == 1
+    assert dialect.notes == ("skipped 1 line that repeats the header",)

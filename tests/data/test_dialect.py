@@ -3,9 +3,11 @@
 import io
 import os
 import pickle
+import random
 import sqlite3
 import tarfile
 import zipfile
+import zlib
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -200,6 +202,10 @@ FOREIGN = {
     "an HDF5 file": b"\x89HDF\r\n\x1a\n",
     "an Arrow or Feather file": b"ARROW1\0\0",
     "an Arrow stream": b"\xff\xff\xff\xff\x90\0\0\0",
+    "a binary file": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x10",
+    "a binary file (random)": random.Random(0).randbytes(4000),
+    "a binary file (zlib)": zlib.compress(random.Random(1).randbytes(999)),
+    "a Stata file": b"<stata_dta><header><release>118</release>",
     "packed by lz4": b"\x04\x22\x4d\x18abc",
 }
 

@@ -5,6 +5,7 @@ import json
 import pytest
 from user_files import ITEMS, LAYOUTS
 
+from keras_distill.data.json_rows import json_record
 from keras_distill.data.records import read_records
 from keras_distill.errors import UserError
 
@@ -114,3 +115,26 @@ def test_what_was_rejected_in_prodigy_is_no_label(cells, refused, answer):
 def test_lines_of_json_may_each_have_a_mark(cells):
     line = '\ufeff{"text": "a", "label": "x"}\n'
     assert cells(line + line) == [("a", "x"), ("a", "x")]
+
+
+@pytest.mark.parametrize(
+    "layout", ["{}\n{}", "[{},\n{}]", '{{"data": [{},\n{}]}}']
+)
+@pytest.mark.parametrize("name", ["text", "label"])
+def test_a_field_that_stands_twice_in_a_row_is_not_chosen_from(
+    refused, cells, layout, name
+):
+    good = '{"text": "a", "label": "x", "more": {"k": 1}}'
+    bad = good[:-1] + f', "{name}": "y"' + "}"
+    message = refused(layout.format(good, bad))
+    assert f"line 2, field {name}: stands twice in its row" in message
+    assert "expected once" in message
+    # What is not read may, as in the header of a table.
+    others = good[:-1] + ', "more": 2, "id": 1, "id": 2}'
+    found = cells(layout.format(good, others), optional=["id"])
+    assert found == [("a", "x", None)] * 2
+
+
+def test_of_a_json_line_asked_about_no_field_may_stand_twice():
+    with pytest.raises(UserError, match="-, line 3, field text: stands twice"):
+        json_record("-", 3, '{"text": "a", "text": "a"}', ["text"])

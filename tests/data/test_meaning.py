@@ -61,9 +61,14 @@ CASES = {
         "merged": {"1": 4, "0": 2},
     },
     "truth": {
-        "labels": ["true", "True", "TRUE", "1"] * 20,
-        "classes": ["1", "true"],
+        "labels": ["true", "True", "TRUE", "false"] * 20,
+        "classes": ["false", "true"],
         "merged": {"true": 40},
+    },
+    "truth beside numbers": {
+        "labels": ["true", "1", "0"] * 20,
+        "classes": ["0", "1", "true"],
+        "says": "look alike stay apart: '1' (20 rows), 'true' (20 rows)",
     },
     "codes and chapters": {
         "labels": ["01", "1", "1.1", "1.10"] * 20,
@@ -149,9 +154,9 @@ CASES = {
         "says": "stay apart: 'ham' (30 rows), 'ham.' (5 rows)",
     },
     "names of nothing": {
-        "labels": [*TWO, *["NA", "nan", "None", "N/A"] * 5],
-        "classes": ["N/A", "NA", "None", "ham", "nan", "spam"],
-        "says": "--drop-labels N/A NA None nan skips them",
+        "labels": [*TWO, *["NA", "nan", "None", "N/A", "#REF!"] * 5],
+        "classes": ["#REF!", "N/A", "NA", "None", "ham", "nan", "spam"],
+        "says": "--drop-labels '#REF!' N/A NA None nan skips them",
     },
     "a class of fewer rows than splits": {
         "labels": [*TWO, "egg"],
@@ -175,12 +180,28 @@ CASES = {
         "by '|')",
     },
     "lists in brackets": {
-        "labels": ["['a', 'b']", '["a","b"]'] * 20,
+        "labels": ["['a', 'b']", '["a","b"]', "[0 1]", "[1 0]"] * 10,
         "says": "one of 40 lists of labels in 40 rows",
     },
     "a tuple of Python's": {
         "labels": ["('a',)", "('a', 'b')"] * 20,
         "says": "found \"('a',)\", one of 40 lists of labels in 40 rows",
+    },
+    "printed objects": {
+        "labels": ["tensor(0)", "tensor(1)"] * 20 + ["b'ham'"],
+        "says": "found 'tensor(0)', one of 41 printed objects in 41 rows",
+    },
+    "a few printed objects": {
+        "labels": [*TWO, "np.int64(1)", "<Kind.HAM: 1>"],
+        "classes": ["<Kind.HAM: 1>", "ham", "np.int64(1)", "spam"],
+        "says": "classes that are printed objects: '<Kind.HAM: 1>' (1 row), "
+        "'np.int64(1)' (1 row); --drop-labels",
+    },
+    "HTML in a name": {
+        "labels": [*TWO, *["R&amp;D"] * 5],
+        "classes": ["R&amp;D", "ham", "spam"],
+        "says": "classes with HTML's spelling of characters: 'R&amp;D' (5 "
+        "rows); write the characters themselves ('R&D')",
     },
     "each label in quotes": {
         "labels": ["'ham'", "\u201cspam\u201d"] * 20,

@@ -448,6 +448,21 @@ def test_a_runs_data_is_written_with_what_it_holds(small_corpus, tmp_path):
     }
 
 
+def test_what_may_be_wrong_with_texts_is_a_warning_of_the_run(tmp_path):
+    lines = [f"b'it was {i}',{'ab'[i % 2]}\n" for i in range(4000)]
+    train, more = tmp_path / "my.csv", tmp_path / "more.txt"
+    train.write_text("text,label\n" + "".join(lines))
+    more.write_text("good &amp; bad\n")
+    data = DataConfig(train_file=str(train), unlabeled=[str(more)])
+    write_data(Config("custom", data=data), tmp_path / "data")
+    assert read_json(tmp_path / "data" / "manifest.json")["warnings"] == [
+        "warning: my.csv: bytes that Python printed (b'...') in 4,000 rows, "
+        "the first on line 2: write the file anew, each text after .decode()",
+        "warning: more.txt: HTML (<br />, &amp;) in 1 row, the first on line "
+        "1: it is text here, as in what is predicted later; undo it in both",
+    ]
+
+
 def test_the_corpus_is_read_by_split(small_corpus):
     examples = read_corpus("dev")
     assert [e.label for e in examples] == [0, 1, 0, 1]

@@ -428,6 +428,23 @@ def test_unlabelled_examples_have_no_label(tmp_path):
     assert next(read_unlabeled([path], False)[1]).label is None
 
 
+def test_unlabelled_rows_without_text_are_skipped_and_counted(tmp_path):
+    rows = [{"text": "a"}, {"text": None}, {"text": " "}, {"text": "b'c'"}]
+    path = tmp_path / "more.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    plain = tmp_path / "more.txt"
+    plain.write_text("a\n\n b\n\n")
+    told, examples = read_unlabeled([path, plain], False)
+    assert [e.text_a for e in examples] == ["a", "b'c'", "a", "b"]
+    assert (told[0].rows, told[0].skipped) == (4, {"no text": 2})
+    assert told[0].notes == ["skipped 2 of 4 rows: no text (2)"]
+    (warning,) = told[0].warnings
+    assert warning.startswith("bytes that Python printed (b'...') in 1 row, ")
+    # A blank line between texts is none of them.
+    assert (told[1].rows, told[1].skipped) == (2, {})
+    assert told[1].notes == told[1].warnings == []
+
+
 def test_reading_unlabelled_text_streams(tmp_path):
     path = tmp_path / "more.txt"
     path.write_bytes(b"good\n" * 100_000 + b"\xff\n")
@@ -470,6 +487,12 @@ def test_a_missing_file_of_text_is_named(tmp_path):
         ("good<br />bad", "HTML"),
         ("it&#39;s good", "HTML"),
         (r"good.\nbad", "line breaks written out"),
+        ("#NAME?", "Excel's errors"),
+        ("nan", "words for nothing"),
+        ("[removed]", "words for nothing"),
+        ("['the', 'film']", "lists that Python printed"),
+        ("b'good film'", "bytes that Python printed"),
+        ('b"it\'s good"', "bytes that Python printed"),
     ],
 )
 def test_what_other_programs_left_in_texts_is_told(table, tmp_path, text, what):
@@ -478,6 +501,7 @@ def test_what_other_programs_left_in_texts_is_told(table, tmp_path, text, what):
     content = "\n".join(map(json.dumps, rows))
     examples, _ = table("my.csv", content, told=told)
     assert examples[1].text_a == text
-    (note,) = told.notes
-    assert note.startswith(what)
-    assert "in 1 row, the first on line 2: " in note
+    (warning,) = told.warnings
+    assert warning.startswith(what)
+    assert "in 1 row, the first on line 2: " in warning
+    assert told.notes == []

@@ -1,6 +1,6 @@
 """A run's student, for programs: what it says to texts."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -88,17 +88,8 @@ class Student:
                 the other way round; the lists are of different length; a
                 text cannot be written as UTF-8.
         """
-        probabilities = softmax(self.logits(texts, second) / self.temperature)
-        return [
-            Answer(
-                self.labels[row.argmax()],
-                {
-                    label: round(float(value), _DIGITS)
-                    for label, value in zip(self.labels, row, strict=True)
-                },
-            )
-            for row in probabilities
-        ]
+        logits = self.logits(texts, second)
+        return answers(self.labels, softmax(logits / self.temperature))
 
     def logits(
         self,
@@ -129,6 +120,25 @@ class Student:
         """Return what the student tells apart."""
         takes = "pairs" if self.pair else "texts"
         return f"<Student of {takes}: {', '.join(self.labels)}>"
+
+
+def answers(labels: Sequence[str], probabilities: np.ndarray) -> list[Answer]:
+    """Return answers as a user reads them.
+
+    Args:
+        labels: Class names in the order of the logits.
+        probabilities: float [texts, classes].
+    """
+    return [
+        Answer(
+            labels[row.argmax()],
+            {
+                label: round(float(value), _DIGITS)
+                for label, value in zip(labels, row, strict=True)
+            },
+        )
+        for row in probabilities
+    ]
 
 
 def _checked(texts: Iterable[str], name: str) -> list[str]:

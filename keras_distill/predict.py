@@ -40,6 +40,7 @@ from keras_distill.data.json_rows import json_record
 from keras_distill.data.records import plain_texts, read_records
 from keras_distill.data.splits import reading_of
 from keras_distill.data.tables import own_columns
+from keras_distill.defer import Pair, paired
 from keras_distill.errors import OnBad, UserError, refuse
 from keras_distill.progress import progress
 from keras_distill.run import find_config, find_student
@@ -93,21 +94,27 @@ def _run(options: argparse.Namespace) -> None:
     rows, more = _rows(
         options, student.pair, config or Config(), skips or refuse
     )
-    try:
-        for group in _groups(rows, more):
-            _answer(student, group, numbered=bool(skips))
-    finally:
+    with contextlib.ExitStack() as stack:
         if skips:
-            skips.tell()
+            stack.callback(skips.tell)
+        pair = None
+        if options.defer:
+            pair = stack.enter_context(paired(options.run, student))
+        for group in _groups(rows, more):
+            _answer(pair or student, group, numbered=bool(skips))
+        if pair:
+            logger.info(
+                "the teacher answered %d of %d texts", pair.deferred, pair.asked
+            )
 
 
-def _answer(student: Student, rows: Sequence[Row], numbered: bool) -> None:
+def _answer(who: Student | Pair, rows: Sequence[Row], numbered: bool) -> None:
     """Write one line of JSON for each row to standard output."""
-    columns = zip(*(texts for _, texts in rows), strict=True)
-    for (line, texts), answer in zip(
-        rows, student.predict(*columns), strict=True
-    ):
+    columns = list(zip(*(texts for _, texts in rows), strict=True))
+    for (line, texts), answer in zip(rows, who.predict(*columns), strict=True):
         value: dict[str, Any] = dict(zip(_FIELDS, texts, strict=False))
+        if isinstance(answer, tuple):
+            value["by"], answer = answer
         value |= asdict(answer)
         if numbered:
             value["line"] = line
@@ -362,6 +369,8 @@ def _check_flags(options: argparse.Namespace) -> None:
             raise UserError(f"{flag}: found texts too, expected one of them")
     if options.glue_test is not None and options.data is not None:
         raise UserError("--glue-test: found --data too, expected one of them")
+    if options.glue_test is not None and options.defer:
+        raise UserError("--glue-test: found --defer too, expected one of them")
     if options.text_b and not options.text:
         raise UserError("--text-b: found no first text, expected as many")
     named = options.text_column or options.text_pair_column
@@ -425,6 +434,12 @@ def _parser() -> Parser:
         default="stop",
         help="a bad row ends the work after the answers before it, or has no "
         "answer and is told at the end; the others then have their line",
+    )
+    parser.add_argument(
+        "--defer",
+        action="store_true",
+        help="where the student is not confident (keras_distill.cascade) the "
+        "teacher answers",
     )
     parser.add_argument(
         "--glue-test",

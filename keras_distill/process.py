@@ -70,6 +70,21 @@ def run_child(
         raise UserError(f"python -m {module} {reason}: {detail}{hint}")
 
 
+def start_child(module: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
+    """Start `python -m module arguments` to be asked line by line.
+
+    It ends when its standard input does, which this process holds.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=child_environment(),
+        text=True,
+        encoding="utf-8",
+    )
+
+
 def child_environment(
     variables: Mapping[str, str] | None = None,
 ) -> dict[str, str]:

@@ -258,6 +258,10 @@ def sample_results(**changes):
             "ece_before": None,
             "ece_after": None,
         },
+        "cascade": None,
+        "risk_coverage": {
+            "select": {"kept": [0.5, 1.0], "disagreement": [0.02, 0.1]},
+        },
         "tuning": {"trials": None, "best": None},
         "seconds": {"data": 1.5, "teacher": 3700.0, "student": 65.0},
         "resumed_stages": [],

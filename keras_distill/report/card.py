@@ -181,7 +181,7 @@ def _classes(results: dict[str, Any]) -> str | None:
         heads += [f"{name}: precision", "recall", "F1"]
     rows = []
     for label, facts in shown:
-        row = [_code(label)]
+        row = [code(label)]
         row.append(number(train and train[label]["rows"], ",d"))
         row.append(f"{facts['rows']:,}")
         for key in MODELS:
@@ -516,7 +516,7 @@ def _objective(config: Config) -> str:
 def _of_classes(config: Config) -> Iterable[list[str]]:
     """Yield what was done for classes of different sizes."""
     if config.classes.weights:
-        weights = ", ".join(map(_code, config.classes.weights))
+        weights = ", ".join(map(code, config.classes.weights))
         yield ["weights of gold labels", weights]
     if config.classes.balance:
         yield ["rows", "every class drawn equally often"]

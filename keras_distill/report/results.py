@@ -99,7 +99,7 @@ def write_report(run_dir: Path, config: Config, place: Path) -> None:
     plot_learning_curves(run_dir, place)
     plot_risk_coverage(results, place)
     sizes = plot_sizes(results, place)
-    write_extras(run_dir, config, model_card(results, config), shown, results)
+    write_extras(run_dir, config, model_card(results, config), shown)
     write_json(run_dir / RESULTS, results)
     # Where the picture will be, seen from the card.
     picture = sizes and f"report/{sizes.name}"
@@ -237,7 +237,7 @@ def collect_results(
             "python": platform.python_version(),
         },
     }
-    return results, Shown(student.main, manifest, first, rows, said)
+    return results, Shown(student.main, manifest, first, rows, said, results)
 
 
 def _text(path: Path) -> dict[str, Any] | None:

@@ -62,13 +62,17 @@ _ESCAPED = {ord(sign): f"&#{ord(sign)};" for sign in "\\`*_[]#<>&|"}
 
 @dataclass(frozen=True)
 class Shown:
-    """A student and what it said to rows of a split, float [rows, classes]."""
+    """A student and what it said to rows of a split, float [rows, classes].
+
+    `results` are those of the whole run, or none.
+    """
 
     student: StudentPredictor
     manifest: Manifest
     split: str
     rows: Rows
     logits: np.ndarray
+    results: dict[str, Any] = field(default_factory=dict)
 
     def first(self, most: int) -> "Shown":
         """Return the first rows, and their number in the name."""
@@ -85,11 +89,7 @@ class Shown:
 
 
 def write_extras(
-    run_dir: Path,
-    config: Config,
-    card: str,
-    shown: Shown,
-    results: dict[str, Any],
+    run_dir: Path, config: Config, card: str, shown: Shown
 ) -> None:
     """Write what TensorBoard shows of a run beside its curves.
 
@@ -123,12 +123,13 @@ def write_extras(
         tf.summary.graph(graph.graph)
         if can_draw():
             _write_pictures(run_dir, shown, statistics)
-            write_picture(
-                "calibration/risk_coverage",
-                risk_coverage_curve(results),
-                "How often the student errs on the texts that it is most sure "
-                "of, by how many of them it keeps",
-            )
+            if shown.results:
+                write_picture(
+                    "calibration/risk_coverage",
+                    risk_coverage_curve(shown.results),
+                    "How often the student errs on the texts that it is most "
+                    "sure of, by how many of them it keeps",
+                )
 
 
 def _write_pictures(

@@ -2,7 +2,8 @@
 
 `check` asks the teacher of a run for two rows' logits; `finetune` makes it,
 `embed` gives words and sentences its vectors, `label` writes its logits into
-the transfer set. Each can be killed at any moment and started again.
+the transfer set, `answer` answers what comes over standard input. Each can be
+killed at any moment and started again.
 `label --shards` labels a part, so that several machines can share one plan.
 """
 
@@ -33,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
     options = _parser().parse_args(arguments)
     configure_logging()
-    child = exit_with_parent()
+    # What comes to `answer` over standard input ends with the parent.
+    child = options.command == "answer" or exit_with_parent()
     return exit_code(_run, options, child=child, log=_log(options))
 
 
@@ -86,6 +88,16 @@ def _run(options: argparse.Namespace) -> None:
             words=options.words,
             sentences=options.sentences,
         )
+    elif options.command == "answer":
+        from keras_distill.teacher.answer import answer_texts
+        from keras_distill.teacher.label import fine_tuned
+
+        # Nothing else may come between the answers.
+        said = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
+        asked = os.fdopen(os.dup(0), encoding="utf-8")
+        teacher, _ = fine_tuned(config, options.data, options.teacher)
+        answer_texts(teacher, asked, said)
     else:
         from keras_distill.teacher.label import label_transfer_set
 
@@ -101,15 +113,16 @@ def _run(options: argparse.Namespace) -> None:
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m keras_distill.teacher",
-        description="Check the teacher, fine-tune it, ask it for vectors, or "
-        "label the transfer set.",
+        description="Check the teacher, fine-tune it, ask it for vectors or "
+        "answers, or label the transfer set.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="ask for two rows' logits")
     finetune = commands.add_parser("finetune", help="fine-tune the teacher")
     embed = commands.add_parser("embed", help="vectors of words, sentences")
     label = commands.add_parser("label", help="label planned shards")
-    for command in (check, finetune, embed, label):
+    answer = commands.add_parser("answer", help="answer standard input")
+    for command in (check, finetune, embed, label, answer):
         command.add_argument(
             "--config", type=Path, required=True, help="the run's config.yaml"
         )
@@ -123,7 +136,7 @@ def _parser() -> Parser:
     finetune.add_argument(
         "--log-dir", type=Path, required=True, help="TensorBoard folder"
     )
-    for command in (embed, label):
+    for command in (embed, label, answer):
         command.add_argument(
             "--teacher", type=Path, required=True, help="the checkpoint folder"
         )

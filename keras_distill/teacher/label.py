@@ -35,11 +35,28 @@ def label_transfer_set(
     Raises:
         UserError: There is no plan, no such shard or no teacher.
     """
-    facts = read_json(data / "manifest.json")
+    predictor, fingerprint = fine_tuned(config, data, teacher)
+    labeller = Labeller(predictor, folder, fingerprint)
+    write_transfer_set(labeller, config, data, shards)
+
+
+def fine_tuned(
+    config: Config, data: Path, teacher: Path
+) -> tuple[Predictor, str]:
+    """Load a run's teacher; return it and its fingerprint.
+
+    Args:
+        config: The run's configuration.
+        data: The run's `data/`.
+        teacher: The run's `teacher/`.
+
+    Raises:
+        UserError: There is no teacher, or it does not fit the classes.
+    """
+    labels = read_json(data / "manifest.json")["labels"]
     predictor = Predictor(
-        load_fine_tuned(str(teacher), facts["labels"]),
+        load_fine_tuned(str(teacher), labels),
         config.teacher.max_length,
         config.teacher.tokens_per_batch,
     )
-    labeller = Labeller(predictor, folder, checkpoint_fingerprint(teacher))
-    write_transfer_set(labeller, config, data, shards)
+    return predictor, checkpoint_fingerprint(teacher)

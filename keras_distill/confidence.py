@@ -15,7 +15,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betaincinv
 
 from keras_distill.metrics import softmax
 
@@ -74,6 +73,9 @@ def lower_bound(right: int, rows: int, level: float = LEVEL) -> float:
         rows: Out of so many, at least 1.
         level: How certain the bound is.
     """
+    # predict needs none of it.
+    from scipy.special import betaincinv
+
     if right == 0:
         return 0.0
     return float(betaincinv(right, rows - right + 1, 1 - level))

@@ -183,7 +183,11 @@ HEAVY = {
     "command",
     [
         *("train.py", "tune.py", "-m keras_distill.benchmark"),
-        *("-m keras_distill.evaluate", "-m keras_distill.export"),
+        *(
+            "-m keras_distill.evaluate",
+            "-m keras_distill.cascade",
+            "-m keras_distill.export",
+        ),
         *("-m keras_distill.predict", "-m keras_distill.teacher"),
     ],
 )

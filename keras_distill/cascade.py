@@ -72,6 +72,12 @@ def run(options: argparse.Namespace) -> None:
     exports = options.run / "export"
     temperature = stored_temperature(exports) or 1.0
     chosen, splits, logits = _answers(options.run, student_dir)
+    unanswered = [name for name, rows in splits.items() if not rows.answered]
+    if unanswered:
+        raise UserError(
+            f"{options.run}: the teacher's file has no answer for all rows of "
+            f"{', '.join(unanswered)}, expected one for each to compare with"
+        )
     rows, (confidences, answers) = (
         splits[chosen],
         confident(logits[chosen], temperature),

@@ -105,7 +105,7 @@ def summary(run: RunFolder, config: Config, data: Path, keep: bool) -> str:
         None if folder is None else weight_bytes(folder),
     )
     room, tight = check_room(run.path, parts)
-    if folder is None:
+    if folder is None and not config.teacher.alone:
         room += ", the teacher's download aside"
     return shown(config, manifest, facts, room, [tight] if tight else [])
 
@@ -129,5 +129,7 @@ def _forecast(
 
 def _teacher_folder(config: Config) -> Path | None:
     """Return the folder of the teacher, None for one on the hub."""
+    if config.teacher.alone:
+        return None
     place = Path(find_checkpoint(config.teacher.sources[0]))
     return place if place.is_dir() else None

@@ -165,9 +165,30 @@ class TeacherConfig:
     )
     cased: bool | None = knob(None, "--cased", "the student keeps case")
 
+    logits: list[str] = knob(
+        [],
+        "--teacher-logits",
+        "what a teacher said of texts: logits, probabilities or labels",
+        metavar="FILE",
+    )
+    confidence: float = knob(0.9, least=0.5, most=0.9999)
+
     def __post_init__(self) -> None:
         if not self.learning_rates:
             raise UserError("teacher.learning_rates is empty")
+        if self.logits and self.checkpoints:
+            raise UserError(
+                "--teacher-logits: found --teacher-checkpoint too, which "
+                "learns nothing more; expected --teacher NAME, which learns "
+                "from the file, or none to take its logits as they are"
+            )
+        if not self.sources and not self.logits:
+            raise UserError("teacher.names is empty, expected a name")
+
+    @property
+    def alone(self) -> bool:
+        """Whether files of logits are all there is of a teacher."""
+        return bool(self.logits) and not self.names
 
     @property
     def sources(self) -> list[str]:
@@ -768,6 +789,10 @@ def resolve(options: argparse.Namespace) -> Config:
             assign(values, key, given)
     for assignment in options.set:
         override(values, assignment)
+    if values["teacher"].get("logits") and not _names_teacher(
+        options, file_values
+    ):
+        _without_teacher(values, _names_vectors(options, file_values))
     if values["recipe"] != recipe:
         raise UserError(
             f"--set recipe={values['recipe']}: use --recipe {values['recipe']}"
@@ -778,6 +803,46 @@ def resolve(options: argparse.Namespace) -> Config:
             f"--set task={values['task']}: use --task {values['task']}"
         )
     return config_from_dict(values)
+
+
+def _names_teacher(options: argparse.Namespace, file: dict[str, Any]) -> bool:
+    """Say whether a person has named a teacher beside the file of logits."""
+    return _chosen(options, file, "teacher", "names") or _chosen(
+        options, file, "teacher", "checkpoints"
+    )
+
+
+def _names_vectors(options: argparse.Namespace, file: dict[str, Any]) -> bool:
+    return _chosen(options, file, "student", "embeddings")
+
+
+def _chosen(
+    options: argparse.Namespace, file: dict[str, Any], section: str, name: str
+) -> bool:
+    """Say whether a person, and no default, has chosen a value."""
+    key = f"{section}.{name}"
+    return bool(
+        getattr(options, key)
+        or (file.get(section) or {}).get(name)
+        or any(text.startswith(f"{key}=") for text in options.set)
+    )
+
+
+def _without_teacher(values: dict[str, Any], vectors: bool) -> None:
+    """Leave out what only a teacher that can be asked does, in place."""
+    values["teacher"]["names"] = []
+    rests = dict.fromkeys(("n_iter", "neighbours", "joined", "mined"), 0)
+    values["augmentation"] |= rests | {"unlabeled": False, "pos_tagger": "none"}
+    learned = str(values["student"].get("embeddings", "")).split(",")[-1]
+    if learned != "teacher":
+        return
+    if vectors:
+        raise UserError(
+            "--embeddings teacher: a file of logits (--teacher-logits) gives "
+            "words no vectors; expected a vector file, word2vec or none, or "
+            "--teacher NAME, which learns from the file"
+        )
+    values["student"]["embeddings"] = "none"
 
 
 def _recipe(name: Any) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def _lower_cases(config: Config, teacher: Path | None) -> bool:
         return not config.teacher.cased
     if teacher is not None:
         return lower_cases(teacher)
-    name = config.teacher.sources[0]
+    name = "".join(config.teacher.sources[:1])
     return "uncased" in name or "cased" not in name
 
 

@@ -50,6 +50,11 @@ def _data(run: "Pipeline", place: Path) -> None:
 
 def _teacher(run: "Pipeline", place: Path) -> None:
     """Fine-tune the teacher, in a process of its own."""
+    if run.config.teacher.alone:
+        from keras_distill.transfer_set.answers import write_teacher
+
+        write_teacher(run.path / "data", place, not run.config.teacher.cased)
+        return
     run_child(
         "keras_distill.teacher",
         [
@@ -156,12 +161,21 @@ def _label(run: "Pipeline", place: Path) -> None:
     import_tensorflow()
     from keras_distill.transfer_set.plan import plan_run, remove_plan
 
-    plan_run(
-        run.path,
-        place,
-        run.config.transfer_set.rows_per_shard,
-        run.config.seed,
-    )
+    sizes = run.config.transfer_set.rows_per_shard, run.config.seed
+    if run.config.teacher.alone:
+        from keras_distill.transfer_set.answers import AnswersTeacher
+        from keras_distill.transfer_set.labeller import (
+            Labeller,
+            write_transfer_set,
+        )
+
+        teacher = AnswersTeacher(run.path / "data")
+        plan_run(run.path, place, *sizes, teacher.knows)
+        labeller = Labeller(teacher, place, teacher.fingerprint)
+        write_transfer_set(labeller, run.config, run.path / "data")
+        remove_plan(place)
+        return
+    plan_run(run.path, place, *sizes)
     run_child(
         "keras_distill.teacher",
         [
@@ -355,7 +369,7 @@ class Pipeline(RunFolder):
                 data = Path(folder) / "data"
                 write_data(self.config, data)
             show(summary(self, self.config, data, keep=False))
-            if "teacher" in todo:
+            if "teacher" in todo and not self.config.teacher.alone:
                 config = Path(folder) / "config.yaml"
                 self.config.save(config)
                 arguments = ["--config", str(config), "--data", str(data)]
@@ -446,6 +460,8 @@ def _settings(config: Config) -> dict[str, dict[str, Any]]:
     # speed and not the result.
     teacher.pop("tokens_per_batch")
     values["augmentation"].pop("workers")
+    # Runs from before there were these go on as they are.
+    answers = teacher.pop("logits"), teacher.pop("confidence")
     flag = "--teacher-checkpoint" if teacher["checkpoints"] else "--teacher"
     for name in config.teacher.sources:
         check_path(flag, name)
@@ -472,7 +488,7 @@ def _settings(config: Config) -> dict[str, dict[str, Any]]:
     ):
         values_of |= found
     return {
-        "data": _data_settings(config, values["data"]),
+        "data": _data_settings(config, values["data"], *answers),
         "teacher": teacher,
         "vectors": {
             **{key: vocabulary.get(key) for key in _VECTORS_KEYS},
@@ -511,8 +527,13 @@ def _of_classes(config: Config) -> list[dict[str, Any]]:
     ]
 
 
-def _data_settings(config: Config, data: dict[str, Any]) -> dict[str, Any]:
-    check_settings(get_task(config.task), config.data)
+def _data_settings(
+    config: Config, data: dict[str, Any], logits: list[str], confidence: float
+) -> dict[str, Any]:
+    check_settings(config)
+    if logits:
+        data["logits"] = [file_identity(Path(path)) for path in logits]
+        data["confidence"] = confidence
     for key in ("train_file", "dev_file", "test_file"):
         if data[key] is not None:
             data[key] = file_identity(Path(data[key]))

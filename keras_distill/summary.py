@@ -57,6 +57,7 @@ def shown(
         ("notes", _note_lines(manifest)),
         ("classes", _class_lines(manifest)),
         ("labels", _merged_lines(manifest)),
+        ("teacher", _answer_lines(config, manifest)),
         ("text", _unless_empty(repeats_in_words(manifest))),
         ("length", _length_lines(facts)),
         ("cut off", [_cut_line(config, facts)]),
@@ -204,6 +205,28 @@ def _merged_lines(manifest: Mapping[str, Any]) -> list[str]:
     # Spelled out already, what cannot be seen too.
     parts = [f"'{w}' as {name} ({count:,})" for w, name, count in merged]
     return _unless_empty(f"read {', '.join(parts)}" if parts else "")
+
+
+def _answer_lines(config: Config, manifest: Mapping[str, Any]) -> list[str]:
+    """Return what files say that a teacher said."""
+    facts = manifest.get("answers")
+    if not facts:
+        return []
+    kind = {"label": "labels"}.get(facts["kind"], facts["kind"])
+    said = f"{facts['rows']:,} answers ({kind}) to {facts['texts']:,} texts"
+    if facts["repeated"]:
+        said += (
+            f", {facts['repeated']:,} of them several times "
+            f"({_share(facts['changed'])} of these changed)"
+        )
+    covered = [
+        f"{found:,} of {rows:,} {name}"
+        for name, (found, rows) in facts["coverage"].items()
+    ]
+    lines = [said, f"for {', '.join(covered)}"]
+    if config.teacher.alone:
+        lines.append("nothing is augmented: there is nobody to label it")
+    return lines
 
 
 def _length_lines(facts: Mapping[str, Any]) -> list[str]:

@@ -144,7 +144,9 @@ def _chosen_names(run_dir: Path, settings: Settings) -> list[str]:
             f"{run_dir / 'export'} holds no exports; make them with "
             f"python -m keras_distill.export {run_dir}"
         )
-    known = [*TEACHERS, *STUDENTS, *forms]
+    # A file of logits cannot be asked, and has no tokenizer for BERT-large.
+    asked = (run_dir / "teacher" / "config.json").is_file()
+    known = [*(TEACHERS if asked else ()), *STUDENTS, *forms]
     for name in settings.only:
         if name not in known:
             raise UserError(

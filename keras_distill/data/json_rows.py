@@ -5,7 +5,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +85,12 @@ def read_json(
     columns: Sequence[str],
     optional: Sequence[str],
     on_bad: OnBad | None,
+    nested: Collection[str] = (),
 ) -> tuple[Dialect, Records]:
     """Read JSON of a layout that `json_shape` told; the columns are fields.
 
-    Without `on_bad` the first rows all fit, or the file is refused.
+    Without `on_bad` the first rows all fit, or the file is refused. Lists and
+    objects of `nested` fields are given as their JSON.
     """
     path = source.path
     first = _first_objects(source, shape, strict=on_bad is None)
@@ -111,7 +113,9 @@ def read_json(
         for line, row in _objects(source, shape, leave_out):
             try:
                 cells = {
-                    name: _json_text(
+                    name: json.dumps(row[own])
+                    if name in nested and not _is_plain(row.get(own))
+                    else _json_text(
                         path, line, own, _alone(row, own, name, columns), name
                     )
                     if name in columns or _is_plain(row.get(own))

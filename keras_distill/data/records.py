@@ -2,10 +2,11 @@
 
 import csv
 import itertools
+import json
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def read_records(
     reading: Reading | None = None,
     plain: bool = False,
     on_bad: OnBad | None = None,
+    nested: Collection[str] = (),
 ) -> tuple[Dialect, Records]:
     """Tell how a file is written and stream its records.
 
@@ -54,6 +56,8 @@ def read_records(
         plain: Whether a file that is no table is text, a row a line (of
             pairs: two with a tab between them), and not refused.
         on_bad: Gets the error of each row that is left out.
+        nested: Optional columns whose lists and objects are taken too, as
+            their JSON.
 
     Returns:
         How it is written, and its records, in which an absent cell is None.
@@ -65,9 +69,11 @@ def read_records(
     reading = reading or Reading()
     source = Source(path, reading.encoding)
     if source.parquet:
-        dialect, records = _parquet(source, columns, optional, on_bad)
+        dialect, records = _parquet(source, columns, optional, on_bad, nested)
     elif shape := json_shape(source, columns):
-        dialect, records = read_json(source, shape, columns, optional, on_bad)
+        dialect, records = read_json(
+            source, shape, columns, optional, on_bad, nested
+        )
     elif plain and not _is_named_table(source, columns, on_bad is not None):
         _refuse_other(source, columns, on_bad is None)
         dialect = source.dialect("plain text")
@@ -208,6 +214,7 @@ def _parquet(
     columns: Sequence[str],
     optional: Sequence[str],
     on_bad: OnBad | None,
+    nested: Collection[str],
 ) -> tuple[Dialect, Records]:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -223,7 +230,7 @@ def _parquet(
     places = find_columns(str(path), schema.names, columns, optional, notes)
     for name, place in [*places.items()]:
         kind = schema.types[place]
-        if not pa.types.is_nested(kind):
+        if not pa.types.is_nested(kind) or name in nested:
             continue
         if name in columns:
             raise UserError(
@@ -267,6 +274,9 @@ def _arrow_texts(column: Any) -> list[str | None]:
     """Return a column's cells as text; a float that is no number is None."""
     import pyarrow as pa
 
+    if pa.types.is_nested(column.type):
+        values = column.to_pylist()
+        return [None if v is None else json.dumps(v) for v in values]
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     # The shortest text of a number of 32 bits is not that of 64.

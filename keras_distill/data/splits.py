@@ -1,6 +1,7 @@
 """The splits of a task: what is learned from, chosen on, reported."""
 
 import hashlib
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from keras_distill.config import Config, DataConfig
+from keras_distill.data.answers import (
+    Answers,
+    classes_said,
+    examples_said,
+    fold,
+    new_texts,
+    read_answers,
+    read_said,
+    texts_of,
+    write_answers,
+)
 from keras_distill.data.classes import (
     class_name,
     doubts,
@@ -28,6 +40,7 @@ from keras_distill.data.holdout import group_phrases, hold_out
 from keras_distill.data.tables import (
     LABEL_COLUMN,
     TEXT_COLUMN,
+    own_columns,
     read_table,
     read_unlabeled,
 )
@@ -86,6 +99,7 @@ def write_data(config: Config, folder: Path) -> None:
     """
     splits = load_splits(config)
     settings = config.data
+    splits, answered = _answered(config, splits)
     told, unlabeled = read_unlabeled(
         splits.unlabeled,
         splits.pair,
@@ -93,18 +107,15 @@ def write_data(config: Config, folder: Path) -> None:
         settings.text_pair_column,
         reading_of(settings),
     )
-    named = {
-        "train": splits.train,
-        "select": splits.select,
-        "dev": None if splits.selected_on == "dev" else splits.dev,
-        "dev_mismatched": splits.dev_mismatched,
-        "test": splits.test,
-    }
-    kept = {name: some for name, some in named.items() if some is not None}
+    kept = splits.named()
     rows = {
         name: write_examples(folder / f"{name}.jsonl.gz", examples)
         for name, examples in kept.items()
     }
+    if answered is not None:
+        answers, others, files = answered
+        write_answers(folder, answers)
+        unlabeled = itertools.chain(unlabeled, others)
     manifest = {
         "labels": splits.labels,
         "pair": splits.pair,
@@ -115,14 +126,60 @@ def write_data(config: Config, folder: Path) -> None:
             **{name: [one.as_dict()] for name, one in splits.told.items()},
             "unlabeled": [one.as_dict() for one in told],
         },
+        "answers": None,
         "classes": classes_of(splits.labels, kept),
         "merged": merged(splits.told.values()),
         "duplicates": splits.duplicates,
         "conflicts": splits.conflicts,
         "warnings": [*splits.warnings, *warned(told)],
     }
+    if answered is not None:
+        manifest["answers"] = answers.facts
+        manifest["files"]["answers"] = [one.as_dict() for one in files]
     _log_classes(manifest["classes"])
     write_json(folder / "manifest.json", manifest)
+
+
+def _answered(
+    config: Config, splits: "Splits"
+) -> tuple["Splits", tuple[Answers, list[Example], list[Told]] | None]:
+    """Read what a teacher said of texts, if files have that.
+
+    Returns:
+        The splits, with texts of their own labels joined to `train`; the
+        answers, the texts that have no label, and what there is to tell.
+    """
+    paths = [Path(name) for name in config.teacher.logits]
+    if not paths:
+        return splits, None
+    named = splits.named()
+    answers, told = read_answers(
+        paths,
+        own_columns(config.data, splits.pair),
+        splits.labels,
+        named,
+        config.teacher.confidence,
+        reading_of(config.data),
+    )
+    new = new_texts(answers, named)
+    train = [*splits.train, *(e for e in new if e.label is not None)]
+    answers.facts["coverage"]["train"] = answers.share(train)
+    for name, (found, rows) in answers.facts["coverage"].items():
+        if name != "train" and 0 < found < rows:
+            splits.warn(
+                f"{found:,} of {rows:,} rows of {name} have an answer of the "
+                "teacher: it is not measured there"
+            )
+    if config.data.train_file is None and config.task == "custom":
+        own = len(answers.logits) - len(answers.golds)
+        if own:
+            splits.warn(
+                f"{rows_in_words(own)} of the teacher's answers have no gold "
+                "label: its own answer stands for it, also where the student "
+                "is chosen and measured"
+            )
+    rest = [example for example in new if example.label is None]
+    return replace(splits, train=train), (answers, rest, told)
 
 
 def _log_classes(classes: list[dict[str, Any]]) -> None:
@@ -173,6 +230,17 @@ class Splits:
     conflicts: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
+    def named(self) -> dict[str, list[Example]]:
+        """Return the examples by split; dev that chooses is `select`."""
+        splits = {
+            "train": self.train,
+            "select": self.select,
+            "dev": None if self.selected_on == "dev" else self.dev,
+            "dev_mismatched": self.dev_mismatched,
+            "test": self.test,
+        }
+        return {name: rows for name, rows in splits.items() if rows is not None}
+
     def warn(self, line: str) -> None:
         """Log a warning and keep it."""
         self.warnings.append(f"warning: {line}")
@@ -189,14 +257,17 @@ def load_splits(config: Config) -> Splits:
     """
     task = get_task(config.task)
     settings = config.data
-    check_settings(task, settings)
+    check_settings(config)
     unlabeled = [Path(name) for name in settings.unlabeled]
-    if task.name == "quick":
+    # Nobody would label them.
+    if task.name == "quick" and not config.teacher.alone:
         unlabeled.append(CORPUS / "unlabeled.txt")
     for path in unlabeled:
         if not path.is_file():
             raise UserError(f"cannot read {path}: no such file")
-    if task.name == "custom":
+    if task.name == "custom" and settings.train_file is None:
+        read = _read_answers_alone(config)
+    elif task.name == "custom":
         read = _read_custom(settings)
     elif task.name == "quick":
         read = _read_quick(task, settings)
@@ -231,13 +302,15 @@ def load_splits(config: Config) -> Splits:
     return replace(splits, train=train, unlabeled=unlabeled)
 
 
-def check_settings(task: Task, settings: DataConfig) -> None:
+def check_settings(config: Config) -> None:
     """Look, before any file is, whether the settings are the task's.
 
     Raises:
         UserError: The task needs another setting, or does not read one.
     """
-    if task.name == "custom" and settings.train_file is None:
+    task, settings = get_task(config.task), config.data
+    answered = bool(config.teacher.logits)
+    if task.name == "custom" and settings.train_file is None and not answered:
         raise UserError(
             "--task custom: data.train_file is missing, expected a CSV, TSV, "
             "JSON or Parquet file (--train-file)"
@@ -323,6 +396,49 @@ def _read_custom(settings: DataConfig) -> Splits:
     return splits
 
 
+def _read_answers_alone(config: Config) -> Splits:
+    """Take the texts that a teacher answered for the training data."""
+    settings = config.data
+    pair = settings.text_pair_column is not None
+    labels = settings.labels and [class_name(name) for name in settings.labels]
+    rows = [
+        row
+        for name in config.teacher.logits
+        for row in read_said(
+            Told(Path(name)),
+            own_columns(settings, pair),
+            labels,
+            reading_of(settings),
+        )
+    ]
+    labels = labels or classes_said(rows)
+    if len(labels) < 2:
+        raise UserError(
+            f"{rows[0].place}: the file's classes are {labels}, expected at "
+            "least two"
+        )
+    answers = fold(rows, labels, config.teacher.confidence, {})
+    read: dict[str, list[Example]] = {"train": examples_said(answers)}
+    told = {}
+    for name in ("dev", "test"):
+        if (path := getattr(settings, f"{name}_file")) is not None:
+            told[name] = Told(Path(path))
+            read[name], _ = read_table(
+                told[name].path,
+                *own_columns(settings, pair),
+                *(() if pair else (None,)),
+                settings.label_column or LABEL_COLUMN,
+                labels,
+                drop=settings.drop_labels or (),
+                reading=reading_of(settings),
+                told=told[name],
+            )
+    held = {texts_of(e) for name in told for e in read[name]}
+    # They are there to measure the teacher on, and nobody learns from them.
+    read["train"] = [e for e in read["train"] if texts_of(e) not in held]
+    return Splits(labels, pair, **read, told=told)
+
+
 def _read_quick(task: Task, settings: DataConfig) -> Splits:
     if settings.labels not in (None, list(task.labels)):
         raise UserError(
@@ -361,7 +477,8 @@ def _read_glue(task: Task, settings: DataConfig) -> Splits:
 
 def _check_classes(read: Splits, settings: DataConfig) -> None:
     if len(read.labels) < 2:
-        unsure = read.told["train"].skipped[NO_CONSENSUS]
+        train = read.told.get("train")
+        unsure = train.skipped[NO_CONSENSUS] if train else 0
         raise UserError(
             f"the training data has the classes {read.labels}, expected "
             "at least two"

@@ -231,12 +231,13 @@ def risk_coverage_curve(results: dict[str, Any]) -> "Figure":
     for place, (split, curve) in enumerate(reversed(curves.items())):
         thick = 1 if place else 2
         style = {"linewidth": thick, "alpha": 0.5 if place else 1.0}
-        axes.plot(
-            *_percent(curve["kept"], curve["disagreement"]),
-            color=BLUE,
-            label=f"other than the teacher, {split}",
-            **style,
-        )
+        if "disagreement" in curve:
+            axes.plot(
+                *_percent(curve["kept"], curve["disagreement"]),
+                color=BLUE,
+                label=f"other than the teacher, {split}",
+                **style,
+            )
         if "error" in curve:
             axes.plot(
                 *_percent(curve["labelled_kept"], curve["error"]),

@@ -49,7 +49,9 @@ def per_class(
     for split, rows in splits.items():
         if not np.any(rows.labels >= 0):
             continue
-        said: dict[str, np.ndarray | None] = {"teacher": rows.teacher_logits}
+        said: dict[str, np.ndarray | None] = {
+            "teacher": rows.teacher_logits if rows.answered else None
+        }
         for key, logits in students.items():
             said[key] = None if logits is None else logits[split]
         found[split] = {name: {} for name in data["labels"]}
@@ -57,8 +59,11 @@ def per_class(
             some = None if logits is None else by_class(logits, rows.labels)
             for place, facts in enumerate(found[split].values()):
                 facts[key] = some and some[place]
-        for facts in found[split].values():
-            facts["rows"] = facts["teacher"]["rows"]
+        counts = np.bincount(
+            rows.labels[rows.labels >= 0], minlength=len(data["labels"])
+        )
+        for facts, count in zip(found[split].values(), counts, strict=True):
+            facts["rows"] = int(count)
             for key in said:
                 if facts[key] is not None:
                     del facts[key]["rows"]
@@ -101,12 +106,16 @@ def _why(facts: Mapping[str, Any], split: str) -> str | None:
     """Say what is wrong with a class, None where nothing is."""
     student, teacher, rows = facts["student"], facts["teacher"], facts["rows"]
     if not student["answers"]:
-        nor = "" if teacher["answers"] else ", nor does its teacher"
+        nor = ""
+        if teacher is not None and not teacher["answers"]:
+            nor = ", nor does its teacher"
         return f"the student never answers it{nor}"
     if not rows:
         return f"no row of {split} measures it"
     if not student["recall"]:
         return "the student finds none of its rows"
+    if teacher is None:
+        return None
     below = teacher["recall"] - student["recall"]
     if below >= _FAR_BELOW and below * rows >= _FEW_ROWS:
         return (

@@ -461,8 +461,12 @@ def _teacher(
         seconds += note["seconds"]
     weights = [path for kind in _WEIGHTS for path in folder.glob(kind)]
     results = {
-        "name": _short(config.teacher.sources[0]),
-        "fine_tuned_here": not config.teacher.checkpoints,
+        "name": ", ".join(
+            map(_short, config.teacher.sources or config.teacher.logits)
+        ),
+        "fine_tuned_here": bool(config.teacher.names)
+        and not config.teacher.checkpoints,
+        "answers": read_json(run_dir / "data" / "manifest.json").get("answers"),
         "parameters": facts["parameters"],
         "bytes": sum(path.stat().st_size for path in weights) or None,
         "sentences_per_s": round(rows / seconds, 1) if seconds else None,
@@ -471,9 +475,11 @@ def _teacher(
         "epoch": grid["best"].get("epoch"),
     }
     for name, split in splits.items():
-        results[name] = classification_metrics(
-            split.teacher_logits, split.labels
-        )
+        results[name] = None
+        if split.answered:
+            results[name] = classification_metrics(
+                split.teacher_logits, split.labels
+            )
     return results
 
 
@@ -514,8 +520,10 @@ def _cascade(
         confidences, answers = confident(logits, temperature)
         theirs = rows.teacher_logits.argmax(axis=-1)
         known = rows.labels >= 0
-        kept, wrong = risk_coverage(confidences, answers == theirs)
-        curves[name] = {"kept": kept, "disagreement": wrong}
+        curves[name] = {}
+        if rows.answered:
+            kept, wrong = risk_coverage(confidences, answers == theirs)
+            curves[name] |= {"kept": kept, "disagreement": wrong}
         if known.any():
             kept, wrong = risk_coverage(
                 confidences[known], (answers == rows.labels)[known]

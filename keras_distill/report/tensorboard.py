@@ -115,10 +115,11 @@ def write_extras(
     with rewritten(place, _RUN):
         tf.summary.text("1 model card", card)
         tf.summary.text("2 configuration", _configuration(config))
-        worst = disagreements(
-            shown.rows, shown.logits, manifest.labels, shown.split
-        )
-        tf.summary.text("3 worst disagreements", worst)
+        if shown.rows.answered:
+            worst = disagreements(
+                shown.rows, shown.logits, manifest.labels, shown.split
+            )
+            tf.summary.text("3 worst disagreements", worst)
         graph = forward_function(student.model).get_concrete_function()
         tf.summary.graph(graph.graph)
         if can_draw():
@@ -138,7 +139,10 @@ def _write_pictures(
     rows, names, split = shown.rows, shown.manifest.labels, shown.split
     ours, theirs = shown.logits, rows.teacher_logits
     if (rows.labels >= 0).any():
-        for who, logits in (("student", ours), ("teacher", theirs)):
+        said = {"student": ours}
+        if rows.answered:
+            said["teacher"] = theirs
+        for who, logits in said.items():
             title = f"{who}, {split}"
             write_picture(
                 f"confusion/{who}",
@@ -153,12 +157,13 @@ def _write_pictures(
             "Accuracy of the rows of like confidence; numbers are rows. On "
             "the dashed line probabilities are frequencies.",
         )
-    write_picture(
-        "logits/student_against_teacher",
-        logit_scatter(ours, theirs, rows.labels, names, split),
-        "A point is a row; on the dashed line the student says what the "
-        "teacher says. Upper left and lower right they choose differently.",
-    )
+    if rows.answered:
+        write_picture(
+            "logits/student_against_teacher",
+            logit_scatter(ours, theirs, rows.labels, names, split),
+            "A point is a row; on the dashed line the student says what the "
+            "teacher says. Upper left and lower right they choose differently.",
+        )
     write_picture(
         "transfer_set/lengths_and_sources",
         transfer_set_chart(statistics.lengths, shown.manifest.counts),

@@ -75,10 +75,11 @@ def _compared(
     teacher = rows.teacher_logits[chosen]
     if not len(labels):
         return result | dict.fromkeys(("student", "teacher", "agreement"))
+    answered = rows.answered
     return result | {
         "student": accuracy(logits[chosen], labels),
-        "teacher": accuracy(teacher, labels),
-        "agreement": agreement(logits[chosen], teacher),
+        "teacher": accuracy(teacher, labels) if answered else None,
+        "agreement": agreement(logits[chosen], teacher) if answered else None,
     }
 
 

@@ -118,7 +118,7 @@ class Labeller:
             return note
         rows = [(ORIGINAL, example) for example in read_examples(examples)]
         with progress(len(rows), f"labelling {split}", "rows") as bar:
-            return self._label(name, rows, digest, bar)
+            return self._label(name, rows, digest, bar, measured=True)
 
     def _finished(self, name: str, input_sha256: str) -> Labelled | None:
         """Return the note of a shard that is whole, of teacher and input."""
@@ -147,6 +147,7 @@ class Labeller:
         rows: Sequence[tuple[int, Example]],
         input_sha256: str,
         bar: Bar,
+        measured: bool = False,
     ) -> Labelled:
         started = time.perf_counter()
         logits, tokens = self.teacher.logits(
@@ -154,7 +155,7 @@ class Labeller:
         )
         seconds = time.perf_counter() - started
         records = (
-            encode(example, row, source)
+            encode(example, row, source, unanswered=measured)
             for (source, example), row in zip(rows, logits, strict=True)
         )
         sources = Counter(source for source, _ in rows)

@@ -14,7 +14,7 @@ import json
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -53,7 +53,11 @@ _MAX_BUFFER = 2**20
 
 
 def plan_run(
-    run_dir: Path, output_dir: Path, rows_per_shard: int, seed: int
+    run_dir: Path,
+    output_dir: Path,
+    rows_per_shard: int,
+    seed: int,
+    answered: Callable[[Example], bool] | None = None,
 ) -> None:
     """Deal all texts of a run to shards, as `plan_shards` does.
 
@@ -64,6 +68,8 @@ def plan_run(
         output_dir: The transfer set's folder.
         rows_per_shard: Rows in a shard, on average.
         seed: Another seed deals otherwise.
+        answered: Says whether the teacher has an answer; rows without are
+            left out. None: it answers everything.
 
     Raises:
         UserError: There is no row at all, a source is damaged, or the disk
@@ -85,7 +91,7 @@ def plan_run(
             sources.append((_SOURCES[name], read_augmented(folder)))
             total += manifest["rows"]
     plan_shards(
-        _not_reported(sources, Reported(data)),
+        _kept(sources, Reported(data), answered),
         output_dir,
         rows_per_shard,
         total,
@@ -93,27 +99,39 @@ def plan_run(
     )
 
 
-def _not_reported(
-    sources: Iterable[tuple[int, Iterator[Example]]], reported: Reported
+def _kept(
+    sources: Iterable[tuple[int, Iterator[Example]]],
+    reported: Reported,
+    answered: Callable[[Example], bool] | None,
 ) -> Iterator[tuple[int, Iterator[Example]]]:
-    """Leave out rows that a reported split has: nobody learns from those."""
-    dropped = Counter()
+    """Leave out rows that a reported split has: nobody learns from those.
+
+    And those that a teacher's file does not answer.
+    """
+    dropped, unanswered = Counter(), Counter()
 
     def kept(source: int, examples: Iterator[Example]) -> Iterator[Example]:
         for example in examples:
             if reported.has_row(example):
                 dropped[SOURCE_NAMES[source]] += 1
+            elif answered is not None and not answered(example):
+                unanswered[SOURCE_NAMES[source]] += 1
             else:
                 yield example
 
     for source, examples in sources:
         yield source, kept(source, examples)
-    if dropped:
-        logger.info(
-            "%s rows are left out, a reported split has them too: %s",
-            f"{dropped.total():,}",
-            ", ".join(f"{n:,} {name}" for name, n in dropped.items()),
-        )
+    for rows, why in (
+        (dropped, "a reported split has them too"),
+        (unanswered, "the teacher's file has no answer"),
+    ):
+        if rows:
+            logger.info(
+                "%s rows are left out, %s: %s",
+                f"{rows.total():,}",
+                why,
+                ", ".join(f"{n:,} {name}" for name, n in rows.items()),
+            )
 
 
 def plan_shards(

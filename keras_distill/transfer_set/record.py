@@ -36,7 +36,10 @@ _ROWS_AT_ONCE = 4096
 
 
 def encode(
-    example: Example, teacher_logits: Sequence[float], source: int
+    example: Example,
+    teacher_logits: Sequence[float],
+    source: int,
+    unanswered: bool = False,
 ) -> bytes:
     """Serialise one labelled-by-the-teacher row.
 
@@ -48,6 +51,8 @@ def encode(
         teacher_logits: One number per class, in the order of the manifest's
             labels; stored as float32.
         source: One of `SOURCE_NAMES`: where the text comes from.
+        unanswered: Whether the logits may be NaN: of a row that is measured
+            on and that a teacher's file lacks.
 
     Returns:
         The same bytes for the same arguments in every process.
@@ -63,7 +68,8 @@ def encode(
     logits = [float(logit) for logit in teacher_logits]
     if not logits:
         raise ValueError("teacher_logits is empty")
-    if not all(map(math.isfinite, logits)):
+    missing = unanswered and all(map(math.isnan, logits))
+    if not missing and not all(map(math.isfinite, logits)):
         raise UserError(
             f"the teacher's logits for row {example.id!r} are {logits}, "
             "expected finite numbers"
@@ -185,7 +191,8 @@ class Rows:
     Attributes:
         columns: The texts: one list, for pairs two of the same length.
         labels: int32 [rows], -1 where unknown.
-        teacher_logits: float32 [rows, classes].
+        teacher_logits: float32 [rows, classes], NaN in a split where a
+            teacher's file lacks the row.
         sources: int32 [rows]; None where nobody asked for them.
     """
 
@@ -193,6 +200,11 @@ class Rows:
     labels: np.ndarray
     teacher_logits: np.ndarray
     sources: np.ndarray | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether the teacher has answered every row."""
+        return bool(np.isfinite(self.teacher_logits).all())
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -10,6 +10,7 @@ from typing import Any
 from keras_distill.config import Config
 from keras_distill.data.told import (
     repeats_in_words,
+    said_in_words,
     skipped_in_words,
     written_as,
 )
@@ -212,18 +213,11 @@ def _answer_lines(config: Config, manifest: Mapping[str, Any]) -> list[str]:
     facts = manifest.get("answers")
     if not facts:
         return []
-    kind = {"label": "labels"}.get(facts["kind"], facts["kind"])
-    said = f"{facts['rows']:,} answers ({kind}) to {facts['texts']:,} texts"
-    if facts["repeated"]:
-        said += (
-            f", {facts['repeated']:,} of them several times "
-            f"({_share(facts['changed'])} of these changed)"
-        )
     covered = [
         f"{found:,} of {rows:,} {name}"
         for name, (found, rows) in facts["coverage"].items()
     ]
-    lines = [said, f"for {', '.join(covered)}"]
+    lines = [said_in_words(facts), f"for {', '.join(covered)}"]
     if config.teacher.alone:
         lines.append("nothing is augmented: there is nobody to label it")
     return lines

@@ -183,3 +183,16 @@ def repeats_in_words(manifest: Mapping[str, Any]) -> str:
             "labels"
         )
     return "; ".join(parts)
+
+
+def said_in_words(facts: Mapping[str, Any]) -> str:
+    """Say what files have of a teacher's answers, by the manifest's facts."""
+    kind = {"label": "labels"}.get(facts["kind"], facts["kind"])
+    said = f"{facts['rows']:,} answers ({kind}) to {facts['texts']:,} texts"
+    if facts["repeated"]:
+        said += (
+            f", {facts['repeated']:,} of them asked several times, whose "
+            f"probabilities spread by {facts['spread']:.2f} (another answer in "
+            f"{100 * facts['changed']:.1f}%)"
+        )
+    return said

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from keras_distill.config import Config
+from keras_distill.data.told import said_in_words
 from keras_distill.display import (
     code,
     count,
@@ -474,8 +475,12 @@ python train.py --config config.yaml --output-dir FOLDER
 def _teacher(results: dict[str, Any], config: Config) -> str:
     teacher = results["teacher"]
     name = code(teacher["name"])
+    if config.teacher.alone:
+        return f"{said_in_words(teacher['answers'])} ({name})"
     if not teacher["fine_tuned_here"]:
         return f"{name}, came fine-tuned"
+    if teacher.get("answers"):
+        name += f" on {said_in_words(teacher['answers'])}"
     rates = config.teacher.learning_rates
     text = (
         f"{name}, fine-tuned at learning rate {teacher['learning_rate']:g}, "
@@ -583,7 +588,7 @@ def _limits(results: dict[str, Any], config: Config) -> str:
         )
     if not results["teacher"]["fine_tuned_here"]:
         limits.append(
-            "The teacher came fine-tuned. Should it have been trained on "
+            "The teacher came from elsewhere. Should it have been trained on "
             "rows that are measured here, its numbers flatter, and so may "
             "the students'."
         )

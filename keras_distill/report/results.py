@@ -469,7 +469,11 @@ def _teacher(
         "answers": read_json(run_dir / "data" / "manifest.json").get("answers"),
         "parameters": facts["parameters"],
         "bytes": sum(path.stat().st_size for path in weights) or None,
-        "sentences_per_s": round(rows / seconds, 1) if seconds else None,
+        "sentences_per_s": (
+            None
+            if config.teacher.alone or not seconds
+            else round(rows / seconds, 1)
+        ),
         "precision": grid["precision"],
         "learning_rate": grid["best"].get("learning_rate"),
         "epoch": grid["best"].get("epoch"),

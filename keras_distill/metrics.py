@@ -3,7 +3,14 @@
 Logits are float `[rows, classes]`, labels int `[rows]`.
 """
 
+import math
+
 import numpy as np
+
+# Rows must speak as clearly for another order of the classes.
+_SURE = 0.01
+# And as clearly for a classifier that is better than one class for all.
+_LIKELY = 0.05
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -277,3 +284,81 @@ def paired_gain(
         "ci_low": float(low),
         "ci_high": float(high),
     }
+
+
+def better_order(
+    answers: np.ndarray, gold: np.ndarray, classes: int
+) -> list[int] | None:
+    """Find an order of the classes that fits the answers better.
+
+    The order with the most right answers is compared with the order as it
+    is by McNemar's exact test, one-sided, on the rows where just one of the
+    two is right. It was looked for, so its p-value is multiplied by the
+    number of orders that move as many classes (half of the ways to place
+    them: exact for two classes, more than there are for others).
+
+    Args:
+        answers: int [rows], each from 0 to `classes` - 1.
+        gold: int [rows]; rows labelled -1 (unknown) do not count.
+        classes: How many there are.
+
+    Returns:
+        `order`, where answer i stands for the class `order[i]`; None where
+        no other one is significantly better (p < 0.01).
+    """
+    # Seconds of import, for few.
+    from scipy.optimize import linear_sum_assignment
+
+    answers, gold = np.asarray(answers), np.asarray(gold)
+    answers, gold = answers[gold >= 0], gold[gold >= 0]
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (answers, gold), 1)
+    # Of orders that are equally good the one that moves the fewest classes.
+    fit = counts * (classes + 1) + np.eye(classes, dtype=np.int64)
+    _, order = linear_sum_assignment(fit, maximize=True)
+    places = np.arange(classes)
+    moved = order != places
+    if not moved.any():
+        return None
+    wins = int(counts[places, order][moved].sum())
+    losses = int(counts[places, places][moved].sum())
+    tried = _orders(classes, int(moved.sum()))
+    if _log_at_least(wins, wins + losses, 0.5) + tried >= math.log(_SURE):
+        return None
+    return order.tolist()
+
+
+def tells_order(rows: int, classes: int) -> bool:
+    """Say whether so many rows could speak for another order of classes."""
+    return rows * math.log(0.5) + _orders(classes, 2) < math.log(_SURE)
+
+
+def _orders(classes: int, moved: int) -> float:
+    """Return the logarithm of how many orders move so many classes."""
+    return math.log(max(1, math.perm(classes, moved) // 2))
+
+
+def beats_chance(answers: np.ndarray, gold: np.ndarray) -> bool:
+    """Say whether answers are right more often than one class for all is.
+
+    An exact binomial test, one-sided, p < 0.05. Where all rows are of one
+    class nothing can be told, and nothing is doubted.
+
+    Args:
+        answers: int [rows].
+        gold: int [rows]; rows labelled -1 (unknown) do not count.
+    """
+    answers, gold = np.asarray(answers), np.asarray(gold)
+    answers, gold = answers[gold >= 0], gold[gold >= 0]
+    share = np.bincount(gold).max() / len(gold) if len(gold) else 1.0
+    hits = int(np.sum(answers == gold))
+    chance = _log_at_least(hits, len(gold), share)
+    return share == 1.0 or chance < math.log(_LIKELY)
+
+
+def _log_at_least(hits: int, rows: int, share: float) -> float:
+    """Return the logarithm of the chance of so many hits or more."""
+    from scipy.special import bdtrc
+
+    chance = bdtrc(hits - 1, rows, share) if hits else 1.0
+    return math.log(chance) if chance > 0 else -math.inf

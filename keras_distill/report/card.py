@@ -26,6 +26,7 @@ from keras_distill.report.table import (
     number,
     paper_results,
     score,
+    teacher_names,
     texts_name,
 )
 from keras_distill.run import duration
@@ -399,6 +400,10 @@ python train.py --config config.yaml --output-dir FOLDER
 
 def _teacher(results: dict[str, Any], config: Config) -> str:
     teacher = results["teacher"]
+    if members := teacher_names(teacher):
+        listed = "; ".join(map(_code, members))
+        came = "" if teacher["fine_tuned_here"] else ", which came fine-tuned"
+        return f"the mean logits of {len(members)} teachers{came}: {listed}"
     name = _code(teacher["name"])
     if not teacher["fine_tuned_here"]:
         return f"{name}, came fine-tuned"

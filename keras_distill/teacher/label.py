@@ -1,15 +1,18 @@
-"""Labelling the transfer set with a checkpoint."""
+"""Labelling the transfer set with a checkpoint, or with several."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from keras_distill.config import Config
-from keras_distill.files import read_json
+from keras_distill.files import fingerprint, read_json
 from keras_distill.teacher.checkpoint import (
     checkpoint_fingerprint,
     load_fine_tuned,
 )
+from keras_distill.teacher.ensemble import Ensemble
+from keras_distill.teacher.members import member_folders, member_sources
 from keras_distill.teacher.predict import Predictor
+from keras_distill.teacher.source import short_name
 from keras_distill.transfer_set.labeller import Labeller, write_transfer_set
 
 
@@ -36,10 +39,25 @@ def label_transfer_set(
         UserError: There is no plan, no such shard or no teacher.
     """
     facts = read_json(data / "manifest.json")
-    predictor = Predictor(
-        load_fine_tuned(str(teacher), facts["labels"]),
-        config.teacher.max_length,
-        config.teacher.tokens_per_batch,
+    places = member_folders(teacher)
+    members = [
+        Predictor(
+            load_fine_tuned(str(place), facts["labels"]),
+            config.teacher.max_length,
+            config.teacher.tokens_per_batch,
+        )
+        for place in places
+    ]
+    prints = [checkpoint_fingerprint(place) for place in places]
+    labeller = Labeller(
+        members[0] if len(members) == 1 else Ensemble(members),
+        folder,
+        prints[0] if len(prints) == 1 else fingerprint(prints),
+        [
+            {"name": short_name(name), "fingerprint": its}
+            for name, its in zip(
+                member_sources(config.teacher, teacher), prints, strict=True
+            )
+        ],
     )
-    labeller = Labeller(predictor, folder, checkpoint_fingerprint(teacher))
     write_transfer_set(labeller, config, data, shards)

@@ -184,13 +184,13 @@ def test_the_grid_keeps_the_teacher_of_the_best_rate_and_epoch(grid):
     assert best["learning_rate"] == 3e-2
     assert best["f1"] > 0.8
     select, work = arguments["select"], arguments["output_dir"]
-    kept = load_fine_tuned(str(work / "best"), tiny.LABELS)
+    kept = load_fine_tuned(str(work / "best-0"), tiny.LABELS)
     logits, _ = Predictor(kept, 32, 256).logits(select)
     scores = classification_metrics(logits, [e.label for e in select])
     for name, score in scores.items():
         assert score == pytest.approx(best[name], abs=1e-5)
     # Nothing to resume from is left.
-    assert sorted(p.name for p in work.iterdir()) == ["best", "grid.json"]
+    assert sorted(p.name for p in work.iterdir()) == ["best-0", "grid.json"]
 
 
 def test_a_finished_grid_is_not_trained_again(grid):
@@ -240,7 +240,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_teacher(
         *(settings, tiny.LABELS, tiny.examples(2), [], "accuracy"),
         *(tmp_path, tmp_path, 0, "float32"),
     )
-    run = finetune._Run(job, 0, 1e-3, {"rows": [], "best": None})
+    run = finetune._Run(job, 0, {"rows": [], "best": None})
     for write in (lambda: save_teacher(teacher, tmp_path / "best"), run._save):
         with pytest.raises(UserError, match="^cannot write ") as caught:
             with small_files():

@@ -12,18 +12,20 @@ from keras_distill.forecast import FORECAST, measure
 from keras_distill.run import RunFolder
 from keras_distill.summary import shown
 from keras_distill.tasks import get_task
+from keras_distill.teacher.classes import check_told, match_classes
 from keras_distill.teacher.folder import (
-    check_classes,
     check_folder,
+    class_names,
+    lower_cases,
     weight_bytes,
 )
-from keras_distill.teacher.source import find_checkpoint
+from keras_distill.teacher.source import find_checkpoint, short_name
 
 logger = logging.getLogger(__name__)
 
 
 def check_teacher(config: Config, labels: list[str] | None) -> None:
-    """Look whether the teacher's files are whole and of the task's classes.
+    """Look whether the teachers' files are whole and of the task's classes.
 
     Args:
         config: The run's configuration.
@@ -32,13 +34,22 @@ def check_teacher(config: Config, labels: list[str] | None) -> None:
     Raises:
         UserError: They are not; one on the hub passes.
     """
-    folder = _teacher_folder(config)
+    settings = config.teacher
     if labels is None:
         task = get_task(config.task)
         labels = config.data.labels or (task.labels and list(task.labels))
-    names = config.teacher.checkpoints
-    if folder is not None and names and labels is not None:
-        check_classes(names[0], check_folder(folder), labels)
+    folders = _teacher_folders(config)
+    if not settings.checkpoints:
+        return
+    found = {
+        name: class_names(check_folder(folder))
+        for name, folder in folders.items()
+        if folder is not None
+    }
+    if settings.classes and len(found) == len(settings.checkpoints):
+        check_told(settings.classes, list(found.values()))
+    for name, names in found.items() if labels is not None else ():
+        match_classes(name, names, labels, settings.classes)
 
 
 def check_class_weights(config: Config) -> None:
@@ -94,20 +105,36 @@ def summary(run: RunFolder, config: Config, data: Path, keep: bool) -> str:
     manifest = read_json(data / "manifest.json")
     check_weights(config.classes, manifest["labels"])
     check_teacher(config, manifest["labels"])
-    folder = _teacher_folder(config)
-    facts = _forecast(run, config, data, folder, keep)
+    folders = _teacher_folders(config)
+    known = [folder for folder in folders.values() if folder is not None]
+    first = next(iter(folders.values()), None)
+    facts = _forecast(run, config, data, first, keep)
     parts = needed(
         config,
         {**manifest["splits"], "unlabeled": manifest["unlabeled"]},
         len(manifest["labels"]),
         manifest["pair"],
         facts,
-        None if folder is None else weight_bytes(folder),
+        [weight_bytes(folder) for folder in known],
     )
     room, tight = check_room(run.path, parts)
-    if folder is None and not config.teacher.alone:
+    if len(known) < len(folders):
         room += ", the teacher's download aside"
-    return shown(config, manifest, facts, room, [tight] if tight else [])
+    warnings = [tight, None if len(known) < 2 else _cases(config, folders)]
+    return shown(config, manifest, facts, room, list(filter(None, warnings)))
+
+
+def _cases(config: Config, folders: dict[str, Path | None]) -> str | None:
+    """Say what a student keeps whose teachers differ in what they keep."""
+    lower = {n: lower_cases(f) for n, f in folders.items() if f is not None}
+    if config.teacher.cased is not None or len({*lower.values()}) < 2:
+        return None
+    keeps = [short_name(name) for name, folds in lower.items() if not folds]
+    return (
+        f"the student keeps upper case, as {', '.join(keeps)} does; other "
+        "teachers lower-case their text (--set teacher.cased=false: so does "
+        "the student)"
+    )
 
 
 def _forecast(
@@ -127,9 +154,7 @@ def _forecast(
     return facts
 
 
-def _teacher_folder(config: Config) -> Path | None:
-    """Return the folder of the teacher, None for one on the hub."""
-    if config.teacher.alone:
-        return None
-    place = Path(find_checkpoint(config.teacher.sources[0]))
-    return place if place.is_dir() else None
+def _teacher_folders(config: Config) -> dict[str, Path | None]:
+    """Return each teacher's folder by its name, None for one on the hub."""
+    places = {n: Path(find_checkpoint(n)) for n in config.teacher.sources}
+    return {n: place if place.is_dir() else None for n, place in places.items()}

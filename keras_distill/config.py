@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import copy
 import dataclasses
+import itertools
 import re
 import types
 import typing
@@ -164,6 +165,21 @@ class TeacherConfig:
         positive=True,
     )
     cased: bool | None = knob(None, "--cased", "the student keeps case")
+    ensemble: int | None = knob(
+        None,
+        "--teacher-ensemble",
+        "so many label together: the best runs of all teachers and rates "
+        "(default: the best run of each teacher)",
+        metavar="N",
+        least=1,
+    )
+    classes: list[str] | None = knob(
+        None,
+        "--teacher-classes",
+        "what a fine-tuned checkpoint's classes are called in the task",
+        metavar="ITS=OURS[,ITS=OURS...]",
+        commas=True,
+    )
 
     logits: list[str] = knob(
         [],
@@ -184,16 +200,54 @@ class TeacherConfig:
             )
         if not self.sources and not self.logits:
             raise UserError("teacher.names is empty, expected a name")
+        for key in ("names", "checkpoints"):
+            given = getattr(self, key)
+            twice = [name for name in given if given.count(name) > 1]
+            if twice:
+                raise UserError(f"teacher.{key} has {twice[0]} twice")
+        if self.classes is not None and not self.checkpoints:
+            raise UserError(
+                "--teacher-classes says what the classes of a "
+                "--teacher-checkpoint are called, and there is none; one "
+                "that is fine-tuned here gets the task's classes"
+            )
+        if self.ensemble is not None:
+            self._check_ensemble(self.ensemble)
 
     @property
     def alone(self) -> bool:
         """Whether files of logits are all there is of a teacher."""
         return bool(self.logits) and not self.names
 
+    def _check_ensemble(self, wanted: int) -> None:
+        if self.checkpoints:
+            raise UserError(
+                "--teacher-ensemble chooses among the runs that are "
+                "fine-tuned here; every --teacher-checkpoint labels as it is"
+            )
+        if wanted > len(self.runs):
+            raise UserError(
+                f"--teacher-ensemble {wanted}: expected at most "
+                f"{len(self.runs)}, the runs there are: {len(self.names)} "
+                f"--teacher at {len(self.learning_rates)} --teacher-lr"
+            )
+
     @property
     def sources(self) -> list[str]:
         """What teachers are loaded from: fine-tuned checkpoints, or names."""
         return self.checkpoints or self.names
+
+    @property
+    def runs(self) -> list[tuple[str, float]]:
+        """What is fine-tuned, in order: each name at each learning rate."""
+        return list(itertools.product(self.names, self.learning_rates))
+
+    @property
+    def members(self) -> int:
+        """How many checkpoints label together."""
+        if self.checkpoints:
+            return len(self.checkpoints)
+        return self.ensemble or len(self.names)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_distill.config import Config
+from keras_distill.config import Config, TeacherConfig
 from keras_distill.display import size
 from keras_distill.errors import UserError
 from keras_distill.student.vector_file import Sources
@@ -16,8 +16,8 @@ from keras_distill.student.vector_file import Sources
 _RECORD_BYTES = 135
 _PACKED = 0.4
 # Adam keeps two numbers for each weight; while a checkpoint is saved the one
-# before it is still there.
-_FINE_TUNED_COPIES = 7
+# before it is still there. The members of the teacher come to that.
+_TRAINED_COPIES = 6
 # Loaded from elsewhere, and saved.
 _GIVEN_COPIES = 2
 # While one is trained: its best epoch, and AdaDelta's two numbers too.
@@ -51,7 +51,7 @@ def needed(
     classes: int,
     pair: bool,
     facts: Mapping[str, Any],
-    teacher_bytes: int | None,
+    teacher_bytes: Sequence[int],
 ) -> dict[str, int]:
     """Estimate the bytes that the stages of a run will write, from above.
 
@@ -61,8 +61,8 @@ def needed(
         classes: The number of classes.
         pair: Whether the rows are pairs.
         facts: Of the text, as `forecast.measure` gives them.
-        teacher_bytes: The size of the teacher's weights; None where it must
-            be fetched first.
+        teacher_bytes: The size of each teacher's weights, but for those
+            that must be fetched first.
 
     Returns:
         Bytes by what they are for.
@@ -87,20 +87,24 @@ def needed(
     folded = words * 8 * student.lstm_units * _FLOAT
     trained = len(config.seeds) * (2 if config.baseline.enabled else 1)
     learned = Sources.of(student.embeddings).learned is not None
-    teacher = 0
-    if teacher_bytes is not None:
-        given = bool(config.teacher.checkpoints)
-        teacher = teacher_bytes * (
-            _GIVEN_COPIES if given else _FINE_TUNED_COPIES
-        )
     return {
-        "teacher": teacher,
+        "teacher": _teacher_bytes(config.teacher, teacher_bytes),
         "augmented text": int(noised * text_bytes * _PACKED),
         "transfer set": int((sum(rows.values()) + noised) * record),
         "word vectors": table * (2 if learned else 1),
         "students": model * (trained + _STUDENT_COPIES),
         "exports": model * _EXPORT_COPIES + folded,
     }
+
+
+def _teacher_bytes(settings: TeacherConfig, sizes: Sequence[int]) -> int:
+    if settings.checkpoints:
+        return _GIVEN_COPIES * sum(sizes)
+    largest = max(sizes, default=0)
+    members = sum(sizes)
+    if settings.ensemble is not None:
+        members = settings.ensemble * largest
+    return _TRAINED_COPIES * largest + members
 
 
 def check_room(folder: Path, parts: dict[str, int]) -> tuple[str, str | None]:

@@ -23,6 +23,7 @@ from keras_distill.student.vector_file import (
     is_fasttext,
 )
 from keras_distill.teacher.folder import lower_cases, word_pieces
+from keras_distill.teacher.source import find_checkpoint
 
 # Beside a run's data: what was measured of it.
 FORECAST = "forecast.json"
@@ -85,8 +86,8 @@ def measure(config: Config, data: Path, teacher: Path | None) -> dict[str, Any]:
     Args:
         config: The run's configuration.
         data: The run's `data/`.
-        teacher: The folder of its teacher; None where that is yet to be
-            fetched.
+        teacher: The folder of its teacher, the first of several; None where
+            that is yet to be fetched.
 
     Returns:
         `text_bytes`, the mean of a training row. `lengths` of texts and,
@@ -161,9 +162,19 @@ def _texts(example: Example) -> list[str]:
 def _lower_cases(config: Config, teacher: Path | None) -> bool:
     if config.teacher.cased is not None:
         return not config.teacher.cased
-    if teacher is not None:
-        return lower_cases(teacher)
-    name = "".join(config.teacher.sources[:1])
+    # The student keeps case if one of several teachers does.
+    if config.teacher.alone:
+        return True
+    first, *others = config.teacher.sources
+    return _folds(first, teacher) and all(
+        _folds(name, Path(find_checkpoint(name))) for name in others
+    )
+
+
+def _folds(name: str, folder: Path | None) -> bool:
+    """Say whether a teacher lower-cases; one on the hub tells by its name."""
+    if folder is not None and folder.is_dir():
+        return lower_cases(folder)
     return "uncased" in name or "cased" not in name
 
 

@@ -469,6 +469,10 @@ def _settings(config: Config) -> dict[str, dict[str, Any]]:
     for key, names in (("name", "names"), ("checkpoint", "checkpoints")):
         found = [checkpoint_identity(name) for name in teacher.pop(names)]
         teacher[key] = found if len(found) > 1 else (found or [None])[0]
+    # Runs from before there were these go on as they are.
+    for key in ("ensemble", "classes"):
+        if teacher[key] is None:
+            del teacher[key]
     vocabulary = {key: student.pop(key) for key in _VOCABULARY_KEYS}
     vocabulary["cased"] = teacher.pop("cased")
     _check_mode(vocabulary["embedding_mode"], vocabulary["embeddings"])

@@ -15,7 +15,7 @@ ROWS = {"train": 10_000, "select": 500, "dev": 800, "unlabeled": 1000}
 FACTS = {"text_bytes": 50.0, "vocabulary": 10_000}
 
 
-def bytes_of(pair=False, weights=10**8, **values):
+def bytes_of(pair=False, weights=(10**8,), **values):
     values.setdefault("augmentation", {"n_iter": 10})
     config = config_from_dict(values)
     return needed(config, ROWS, 2, pair, FACTS, weights)
@@ -42,9 +42,21 @@ def test_the_operators_beyond_the_paper_add_rows(pair, copies):
 
 def test_a_teacher_that_is_fine_tuned_has_checkpoints_beside_it():
     assert bytes_of()["teacher"] == 7 * 10**8
-    assert bytes_of(weights=None)["teacher"] == 0
+    # On the hub yet.
+    assert bytes_of(weights=[])["teacher"] == 0
     given = bytes_of(teacher={"checkpoints": ["bert"]})
     assert given["teacher"] == 2 * 10**8
+
+
+def test_of_several_teachers_each_is_kept_and_one_is_trained_at_a_time():
+    sizes = [10**8, 3 * 10**8]
+    two = bytes_of(weights=sizes, teacher={"names": ["a", "b"]})
+    assert two["teacher"] == 6 * 3 * 10**8 + 4 * 10**8
+    # All three may come to be the large one's.
+    best = {"names": ["a", "b"], "ensemble": 3}
+    assert bytes_of(weights=sizes, teacher=best)["teacher"] == 9 * 3 * 10**8
+    given = bytes_of(weights=sizes, teacher={"checkpoints": ["a", "b"]})
+    assert given["teacher"] == 8 * 10**8
 
 
 def test_each_seed_is_a_student_and_its_baseline():

@@ -36,6 +36,7 @@ from keras_distill.report.table import (
     paper_results,
     promise,
     score,
+    teacher_names,
     texts_name,
 )
 from keras_distill.report.understood import shown
@@ -474,9 +475,13 @@ python train.py --config config.yaml --output-dir FOLDER
 
 def _teacher(results: dict[str, Any], config: Config) -> str:
     teacher = results["teacher"]
-    name = code(teacher["name"])
     if config.teacher.alone:
-        return f"{said_in_words(teacher['answers'])} ({name})"
+        return f"{said_in_words(teacher['answers'])} ({code(teacher['name'])})"
+    if members := teacher_names(teacher):
+        listed = "; ".join(map(code, members))
+        came = "" if teacher["fine_tuned_here"] else ", which came fine-tuned"
+        return f"the mean logits of {len(members)} teachers{came}: {listed}"
+    name = code(teacher["name"])
     if not teacher["fine_tuned_here"]:
         return f"{name}, came fine-tuned"
     if teacher.get("answers"):

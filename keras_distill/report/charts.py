@@ -93,9 +93,9 @@ def plot_learning_curves(run_dir: Path, output_dir: Path) -> Path | None:
             )
     if not axes.lines:
         raise UserError(f"{run_dir} holds no history.csv of a student")
-    teacher = _teacher(run_dir)
-    if teacher is not None:
-        axes.axhline(teacher, label=MODELS["teacher"], **_REFERENCE)
+    if (teacher := _teacher(run_dir)) is not None:
+        name, score = teacher
+        axes.axhline(score, label=name, **_REFERENCE)
     axes.set_xlabel("updates")
     axes.set_ylabel(f"{_METRIC} on the selection split")
     axes.spines[["top", "right"]].set_visible(False)
@@ -130,12 +130,17 @@ def _curve(path: Path) -> list[tuple[int, float]]:
     return curve
 
 
-def _teacher(run_dir: Path) -> float | None:
+def _teacher(run_dir: Path) -> tuple[str, float] | None:
     path = run_dir / "teacher" / "grid.json"
     if not path.is_file():
         return None
     grid: dict[str, Any] = read_json(path)
-    return (grid.get("best") or {}).get(_METRIC)
+    score = (grid.get("best") or {}).get(_METRIC)
+    if score is None:
+        return None
+    # What several say together was not asked while they were chosen.
+    name = "best of the teachers" if "members" in grid else MODELS["teacher"]
+    return name, score
 
 
 def plot_sizes(results: dict[str, Any], output_dir: Path) -> Path | None:

@@ -53,6 +53,13 @@ from keras_distill.run import find_config, seed_folders
 from keras_distill.search.records import tuning_facts
 from keras_distill.student.models import parameters_without_embeddings
 from keras_distill.student.predictor import StudentPredictor
+from keras_distill.teacher.members import (
+    FACTS,
+    member_folders,
+    member_rows,
+    member_sources,
+)
+from keras_distill.teacher.source import short_name
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import Rows, read_rows
 
@@ -451,32 +458,30 @@ def _teacher(
     manifest: Manifest,
     splits: Mapping[str, Rows],
 ) -> dict[str, Any]:
-    folder = run_dir / "teacher"
-    facts = read_json(folder / "teacher.json")
-    grid = read_json(folder / "grid.json")
     rows, seconds = 0, 0.0
     for path in manifest.files(run_dir / "transfer_set", "train"):
         note = read_json(path.parent / "done" / f"{path.name}.json")
         rows += note["shard"]["rows"]
         seconds += note["seconds"]
-    weights = [path for kind in _WEIGHTS for path in folder.glob(kind)]
+    members = _members(run_dir, config)
+    names = dict.fromkeys(member["name"] for member in members)
+    alone = members[0] if len(members) == 1 else {}
     results = {
-        "name": ", ".join(
-            map(_short, config.teacher.sources or config.teacher.logits)
-        ),
+        "name": ", ".join(names),
         "fine_tuned_here": bool(config.teacher.names)
         and not config.teacher.checkpoints,
         "answers": read_json(run_dir / "data" / "manifest.json").get("answers"),
-        "parameters": facts["parameters"],
-        "bytes": sum(path.stat().st_size for path in weights) or None,
+        "parameters": sum(member["parameters"] or 0 for member in members)
+        or None,
+        "bytes": sum(member["bytes"] or 0 for member in members) or None,
         "sentences_per_s": (
             None
             if config.teacher.alone or not seconds
             else round(rows / seconds, 1)
         ),
-        "precision": grid["precision"],
-        "learning_rate": grid["best"].get("learning_rate"),
-        "epoch": grid["best"].get("epoch"),
+        "precision": read_json(run_dir / "teacher" / "grid.json")["precision"],
+        "learning_rate": alone.get("learning_rate"),
+        "epoch": alone.get("epoch"),
     }
     for name, split in splits.items():
         results[name] = None
@@ -484,7 +489,40 @@ def _teacher(
             results[name] = classification_metrics(
                 split.teacher_logits, split.labels
             )
+    if len(members) > 1:
+        results["members"] = members
+        for name in splits:
+            path = run_dir / "transfer_set" / f"{name}.tfrecord"
+            if not path.is_file():
+                # Of a run that chose on dev.
+                path = path.with_name("select.tfrecord")
+            note = read_json(path.parent / "done" / f"{path.name}.json")
+            for member, scores in zip(members, note["members"], strict=True):
+                member[name] = scores
     return results
+
+
+def _members(run_dir: Path, config: Config) -> list[dict[str, Any]]:
+    """Return what is known of each of the teacher's members, best first."""
+    folder = run_dir / "teacher"
+    members = []
+    names = [", ".join(map(short_name, config.teacher.logits))]
+    if not config.teacher.alone:
+        names = member_sources(config.teacher, folder)
+    for place, row, name in zip(
+        member_folders(folder), member_rows(folder), names, strict=True
+    ):
+        weights = [path for kind in _WEIGHTS for path in place.glob(kind)]
+        members.append(
+            {
+                "name": short_name(name),
+                "learning_rate": row.get("learning_rate"),
+                "epoch": row.get("epoch"),
+                "parameters": read_json(place / FACTS)["parameters"],
+                "bytes": sum(path.stat().st_size for path in weights) or None,
+            }
+        )
+    return members
 
 
 def _gain(
@@ -549,12 +587,3 @@ def _times(run_dir: Path) -> dict[str, Any]:
         "seconds": {n: found[n]["seconds"] for n in STAGES if n in found},
         "resumed_stages": [n for n in found if found[n].get("resumed")],
     }
-
-
-def _short(name: str) -> str:
-    """Return the last part of a local path; a hub's name stays whole.
-
-    Results are made to be passed on; where a user's files lie is private.
-    """
-    path = Path(name).expanduser()
-    return path.name if path.is_absolute() or path.exists() else name

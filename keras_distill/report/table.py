@@ -114,11 +114,31 @@ def chosen_on(results: dict[str, Any], split: str) -> bool:
 
 
 def models(results: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Return name and results of each model that the run has."""
-    return [
+    """Return name and results of each model that the run has.
+
+    The members of a teacher that is several stand before it.
+    """
+    found = [
         (name, results[key])
         for key, name in MODELS.items()
         if results[key] is not None
+    ]
+    members = results["teacher"].get("members")
+    if not members:
+        return found
+    (_, together), *students = found
+    each = [(f"teacher {i}", one) for i, one in enumerate(members, start=1)]
+    return [*each, (f"teachers, mean of {len(members)}", together), *students]
+
+
+def teacher_names(teacher: dict[str, Any]) -> list[str]:
+    """Return what each of several teachers is: `bert, rate 2e-05, epoch 3`."""
+    return [
+        one["name"]
+        if one["learning_rate"] is None
+        else f"{one['name']}, rate {one['learning_rate']:g}, epoch "
+        f"{one['epoch']}"
+        for one in teacher.get("members") or ()
     ]
 
 
@@ -127,7 +147,7 @@ def cost_cells(model: dict[str, Any]) -> list[str]:
     return [
         count(model["parameters"]),
         size(model["bytes"]),
-        number(model["sentences_per_s"], ",.0f"),
+        number(model.get("sentences_per_s"), ",.0f"),
     ]
 
 
@@ -221,6 +241,8 @@ def _main_block(results: dict[str, Any]) -> str:
         + choice_sentence(results, split)
     )
     lines = [wrapped(heading), "", aligned(rows, _NAME_WIDTH), ""]
+    for place, name in enumerate(teacher_names(results["teacher"]), start=1):
+        lines.append(wrapped(f"Teacher {place}: {name}."))
     apart = results["student"]["parameters_without_embeddings"]
     if apart is not None:
         lines.append(

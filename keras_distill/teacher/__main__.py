@@ -56,7 +56,8 @@ def _run(options: argparse.Namespace) -> None:
     if options.command in ("check", "finetune") or (
         options.command == "embed" and options.sentences
     ):
-        prepare_hub(config.teacher.sources[0])
+        for name in config.teacher.sources:
+            prepare_hub(name)
     # From here on tf.keras is tf_keras, in this process.
     from keras_distill.teacher.runtime import set_precision
 

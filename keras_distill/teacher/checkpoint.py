@@ -24,6 +24,7 @@ from keras_distill.files import (
     sha256_file,
     write_json,
 )
+from keras_distill.teacher.classes import Matched, match_classes
 from keras_distill.teacher.folder import normalizer_lower_cases
 from keras_distill.teacher.source import find_checkpoint, not_on_hub
 
@@ -49,11 +50,13 @@ class Teacher:
         model: The TF model; its logits are [batch, classes].
         tokenizer: Its tokenizer.
         columns: `columns[i]` is the logit of the task's class i.
+        matched: How these were found, of one that came fine-tuned.
     """
 
     model: TFPreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     columns: list[int]
+    matched: Matched | None = None
 
     def cut(self, max_length: int) -> int:
         """Return `max_length`, or the longest input the model takes."""
@@ -116,11 +119,19 @@ def load_teacher(name: str, labels: list[str]) -> Teacher:
     return Teacher(model, tokenizer, list(range(len(labels))))
 
 
-def load_fine_tuned(name: str, labels: list[str]) -> Teacher:
+def load_fine_tuned(
+    name: str, labels: list[str], told: list[str] | None = None
+) -> Teacher:
     """Load a checkpoint that was already fine-tuned on the task.
 
-    Its class names must be the task's, in any order. Names that say nothing
-    (`LABEL_0`, `LABEL_1`, ...) are taken to be in the task's order.
+    Its class names must be the task's, in any order, or be told. Names that
+    say nothing (`LABEL_0`, `LABEL_1`, ...) are taken to be in the task's
+    order. Saved again it has the task's names.
+
+    Args:
+        name: The checkpoint.
+        labels: The task's classes.
+        told: As `match_classes` takes it.
 
     Raises:
         UserError: There is no such checkpoint, it was never fine-tuned, or
@@ -132,7 +143,12 @@ def load_fine_tuned(name: str, labels: list[str]) -> Teacher:
         config = AutoConfig.from_pretrained(name)
     except Exception as error:
         raise _not_loaded(name, error) from error
-    columns = match_labels(name, config, labels)
+    names = [str(config.id2label[i]) for i in sorted(config.id2label)]
+    matched = match_classes(name, names, labels, told)
+    if matched.by == "place":
+        logger.info(
+            "teacher %s has classes without names; taken to be %s", name, labels
+        )
     model, random = _load_model(name)
     if random:
         raise UserError(
@@ -140,7 +156,10 @@ def load_fine_tuned(name: str, labels: list[str]) -> Teacher:
             f"{', '.join(random[:3])}. Give it as --teacher to fine-tune it"
         )
     _fit_columns(tokenizer, model)
-    return Teacher(model, tokenizer, columns)
+    ours = dict(zip(matched.columns, labels, strict=True))
+    model.config.id2label = dict(sorted(ours.items()))
+    model.config.label2id = {label: c for c, label in ours.items()}
+    return Teacher(model, tokenizer, matched.columns, matched)
 
 
 def _fit_columns(
@@ -176,25 +195,6 @@ def save_teacher(teacher: Teacher, folder: Path) -> None:
             "parameters": teacher.model.num_parameters(),
         }
         write_json(temporary / "teacher.json", facts)
-
-
-def match_labels(name: str, config: Any, labels: list[str]) -> list[int]:
-    """Return, for each class of the task, its column in the logits."""
-    found = [str(config.id2label[i]) for i in sorted(config.id2label)]
-    for spelled in (str, str.casefold):
-        known, wanted = list(map(spelled, found)), list(map(spelled, labels))
-        if sorted(known) == sorted(wanted) and len({*known}) == len(known):
-            return [known.index(label) for label in wanted]
-    places = range(len(labels))
-    if known in ([f"label_{i}" for i in places], [str(i) for i in places]):
-        logger.info(
-            "teacher %s has classes without names; taken to be %s", name, labels
-        )
-        return list(places)
-    raise UserError(
-        f"teacher {name} has the {len(found)} classes {found}, "
-        f"the task has the {len(labels)} classes {labels}"
-    )
 
 
 def checkpoint_fingerprint(folder: Path) -> str:

@@ -14,6 +14,7 @@ from keras_distill.teacher.checkpoint import (
     load_fine_tuned,
     load_teacher,
 )
+from keras_distill.teacher.members import member_sources
 from keras_distill.teacher.predict import Encoded, Predictor, encode
 
 WORDS, SENTENCES = "states.npy", "sentences.npy"
@@ -38,7 +39,8 @@ def embed(
         output: Gets `states.npy`, float32 [words, hidden], and
             `sentences.npy`, float16 [sentences, hidden]: the distinct texts
             of the training set in the order of their first appearance, by
-            the teacher before it was fine-tuned, where there is one.
+            the teacher before it was fine-tuned, where there is one. Of
+            several teachers the best gives both.
         words: A file of words and `##` pieces, one a line; None for none.
         sentences: Whether the sentences are wanted.
 
@@ -55,7 +57,8 @@ def embed(
     if sentences and not (output / SENTENCES).is_file():
         if not config.teacher.checkpoints:
             # Fine-tuning teaches it what to forget of a sentence.
-            loaded = load_teacher(config.teacher.names[0], labels)
+            name = member_sources(config.teacher, teacher)[0]
+            loaded = load_teacher(name, labels)
         else:
             loaded = load_fine_tuned(str(teacher), labels)
         texts = distinct_texts(data / "train.jsonl.gz")

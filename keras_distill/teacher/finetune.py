@@ -1,6 +1,5 @@
 """Fine-tunes the teacher at each learning rate and keeps the best."""
 
-import gc
 import logging
 import os
 import shutil
@@ -16,18 +15,22 @@ import tf_keras
 from transformers import TFPreTrainedModel
 
 from keras_distill.config import Config, TeacherConfig
+from keras_distill.data.answers import load_answers
 from keras_distill.data.examples import Example, read_examples
+from keras_distill.data.reported import Reported
 from keras_distill.data.weights import run_weights
 from keras_distill.errors import UserError
 from keras_distill.events import disk_errors, forget_runs, resumed_writer
 from keras_distill.files import read_json, write_json
-from keras_distill.metrics import classification_metrics
+from keras_distill.metrics import classification_metrics, softmax
 from keras_distill.progress import Bar, progress
 from keras_distill.teacher.checkpoint import (
     load_fine_tuned,
     load_teacher,
     save_teacher,
 )
+from keras_distill.teacher.given import compared, take_given
+from keras_distill.teacher.members import best_rows, install, kept, run_name
 from keras_distill.teacher.predict import (
     Encoded,
     Predictor,
@@ -35,11 +38,13 @@ from keras_distill.teacher.predict import (
     encode,
     shuffled_batches,
 )
-from keras_distill.teacher.runtime import build_strategy
+from keras_distill.teacher.runtime import build_strategy, forget_models
+from keras_distill.teacher.source import short_name
 
 logger = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_CHECKPOINTS = 300.0
+_CHECKED_ROWS = 500
 
 
 def make_teacher(
@@ -49,7 +54,7 @@ def make_teacher(
     log_dir: Path,
     precision: str,
 ) -> None:
-    """Make the teacher of a run: fine-tune one, or check the one given.
+    """Make the teacher of a run: fine-tune, or take what is given.
 
     It can be killed at any moment and called again.
 
@@ -57,7 +62,8 @@ def make_teacher(
         config: The run's configuration.
         data: The run's `data/`.
         output: Gets the checkpoint, `teacher.json` and, last, `grid.json`;
-            until then its `work/` holds what to go on from.
+            `members/` where several label together. Until then its `work/`
+            holds what to go on from.
         log_dir: TensorBoard folder.
         precision: As `set_precision` returned it.
 
@@ -71,28 +77,21 @@ def make_teacher(
     labels = read_json(data / "manifest.json")["labels"]
     select = list(read_examples(data / "select.jsonl.gz"))
     output.mkdir(parents=True, exist_ok=True)
+    metric = config.metric
     if config.teacher.checkpoints:
-        (name,) = config.teacher.checkpoints
-        teacher = load_fine_tuned(name, labels)
-        check_answers(name, teacher, select, config.teacher.max_length)
-        predictor = Predictor(
-            teacher, config.teacher.max_length, config.teacher.tokens_per_batch
-        )
-        logits, _ = predictor.logits(select)
-        row = classification_metrics(logits, [e.label for e in select])
-        save_teacher(teacher, work / "best")
-        write_json(
-            work / "grid.json",
-            {"rows": [], "best": row, "precision": precision},
+        grid = take_given(
+            config.teacher, labels, select, metric, work, precision
         )
     else:
-        fine_tune(
+        train, targets = _lessons(config, data, len(labels))
+        grid = fine_tune(
             Job(
                 config.teacher,
                 labels=labels,
-                train=list(read_examples(data / "train.jsonl.gz")),
+                train=train,
+                targets=targets,
                 select=select,
-                metric=config.metric,
+                metric=metric,
                 output_dir=work,
                 log_dir=log_dir,
                 seed=config.seed,
@@ -100,29 +99,68 @@ def make_teacher(
                 class_weights=run_weights(config.classes, data, labels),
             )
         )
-    # Killed in between, this goes on with the files that are left.
-    for path in (work / "best").iterdir():
-        os.replace(path, output / path.name)
+    install(work, output, grid.get("members") or [grid["best"]])
     os.replace(work / "grid.json", output / "grid.json")
     shutil.rmtree(work)
 
 
+def _lessons(
+    config: Config, data: Path, classes: int
+) -> tuple[list[Example], np.ndarray]:
+    """Return what is learned from: texts, and what is to be said of them.
+
+    The targets are gold labels, int32 [rows]. Where files have a teacher's
+    answers (`--teacher-logits`) they are probabilities, float32
+    [rows, classes]: the file's, and all on the gold label where it has none;
+    texts that are in the file alone join.
+    """
+    train = list(read_examples(data / "train.jsonl.gz"))
+    if not config.teacher.logits:
+        return train, np.asarray([e.label for e in train], np.int32)
+    answers, reported = load_answers(data), Reported(data)
+    train += [
+        example
+        for example in read_examples(data / "unlabeled.jsonl.gz")
+        if answers.of(example) is not None and not reported.has_row(example)
+    ]
+    targets = np.zeros((len(train), classes), np.float32)
+    for row, example in enumerate(train):
+        logits = answers.of(example)
+        if logits is None:
+            targets[row, example.label] = 1
+        else:
+            targets[row] = softmax(logits)
+    return train, targets
+
+
 def check_teacher(config: Config, data: Path) -> None:
-    """Load the teacher of a run and ask it for two rows' logits.
+    """Load the teachers of a run and ask each for two rows' logits.
+
+    What came fine-tuned is compared with some gold labels, too.
 
     Args:
         config: The run's configuration.
         data: The run's `data/`.
 
     Raises:
-        UserError: It cannot be loaded, or it gives none.
+        UserError: One cannot be loaded, gives none, or has its classes in
+            another order.
     """
     settings = config.teacher
     labels = read_json(data / "manifest.json")["labels"]
-    load = load_fine_tuned if settings.checkpoints else load_teacher
-    (name,) = settings.sources
     rows = list(read_examples(data / "train.jsonl.gz"))
-    check_answers(name, load(name, labels), rows, settings.max_length)
+    select = list(read_examples(data / "select.jsonl.gz"))
+    # Evenly, some are enough to tell an order of the classes.
+    select = select[:: -(-len(select) // _CHECKED_ROWS)]
+    for name in settings.sources:
+        if settings.checkpoints:
+            teacher = load_fine_tuned(name, labels, settings.classes)
+        else:
+            teacher = load_teacher(name, labels)
+        check_answers(name, teacher, rows, settings.max_length)
+        if settings.checkpoints:
+            compared(name, teacher, select, labels, settings)
+        forget_models()
 
 
 @dataclass(frozen=True)
@@ -132,6 +170,8 @@ class Job:
     settings: TeacherConfig
     labels: list[str]
     train: Sequence[Example]
+    # As `_lessons` gives them.
+    targets: np.ndarray
     select: Sequence[Example]
     metric: str
     output_dir: Path
@@ -142,13 +182,14 @@ class Job:
 
 
 def fine_tune(job: Job) -> dict[str, Any]:
-    """Try every learning rate, keep the epoch that is best on `select`.
+    """Try every teacher at every rate, keep what is best on `select`.
 
     Tang et al. 2019, section 4.2: Adam, learning rates {2, 3, 4, 5}e-5.
     A run that was interrupted goes on from its last checkpoint: at most
-    five minutes of work are done again. `output_dir` then holds `best/`
-    (the checkpoint) and `grid.json`, whose content is returned: a row for
-    each rate and epoch, and the best of them.
+    five minutes of work are done again. `output_dir` then holds `best-RUN/`
+    for each member, and `grid.json`, whose content is returned: a row for
+    each run and epoch, the best of them, and the members where several label
+    together.
     """
     settings = job.settings
     job.output_dir.mkdir(parents=True, exist_ok=True)
@@ -156,45 +197,76 @@ def fine_tune(job: Job) -> dict[str, Any]:
     grid = {"rows": [], "best": None, "precision": job.precision}
     if grid_file.is_file():
         grid = read_json(grid_file)
-    names = {f"lr-{rate:g}" for rate in settings.learning_rates}
-    forget_runs(job.log_dir, "lr-*", names)
-    for index, rate in enumerate(settings.learning_rates):
+    else:
+        _try_each(job)
+    # A session of an older version kept the best of all runs alone.
+    if (job.output_dir / "best").is_dir() and grid["best"] is not None:
+        place = kept(job.output_dir, grid["best"]["index"])
+        os.replace(job.output_dir / "best", place)
+    names = {run_name(settings, index) for index in range(len(settings.runs))}
+    forget_runs(job.log_dir, "*lr-*", names)
+    for index in range(len(settings.runs)):
         rows = [r for r in grid["rows"] if r["index"] == index]
         if len(rows) >= settings.epochs or any(r["diverged"] for r in rows):
             continue
-        _Run(job, index, rate, grid).train()
-        tf_keras.backend.clear_session()
-        gc.collect()
+        _Run(job, index, grid).train()
+        forget_models()
     shutil.rmtree(job.output_dir / "resume", ignore_errors=True)
-    if grid["best"] is None:
-        raise UserError(
-            "the teacher diverged at every learning rate of "
-            f"{settings.learning_rates}: try lower ones with --teacher-lr"
-        )
+    members = best_rows(grid["rows"], settings, job.metric)
+    if len(members) < settings.members:
+        raise _too_few(job, members)
+    if len(members) > 1:
+        grid["members"] = members
+        write_json(grid_file, grid)
     return grid
 
 
-class _Run:
-    """One learning rate: its model, and what it leaves on disk."""
+def _try_each(job: Job) -> None:
+    """Ask each of several teachers, before the hours of the first."""
+    names = job.settings.names
+    for name in names if len(names) > 1 else ():
+        teacher = load_teacher(name, job.labels)
+        check_answers(name, teacher, job.train, job.settings.max_length)
+        forget_models()
 
-    def __init__(
-        self, job: Job, index: int, rate: float, grid: dict[str, Any]
-    ) -> None:
+
+def _too_few(job: Job, members: Sequence[dict[str, Any]]) -> UserError:
+    """Return the error for runs that diverged where they are needed."""
+    settings = job.settings
+    found = {settings.runs[row["index"]][0] for row in members}
+    lost = [name for name in settings.names if name not in found]
+    which = "the teacher"
+    if settings.ensemble is None and len(settings.names) > 1:
+        which = f"the teacher {lost[0]}"
+    elif members:
+        return UserError(
+            f"--teacher-ensemble {settings.ensemble}: only {len(members)} of "
+            f"the {len(settings.runs)} runs did not diverge: try lower "
+            "rates with --teacher-lr"
+        )
+    return UserError(
+        f"{which} diverged at every learning rate of "
+        f"{settings.learning_rates}: try lower ones with --teacher-lr"
+    )
+
+
+class _Run:
+    """One teacher at one rate: its model, and what it leaves on disk."""
+
+    def __init__(self, job: Job, index: int, grid: dict[str, Any]) -> None:
         self._job = job
         self._index = index
-        self._rate = rate
+        self._name, self._rate = job.settings.runs[index]
         self._grid = grid
-        self._log_dir = job.log_dir / f"lr-{rate:g}"
+        self._log_dir = job.log_dir / run_name(job.settings, index)
         settings = job.settings
         self._steps = -(-len(job.train) // settings.batch_size)
         self._total = self._steps * settings.epochs
         tf_keras.utils.set_random_seed(job.seed)
         strategy = build_strategy()
         with strategy.scope():
-            self._teacher = load_teacher(settings.names[0], job.labels)
-        check_answers(
-            settings.names[0], self._teacher, job.train, settings.max_length
-        )
+            self._teacher = load_teacher(self._name, job.labels)
+        check_answers(self._name, self._teacher, job.train, settings.max_length)
         self._trainer = Trainer(
             self._teacher.model, settings, strategy, job.class_weights
         )
@@ -226,16 +298,20 @@ class _Run:
             job.train,
             self._teacher.cut(job.settings.max_length),
         )
-        labels = np.asarray([e.label for e in job.train], np.int32)
         self._restore()
         self._writer = resumed_writer(self._log_dir, self._done)
         label = f"teacher lr {self._rate:g}"
+        named = {}
+        if len(job.settings.names) > 1:
+            named = {"name": short_name(self._name)}
+            label = f"teacher {named['name']} lr {self._rate:g}"
         with progress(self._total, label, "steps", self._done) as bar:
             while self._done < self._total:
                 epoch = self._done // self._steps
-                loss, seconds = self._epoch(encoded, labels, epoch, bar)
+                loss, seconds = self._epoch(encoded, job.targets, epoch, bar)
                 row = {
                     "index": self._index,
+                    **named,
                     "learning_rate": self._rate,
                     "epoch": epoch + 1,
                     "loss": loss if np.isfinite(loss) else None,
@@ -328,26 +404,24 @@ class _Run:
                 tf.summary.scalar(f"teacher/{name}", value, self._done)
 
     def _finish_epoch(self, row: dict[str, Any]) -> None:
-        """Add a row to the grid; keep the teacher if it is the best."""
-        metric, grid = self._job.metric, self._grid
+        """Add a row to the grid; keep the teacher if it is a member now."""
+        job, grid = self._job, self._grid
         this = (row["index"], row["epoch"])
         rows = [r for r in grid["rows"] if (r["index"], r["epoch"]) != this]
         grid["rows"] = [*rows, row]
-
-        def rank(some: dict[str, Any]) -> tuple[float, float]:
-            # Ties are frequent on a small split, and the first of them is
-            # the least trained teacher.
-            return some[metric], -some["cross_entropy"]
-
-        best = grid["best"]
-        if not row["diverged"] and (best is None or rank(row) > rank(best)):
-            grid["best"] = row
-            save_teacher(self._teacher, self._job.output_dir / "best")
+        members = best_rows(grid["rows"], job.settings, job.metric)
+        grid["best"] = members[0] if members else None
+        if row in members:
+            save_teacher(self._teacher, kept(job.output_dir, self._index))
         # The order matters: killed between two lines, the epoch's end is
         # done again from the checkpoint before it, to the same result.
-        write_json(self._job.output_dir / "grid.json", grid)
+        write_json(job.output_dir / "grid.json", grid)
         if not row["diverged"]:
             self._save()
+        # Scores only rise: a run that is beaten now stays so.
+        runs = {member["index"] for member in members}
+        for index in set(range(self._index + 1)) - runs:
+            shutil.rmtree(kept(job.output_dir, index), ignore_errors=True)
 
 
 def learning_rate(
@@ -358,6 +432,11 @@ def learning_rate(
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)
     return peak * (total - step) / max(1, total - warmup)
+
+
+def _are_soft(labels) -> bool:
+    """Say whether labels are probabilities, [rows, classes]."""
+    return len(labels.shape) == 2
 
 
 class Trainer:
@@ -395,7 +474,8 @@ class Trainer:
     def step(self, batch: dict, labels, learning_rate: float) -> float:
         """Do one update and return the batch's mean cross-entropy, weighted.
 
-        `batch` has int32 arrays [rows, length] by column name.
+        `batch` has int32 arrays [rows, length] by column name. Labels are
+        int32 [rows], or probabilities, float32 [rows, classes].
         """
         rows = len(labels)
         parts = self._strategy.num_replicas_in_sync * (
@@ -408,21 +488,26 @@ class Trainer:
         batch = {name: tf.gather(v, index) for name, v in batch.items()}
         weights = tf.ones(rows)
         if self._class_weights is not None:
-            weights = tf.gather(self._class_weights, labels)
+            if _are_soft(labels):
+                weights = tf.linalg.matvec(labels, self._class_weights)
+            else:
+                weights = tf.gather(self._class_weights, labels)
         weights = tf.concat([weights, tf.zeros(fill)], 0) / rows
         self.optimizer.learning_rate = learning_rate
         if self._graph is None:
-            self._graph = self._trace(batch)
+            self._graph = self._trace(batch, _are_soft(labels))
         return float(self._graph(batch, tf.gather(labels, index), weights))
 
-    def _trace(self, names: Iterable[str]) -> Callable:
+    def _trace(self, names: Iterable[str], soft: bool) -> Callable:
         # One graph for all shapes; tracing BERT-large takes a while.
         ids = tf.TensorSpec([None, None], tf.int32)
         return tf.function(
             self._replicated_step,
             input_signature=[
                 dict.fromkeys(names, ids),
-                tf.TensorSpec([None], tf.int32),
+                tf.TensorSpec([None, None], tf.float32)
+                if soft
+                else tf.TensorSpec([None], tf.int32),
                 tf.TensorSpec([None], tf.float32),
             ],
         )
@@ -489,9 +574,10 @@ class Trainer:
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
             logits = self.model(batch, training=True).logits
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                labels=labels, logits=tf.cast(logits, tf.float32)
-            )
+            entropy = tf.nn.sparse_softmax_cross_entropy_with_logits
+            if _are_soft(labels):
+                entropy = tf.nn.softmax_cross_entropy_with_logits
+            losses = entropy(labels=labels, logits=tf.cast(logits, tf.float32))
             loss = tf.reduce_sum(losses * weights)
             target = loss
             if self._scales:

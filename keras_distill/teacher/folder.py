@@ -83,25 +83,6 @@ def class_names(config: dict[str, Any]) -> list[str]:
     return [f"LABEL_{i}" for i in range(count if type(count) is int else 2)]
 
 
-def check_classes(name: str, config: dict[str, Any], labels: list[str]) -> None:
-    """Refuse a fine-tuned checkpoint with another number of classes.
-
-    Args:
-        name: The checkpoint, for the message.
-        config: Its `config.json`.
-        labels: The task's classes.
-
-    Raises:
-        UserError: It has; both lists are shown.
-    """
-    found = class_names(config)
-    if len(found) != len(labels):
-        raise UserError(
-            f"teacher {name} has the {len(found)} classes {found}, "
-            f"the task has the {len(labels)} classes {labels}"
-        )
-
-
 def lower_cases(folder: Path) -> bool:
     """Say whether a checkpoint's tokenizer lower-cases its text."""
     if (folder / "tokenizer.json").is_file():

@@ -1,15 +1,18 @@
-"""Labelling the transfer set with a checkpoint."""
+"""Labelling the transfer set with a checkpoint, or with several."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from keras_distill.config import Config
-from keras_distill.files import read_json
+from keras_distill.files import fingerprint, read_json
 from keras_distill.teacher.checkpoint import (
     checkpoint_fingerprint,
     load_fine_tuned,
 )
+from keras_distill.teacher.ensemble import Ensemble
+from keras_distill.teacher.members import member_folders, member_sources
 from keras_distill.teacher.predict import Predictor
+from keras_distill.teacher.source import short_name
 from keras_distill.transfer_set.labeller import Labeller, write_transfer_set
 
 
@@ -35,28 +38,43 @@ def label_transfer_set(
     Raises:
         UserError: There is no plan, no such shard or no teacher.
     """
-    predictor, fingerprint = fine_tuned(config, data, teacher)
-    labeller = Labeller(predictor, folder, fingerprint)
+    asked, its, members = fine_tuned(config, data, teacher)
+    labeller = Labeller(asked, folder, its, members)
     write_transfer_set(labeller, config, data, shards)
 
 
 def fine_tuned(
     config: Config, data: Path, teacher: Path
-) -> tuple[Predictor, str]:
-    """Load a run's teacher; return it and its fingerprint.
+) -> tuple[Predictor | Ensemble, str, list[dict[str, str]]]:
+    """Load a run's teacher, of one checkpoint or of several.
 
     Args:
         config: The run's configuration.
         data: The run's `data/`.
         teacher: The run's `teacher/`.
 
+    Returns:
+        The teacher, its fingerprint, and each member's name and fingerprint.
+
     Raises:
         UserError: There is no teacher, or it does not fit the classes.
     """
     labels = read_json(data / "manifest.json")["labels"]
-    predictor = Predictor(
-        load_fine_tuned(str(teacher), labels),
-        config.teacher.max_length,
-        config.teacher.tokens_per_batch,
-    )
-    return predictor, checkpoint_fingerprint(teacher)
+    places = member_folders(teacher)
+    members = [
+        Predictor(
+            load_fine_tuned(str(place), labels),
+            config.teacher.max_length,
+            config.teacher.tokens_per_batch,
+        )
+        for place in places
+    ]
+    prints = [checkpoint_fingerprint(place) for place in places]
+    sources = member_sources(config.teacher, teacher)
+    told = [
+        {"name": short_name(name), "fingerprint": its}
+        for name, its in zip(sources, prints, strict=True)
+    ]
+    if len(members) == 1:
+        return members[0], prints[0], told
+    return Ensemble(members), fingerprint(prints), told

@@ -99,6 +99,16 @@ def build_strategy():
     return tf.distribute.get_strategy()
 
 
+def forget_models() -> None:
+    """Let go of the memory of models that are out of use."""
+    import gc
+
+    import tf_keras
+
+    tf_keras.backend.clear_session()
+    gc.collect()
+
+
 def _has_gpu() -> bool:
     # TensorFlow must not be imported yet, so ask the driver's files.
     return Path("/proc/driver/nvidia/version").exists() or any(

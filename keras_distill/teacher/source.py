@@ -41,6 +41,15 @@ def find_checkpoint(name: str) -> str:
     return name
 
 
+def short_name(name: str) -> str:
+    """Return the last part of a local path; a hub's name stays whole.
+
+    Results are made to be passed on; where a user's files lie is private.
+    """
+    path = Path(name).expanduser()
+    return path.name if path.is_absolute() or path.exists() else name
+
+
 def check_path(flag: str, name: str) -> None:
     """Refuse a name that can only be a folder's and is none's.
 

@@ -5,7 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from keras_distill.config import Config
 from keras_distill.data.examples import Example, read_examples
 from keras_distill.errors import UserError
 from keras_distill.files import ShardInfo, read_json, sha256_file, write_json
+from keras_distill.metrics import classification_metrics
 from keras_distill.progress import Bar, progress
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.plan import load_plan, read_input
@@ -43,7 +44,11 @@ class Tokens:
 
 
 class Teacher(Protocol):
-    """Whatever gives logits: a checkpoint, several, or a file of answers."""
+    """Whatever gives logits: a checkpoint, several, or a file of answers.
+
+    Several have `said`, what each of them answered at the last call, float32
+    [members, rows, classes].
+    """
 
     def logits(
         self, examples: Sequence[Example], on_rows: Callable[[int], object]
@@ -67,6 +72,8 @@ class Labelled:
     teacher_fingerprint: str
     # Of the file that holds the rows' texts.
     input_sha256: str
+    # Of a split that is measured on: the scores of each of several teachers.
+    members: list[dict[str, float | None]] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,8 @@ class Labeller:
     teacher: Teacher
     folder: Path
     teacher_fingerprint: str
+    # Name and fingerprint of each checkpoint.
+    teachers: list[dict[str, str]] = field(default_factory=list)
 
     def shards(self, wanted: Iterable[int] | None = None) -> list[Labelled]:
         """Label the planned training shards, or those wanted, in order."""
@@ -170,9 +179,21 @@ class Labeller:
             seconds=seconds,
             teacher_fingerprint=self.teacher_fingerprint,
             input_sha256=input_sha256,
+            members=self._members(rows) if measured else None,
         )
         write_json(self._note(name), asdict(note))
         return note
+
+    def _members(
+        self, rows: Sequence[tuple[int, Example]]
+    ) -> list[dict[str, float | None]] | None:
+        """Return the scores of each of several teachers on rows just done."""
+        said = getattr(self.teacher, "said", None)
+        if said is None or not rows:
+            return None
+        labels = [-1 if e.label is None else e.label for _, e in rows]
+        gold = np.asarray(labels)
+        return [classification_metrics(logits, gold) for logits in said]
 
     def _note(self, name: str) -> Path:
         return self.folder / "done" / f"{name}.json"
@@ -230,6 +251,7 @@ def write_transfer_set(
         },
         seed=config.seed,
         padding_ratio=padding,
+        teachers=labeller.teachers,
     ).save(labeller.folder)
     logger.info(
         "transfer set: %s%s",

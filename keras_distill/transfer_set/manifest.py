@@ -19,7 +19,8 @@ class Manifest:
     """A finished transfer set.
 
     Attributes:
-        teacher_fingerprint: Of the checkpoint that gave the logits.
+        teacher_fingerprint: Of the checkpoint that gave the logits, or of
+            all that gave them together.
         labels: Class names, in the order of the logits.
         pair: Whether every row has two texts.
         counts: Training rows by source: original, augmented, unlabelled.
@@ -28,6 +29,8 @@ class Manifest:
         seed: Of the plan.
         padding_ratio: Padded tokens per real token while labelling.
         schema_version: Of the records.
+        teachers: `name` and `fingerprint` of each checkpoint; empty in the
+            manifests of before there could be several.
     """
 
     teacher_fingerprint: str
@@ -39,6 +42,7 @@ class Manifest:
     seed: int = 0
     padding_ratio: float | None = None
     schema_version: int = SCHEMA_VERSION
+    teachers: list[dict[str, str]] = field(default_factory=list)
 
     def save(self, folder: Path) -> None:
         """Write `manifest.json` into `folder`; the last file of the stage."""
@@ -67,6 +71,7 @@ class Manifest:
                 f"{path}: schema_version is {version!r}, this version reads "
                 f"{SCHEMA_VERSION}; run the label stage again"
             )
+        values.setdefault("teachers", [])
         names = [item.name for item in dataclasses.fields(cls)]
         for name in names:
             if name not in values:

@@ -15,7 +15,6 @@ import tiny_runs
 
 from keras_distill.errors import UserError
 from keras_distill.teacher.folder import (
-    check_classes,
     check_folder,
     class_names,
     weight_bytes,
@@ -220,11 +219,6 @@ def test_a_pointer_to_pytorch_weights_is_none(torch_only):
 )
 def test_the_configuration_names_the_classes(config, names):
     assert class_names(config) == names
-    check_classes("t", config, names)
-    with pytest.raises(UserError) as caught:
-        check_classes("t", config, ["one", "two", "three", "four"])
-    assert f"has the {len(names)} classes" in str(caught.value)
-    assert "the task has the 4 classes" in str(caught.value)
 
 
 def test_looking_at_a_folder_imports_no_library_that_is_slow(teacher):

@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
         # The hub's address is read once, at transformers' import.
         ["checkpoint"],
         # Together: half of a short process is imports.
-        ["finetune", "label", "embed"],
+        ["finetune", "label", "embed", "ensemble"],
     ],
     ids="-".join,
 )

@@ -414,29 +414,6 @@ def test_a_checkpoint_without_head_is_no_fine_tuned_teacher(teachers, tmp_path):
     assert "--teacher" in message
 
 
-class Config:
-    def __init__(self, names):
-        self.id2label = dict(enumerate(names))
-
-
-@pytest.mark.parametrize(
-    "names, labels, columns",
-    [
-        (tiny.LABELS, tiny.LABELS, [0, 1]),
-        ("cab", ["a", "b", "c"], [1, 2, 0]),
-        (["POSITIVE", "NEGATIVE"], tiny.LABELS, [1, 0]),
-        (["a", "A"], ["A", "a"], [1, 0]),
-        (["0", "1"], ["1", "0"], [1, 0]),
-        # Names that say nothing: the task's order.
-        (["LABEL_0", "LABEL_1"], tiny.LABELS, [0, 1]),
-    ],
-)
-def test_class_names_tell_the_order_of_the_logits(
-    teachers, names, labels, columns
-):
-    assert teachers.match_labels("t", Config(names), labels) == columns
-
-
 def test_logits_come_in_the_order_of_the_tasks_classes(teachers, tmp_path):
     rows, names = tiny.examples(5), ["positive", "negative"]
     permuted = str(tiny.checkpoint(tmp_path / "permuted", names=names))
@@ -448,23 +425,17 @@ def test_logits_come_in_the_order_of_the_tasks_classes(teachers, tmp_path):
     assert not np.array_equal(logits, plain)
 
 
-@pytest.mark.parametrize(
-    "names, labels, message",
-    [
-        (
-            *(tiny.LABELS, ["1", "2", "3", "4", "5"]),
-            "teacher t has the 2 classes ['negative', 'positive'], the task "
-            "has the 5 classes ['1', '2', '3', '4', '5']",
-        ),
-        (
-            *(["ham", "spam"], tiny.LABELS),
-            "teacher t has the 2 classes ['ham', 'spam'], the task has the 2 "
-            "classes ['negative', 'positive']",
-        ),
-    ],
-)
-def test_other_classes_are_refused_with_both_lists(
-    teachers, names, labels, message
-):
-    found = error_of(teachers.match_labels, "t", Config(names), labels)
-    assert found == message
+def test_names_that_are_told_are_the_tasks_from_then_on(teachers, tmp_path):
+    names = ["POSITIVE", "NEGATIVE"]
+    folder = str(tiny.checkpoint(tmp_path / "other", names=names))
+    labels, rows = ["0", "1"], tiny.examples(5)
+    assert "--teacher-classes POSITIVE=0,NEGATIVE=1" in error_of(
+        teachers.load_fine_tuned, folder, labels
+    )
+    told = ["NEGATIVE=0", "POSITIVE=1"]
+    teacher = teachers.load_fine_tuned(folder, labels, told)
+    assert teacher.columns == [1, 0]
+    teachers.save_teacher(teacher, tmp_path / "saved")
+    again = teachers.load_fine_tuned(str(tmp_path / "saved"), labels)
+    assert again.matched.by == "name"
+    assert np.array_equal(logits_of(again, rows), logits_of(teacher, rows))

@@ -54,6 +54,10 @@ def test_the_learning_rate_warms_up_and_decays_linearly(
     assert rates == pytest.approx(expected)
 
 
+def labels_of(examples):
+    return np.asarray([e.label for e in examples], np.int32)
+
+
 @pytest.fixture(scope="module")
 def train(tmp_path_factory):
     """Return a function that makes two updates.
@@ -61,11 +65,11 @@ def train(tmp_path_factory):
     It gives the losses and by how much the weights have changed.
     """
     rows = tiny.examples(7)
-    labels = np.asarray([e.label for e in rows], np.int32)
+    gold = labels_of(rows)
     tokenizer = tiny.tokenizer(tmp_path_factory.mktemp("tokens"))
     batch = encode(tokenizer, rows, 32).batch(range(7))
 
-    def train(strategy=None, class_weights=None, **settings):
+    def train(strategy=None, class_weights=None, labels=gold, **settings):
         strategy = strategy or tf.distribute.get_strategy()
         settings = TeacherConfig(**{"clip_norm": 0.01, **settings})
         with strategy.scope():
@@ -124,6 +128,26 @@ def test_rows_weigh_as_much_as_their_class(train, plain):
     assert change < 1e-3
 
 
+def test_probabilities_teach_as_the_label_that_they_are_sure_of(train, plain):
+    gold = labels_of(tiny.examples(7))
+    sure = np.eye(2, dtype=np.float32)[gold]
+    loss, change = differences(plain, train(labels=sure))
+    assert loss < 1e-6
+    assert change < 1e-4
+    # In between the loss lies in between too: it is linear in the target.
+    mixed, _ = train(labels=0.75 * sure + 0.25 * (1 - sure))
+    other, _ = train(labels=1 - sure)
+    expected = 0.75 * plain[0][0] + 0.25 * other[0]
+    assert mixed[0] == pytest.approx(expected, rel=1e-5)
+    # And so with weights, also where rows fill up.
+    weights = {"class_weights": [3.0, 0.5]}
+    for more in ({}, {"accumulation": 4}):
+        loss, _ = differences(
+            train(**weights), train(labels=sure, **weights, **more)
+        )
+        assert loss < 1e-5
+
+
 def test_accumulation_gives_the_update_of_the_whole_batch(train, plain):
     # 7 rows in 4 parts of 2: the row that fills up must weigh nothing.
     loss, change = differences(plain, train(accumulation=4))
@@ -173,6 +197,7 @@ def grid(pretrained, tmp_path_factory):
         "settings": settings,
         "labels": tiny.LABELS,
         "train": tiny.examples(128, longest=5),
+        "targets": labels_of(tiny.examples(128, longest=5)),
         "select": tiny.examples(40, seed=1, longest=5),
         "metric": "f1",
         "output_dir": folder / "work",
@@ -203,13 +228,13 @@ def test_the_grid_keeps_the_teacher_of_the_best_rate_and_epoch(grid):
     assert best["learning_rate"] == 3e-2
     assert best["f1"] > 0.8
     select, work = arguments["select"], arguments["output_dir"]
-    kept = load_fine_tuned(str(work / "best"), tiny.LABELS)
+    kept = load_fine_tuned(str(work / "best-0"), tiny.LABELS)
     logits, _ = Predictor(kept, 32, 256).logits(select)
     scores = classification_metrics(logits, [e.label for e in select])
     for name, score in scores.items():
         assert score == pytest.approx(best[name], abs=1e-5)
     # Nothing to resume from is left.
-    assert sorted(p.name for p in work.iterdir()) == ["best", "grid.json"]
+    assert sorted(p.name for p in work.iterdir()) == ["best-0", "grid.json"]
 
 
 def test_a_finished_grid_is_not_trained_again(grid):
@@ -256,10 +281,11 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_teacher(
     settings = TeacherConfig(names=[pretrained])
     teacher = load_teacher(pretrained, tiny.LABELS)
     job = Job(
-        *(settings, tiny.LABELS, tiny.examples(2), [], "accuracy"),
+        *(settings, tiny.LABELS, tiny.examples(2)),
+        *(labels_of(tiny.examples(2)), [], "accuracy"),
         *(tmp_path, tmp_path, 0, "float32"),
     )
-    run = finetune._Run(job, 0, 1e-3, {"rows": [], "best": None})
+    run = finetune._Run(job, 0, {"rows": [], "best": None})
     for write in (lambda: save_teacher(teacher, tmp_path / "best"), run._save):
         with pytest.raises(UserError, match="^cannot write ") as caught:
             with small_files():

@@ -843,9 +843,8 @@ def resolve(options: argparse.Namespace) -> Config:
             assign(values, key, given)
     for assignment in options.set:
         override(values, assignment)
-    if values["teacher"].get("logits") and not _names_teacher(
-        options, file_values
-    ):
+    answered = (values.get("teacher") or {}).get("logits")
+    if answered and not _names_teacher(options, file_values):
         _without_teacher(values, _names_vectors(options, file_values))
     if values["recipe"] != recipe:
         raise UserError(
@@ -884,10 +883,13 @@ def _chosen(
 
 def _without_teacher(values: dict[str, Any], vectors: bool) -> None:
     """Leave out what only a teacher that can be asked does, in place."""
-    values["teacher"]["names"] = []
-    rests = dict.fromkeys(("n_iter", "neighbours", "joined", "mined"), 0)
-    values["augmentation"] |= rests | {"unlabeled": False, "pos_tagger": "none"}
-    learned = str(values["student"].get("embeddings", "")).split(",")[-1]
+    assign(values, "teacher.names", [])
+    for name in ("n_iter", "neighbours", "joined", "mined"):
+        assign(values, f"augmentation.{name}", 0)
+    assign(values, "augmentation.unlabeled", False)
+    assign(values, "augmentation.pos_tagger", "none")
+    student = values.get("student") or {}
+    learned = str(student.get("embeddings", "")).split(",")[-1]
     if learned != "teacher":
         return
     if vectors:
@@ -896,7 +898,7 @@ def _without_teacher(values: dict[str, Any], vectors: bool) -> None:
             "words no vectors; expected a vector file, word2vec or none, or "
             "--teacher NAME, which learns from the file"
         )
-    values["student"]["embeddings"] = "none"
+    assign(values, "student.embeddings", "none")
 
 
 def _recipe(name: Any) -> dict[str, Any]:

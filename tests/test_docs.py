@@ -226,3 +226,28 @@ class TestServing:
         for shown in snippets("serving.md", "json"):
             rows = json.loads(shown)["predictions"]
             assert {"label", "logits", "probabilities"} == rows[0].keys()
+
+
+class TestTeachers:
+    def test_a_language_models_answers_become_a_file(
+        self, tmp_path, monkeypatch
+    ):
+        from keras_distill.data.answers import read_answers
+        from keras_distill.data.dialect import Reading
+
+        *others, ask = snippets("teachers.md", "python")
+        for text in others:
+            compile(text, "teachers.md", "exec")
+            assert len(text.strip().splitlines()) <= 20
+        monkeypatch.chdir(tmp_path)
+        said = iter(["Good.", "bad", "well", "good", " bad ", "Bad."])
+        names = {"texts": ["a film", "a book"], "ask": lambda _: next(said)}
+        exec(ask, names)
+        answers, _ = read_answers(
+            *([tmp_path / "said.jsonl"], ["text"], ["bad", "good"], {}),
+            *(0.9, Reading()),
+        )
+        first, second = answers.logits.values()
+        assert first[0] == pytest.approx(first[1])
+        assert second.argmax() == 0
+        assert answers.facts["changed"] == 1.0

@@ -350,7 +350,7 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(resumed):
 
 def test_a_resumed_training_has_every_point_of_its_curves_once(resumed):
     # The loss comes with every tenth update; the run went on after 5 of 12.
-    epochs = ("accuracy", "f1", "mcc", "cross_entropy")
+    epochs = ("accuracy", "f1", "macro_f1", "mcc", "cross_entropy")
     speeds = ("examples_per_s", "seconds_per_epoch")
     assert resumed[1] == {
         "loss": [1, 2, 11],

@@ -71,7 +71,7 @@ def check_class_weights(config: Config) -> None:
         logger.warning(
             "warning: --class-weights are of gold labels, and with --alpha 0 "
             "the distilled student learns from its teacher alone: they reach "
-            "%s; --alpha 0.1 has them reach it too",
+            "%s; --alpha 0.1 has them reach it too, --balance needs no labels",
             " and ".join(reached) or "nothing",
         )
 

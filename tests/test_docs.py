@@ -164,6 +164,21 @@ class TestLiteRt:
         )
 
 
+class TestPython:
+    @pytest.mark.parametrize("page", ["predict.md", "../README.md"])
+    def test_the_python_answers(self, page, tmp_path, monkeypatch):
+        tiny_students.make_run(tmp_path / "saved_models" / "quick")
+        monkeypatch.chdir(tmp_path)
+        found = snippets(page, "python")
+        (code,) = [code for code in found if "import load" in code]
+        names = {}
+
+        exec(code, names)
+
+        answers = names["student"].predict(["not bad at all"])
+        assert answers[0].label in names["student"].labels
+
+
 class TestServing:
     TEXTS = ["A gripping film.", "Dull."]
 

@@ -470,6 +470,8 @@ def _settings(config: Config) -> dict[str, dict[str, Any]]:
         found = [checkpoint_identity(name) for name in teacher.pop(names)]
         teacher[key] = found if len(found) > 1 else (found or [None])[0]
     # Runs from before there were these go on as they are.
+    if teacher["ensemble"] == 1 == len(config.teacher.names):
+        teacher["ensemble"] = None
     for key in ("ensemble", "classes"):
         if teacher[key] is None:
             del teacher[key]

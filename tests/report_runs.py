@@ -283,3 +283,45 @@ def with_seeds(results, count=3, spread=0.004):
             for name in ("accuracy", "f1", "mcc", "agreement"):
                 results[key][split][f"{name}_std"] = spread
     return results
+
+
+def with_members(results):
+    """Make the teacher of sample results the mean of two."""
+    teacher = results["teacher"]
+    facts = {"parameters": 167_571_969, "bytes": 670_300_000}
+    teacher["members"] = [
+        {
+            "name": "bert-large-uncased",
+            "learning_rate": rate,
+            "epoch": 3,
+            **facts,
+            "dev": _metrics(accuracy, student=False),
+            "select": _metrics(accuracy, student=False),
+        }
+        for rate, accuracy in ((2e-5, 0.925), (3e-5, 0.919))
+    ]
+    teacher |= {"learning_rate": None, "epoch": None}
+    return results
+
+
+def write_members(folder, rows):
+    """Make the teacher of a run by hand several; `rows` are of its grid.
+
+    Their scores on select are 0.1, 0.2, ..., on other splits 0.01 more.
+    """
+    teacher = folder / "teacher"
+    grid = {"rows": rows, "best": rows[0], "members": rows}
+    write_json(teacher / "grid.json", grid | {"precision": "float32"})
+    for place in range(2, len(rows) + 1):
+        member = teacher / "members" / str(place)
+        facts = {"lower_case": True, "parameters": place}
+        write_json(member / "teacher.json", facts)
+        (member / "model.safetensors").write_bytes(b"x" * place)
+    for path in (folder / "transfer_set").glob("*.tfrecord"):
+        more = 0.01 * (path.stem != "select")
+        scores = [
+            {"accuracy": place / 10 + more} for place in range(1, len(rows) + 1)
+        ]
+        done = path.parent / "done" / f"{path.name}.json"
+        if not done.exists():
+            write_json(done, {"members": scores})

@@ -10,7 +10,7 @@ import tiny_runs
 from keras_distill import check, pipeline
 from keras_distill.config import config_from_dict, load_config
 from keras_distill.errors import ReportedError, UserError
-from keras_distill.files import read_json
+from keras_distill.files import read_json, write_json
 from keras_distill.forecast import FORECAST
 from keras_distill.pipeline import Pipeline
 
@@ -137,6 +137,69 @@ def test_the_number_of_classes_is_compared_with_the_teacher_s(train, tmp_path):
     assert not (tmp_path / "run" / "teacher").exists()
     # To be fine-tuned it gets another head.
     assert train("--check", "--redo", "--teacher", teacher)[0] == 0
+
+
+NAMES = {"0": "NEGATIVE", "1": "POSITIVE"}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_other_class_names_are_told_before_hours_with_the_way_on(
+    train, tmp_path, known
+):
+    teacher = tiny.hollow(tmp_path / "bert", id2label=NAMES)
+    given = ["--teacher-checkpoint", teacher, "--stages", "data,teacher"]
+    # Where the settings name the classes no stage has begun.
+    given += ["--labels", "0,1"] * known
+    code, _, log = train(*given)
+    assert code == 2
+    line = log.splitlines()[-1]
+    flag = "--teacher-classes NEGATIVE=0,POSITIVE=1"
+    assert line.endswith(f"say which is which: {flag}")
+    assert (tmp_path / "run" / "data").exists() is not known
+    assert train.asked == []
+    # Copied, it is the way on.
+    train(*given, *flag.split())
+    assert [asked[1] for asked in train.asked] == ["finetune"]
+
+
+def test_class_names_told_wrong_are_refused_before_the_data_is_read(
+    train, tmp_path, table
+):
+    table.write_text("no table\n")
+    teacher = tiny.hollow(tmp_path / "bert", id2label=NAMES)
+    given = ["--teacher-checkpoint", teacher, "--teacher-classes"]
+    code, _, log = train(*given, "NEGATIVE=0,POSITVE=1")
+    assert code == 2 and len(log.splitlines()) == 1
+    assert "POSITVE=1 renames no class of a --teacher-checkpoint" in log
+    code, _, log = train(*given, "NEGATIVE=0,POSITIVE=2", "--labels", "0,1")
+    assert code == 2 and len(log.splitlines()) == 1
+    assert "POSITIVE=2 ends in no class of the task" in log
+
+
+def test_every_one_of_several_teachers_is_looked_at(train, tmp_path, table):
+    table.write_text("no table\n")
+    good = tiny.hollow(tmp_path / "good", id2label=NAMES)
+    other = tiny.hollow(tmp_path / "other", id2label={"0": "a", "1": "b"})
+    given = ["--teacher-checkpoint", good, "--teacher-checkpoint", other]
+    code, _, log = train(*given, "--labels", "NEGATIVE,POSITIVE")
+    assert code == 2 and f"error: teacher {other} has the 2 classes" in log
+    weights = other / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    for flag in ("--teacher", "--teacher-checkpoint"):
+        code, _, log = train(flag, good, flag, other)
+        assert code == 2 and log.startswith(f"error: {weights} is cut short")
+
+
+def test_teachers_that_differ_in_case_are_a_warning(train, tmp_path):
+    lower = tiny.hollow(tmp_path / "lower")
+    cased = tiny.hollow(tmp_path / "cased")
+    write_json(cased / "tokenizer_config.json", {"do_lower_case": False})
+    both = ["--check", "--teacher", lower, "--teacher", cased]
+    code, printed, _ = train(*both)
+    warning = "! the student keeps upper case, as cased does"
+    assert code == 0 and warning in printed
+    assert warning not in train(*both, "--cased")[1]
+    assert warning not in train(*both[:3])[1]
 
 
 def test_word_vectors_of_another_language_stop_the_run(train, tmp_path):

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import pytest
 import yaml
@@ -567,3 +568,50 @@ def test_a_file_of_a_single_teacher_is_read_as_one_of_several(tmp_path):
     config = resolved("--config", str(path), "--teacher", "other")
     assert config.teacher.names == ["other"]
     assert config.teacher.sources == ["mine"]
+
+
+def test_so_many_teachers_label_as_are_given_or_asked_for():
+    assert resolved().teacher.members == 1
+    two = ("--teacher", "a", "--teacher", "b")
+    assert resolved(*two).teacher.members == 2
+    assert resolved("--teacher", "a", "b").teacher.names == ["a", "b"]
+    asked = resolved(*two, "--teacher-ensemble", "1").teacher
+    assert asked.members == 1
+    rates = ("--teacher-lr", "1e-5,2e-5")
+    asked = resolved(*two, *rates, "--teacher-ensemble", "4").teacher
+    assert asked.members == 4
+    assert asked.runs == [("a", 1e-5), ("a", 2e-5), ("b", 1e-5), ("b", 2e-5)]
+    given = ("--teacher-checkpoint", "c", "--teacher-checkpoint", "d")
+    assert resolved(*two, *given, "--teacher", "e").teacher.members == 2
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (
+            ["--teacher-ensemble", "3", "--teacher-lr", "1e-5,2e-5"],
+            "--teacher-ensemble 3: expected at most 2, the runs there are: 1 "
+            "--teacher at 2 --teacher-lr",
+        ),
+        (["--teacher-ensemble", "0"], "teacher.ensemble is 0, expected at"),
+        (
+            ["--teacher-ensemble", "2", "--teacher-checkpoint", "a", "b"],
+            "every --teacher-checkpoint labels as it is",
+        ),
+        (["--teacher", "a", "--teacher", "a"], "teacher.names has a twice"),
+        (["--teacher-checkpoint", "a", "a"], "teacher.checkpoints has a twi"),
+        (["--teacher-classes", "A=0,B=1"], "--teacher-checkpoint are called"),
+        (["--set", "teacher.names=[]"], "teacher.names is empty"),
+    ],
+)
+def test_teachers_that_cannot_label_together_are_refused(arguments, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        resolved(*arguments)
+
+
+def test_class_names_are_told_with_commas():
+    given = ("--teacher-checkpoint", "a", "--teacher-classes", "NO=0,YES=1")
+    assert resolved(*given).teacher.classes == ["NO=0", "YES=1"]
+    # YAML reads NO otherwise.
+    given = (*given[:2], "--set", "teacher.classes=[NO=01, YES=1]")
+    assert resolved(*given).teacher.classes == ["NO=01", "YES=1"]

@@ -400,3 +400,99 @@ def test_scores_of_classes_are_those_of_the_textbook(rows):
             assert one["f1"] is None
     logits = logits_of(answers, 4)
     assert metrics.macro_f1(logits, labels) == pytest.approx(np.mean(scores))
+
+
+@st.composite
+def good_answers(draw, least=1, most=30, wrong=None):
+    """Answers of which more than half are right in each class; gold labels."""
+    classes = draw(st.integers(2, 6))
+    answers, gold = [], []
+    for label in range(classes):
+        right = draw(st.integers(least, most))
+        limit = right - 1 if wrong is None else wrong
+        others = draw(st.lists(st.integers(0, classes - 1), max_size=limit))
+        answers += [label] * right + others
+        gold += [label] * (right + len(others))
+    return np.array(answers), np.array(gold), classes
+
+
+@given(good_answers())
+def test_a_good_classifier_s_order_is_never_doubted(drawn):
+    answers, gold, classes = drawn
+    assert metrics.better_order(answers, gold, classes) is None
+
+
+@given(good_answers(least=20, most=30, wrong=5), st.data())
+def test_the_order_of_a_permuted_good_classifier_is_found(drawn, data):
+    answers, gold, classes = drawn
+    order = data.draw(st.permutations(range(classes)))
+    turned = np.argsort(order)[answers]
+    expected = None if order == sorted(order) else list(order)
+    assert metrics.better_order(turned, gold, classes) == expected
+
+
+@pytest.mark.parametrize(
+    "wins, losses, found",
+    [
+        # p: 1/64 and 1/128.
+        *((6, 0, False), (7, 0, True)),
+        # (66 + 12 + 1) / 4096 and 13 / 4096.
+        *((10, 2, False), (11, 1, True)),
+        # Rows that neither order has right are not there with two classes.
+        (60, 60, False),
+    ],
+)
+def test_another_order_must_be_better_by_the_exact_test(wins, losses, found):
+    answers = np.arange(wins + losses) % 2
+    gold = np.where(np.arange(wins + losses) < wins, 1 - answers, answers)
+    # A row without a label does not count.
+    answers, gold = np.append(answers, 0), np.append(gold, -1)
+    order = metrics.better_order(answers, gold, 2)
+    assert order == ([1, 0] if found else None)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_guesses_speak_for_another_order_in_one_of_a_hundred_cases(classes):
+    rng = np.random.default_rng(0)
+    found = sum(
+        metrics.better_order(*rng.integers(classes, size=(2, 60)), classes)
+        is not None
+        for _ in range(400)
+    )
+    assert found <= 8
+
+
+def test_two_of_many_classes_that_are_swapped_are_found():
+    gold = np.repeat(np.arange(77), 30)
+    order = np.arange(77)
+    order[[3, 50]] = 50, 3
+    assert metrics.better_order(order[gold], gold, 77) == order.tolist()
+    # Classes that neither occur nor are answered stay where they are.
+    assert metrics.better_order([4] * 30, [2] * 30, 6) == [0, 1, 4, 3, 2, 5]
+
+
+def test_how_many_rows_an_order_needs_grows_with_the_classes():
+    least = [
+        next(n for n in range(99) if metrics.tells_order(n, classes))
+        for classes in (2, 3, 10)
+    ]
+    # 1/2^n times 1, 3 and 45 orders that move two classes.
+    assert least == [7, 9, 13]
+
+
+@pytest.mark.parametrize(
+    "right, beats", [(10, True), (9, True), (8, False), (5, False), (0, False)]
+)
+def test_a_classifier_beats_chance_by_the_exact_test(right, beats):
+    # p of 9 or more of 10 at one half: 11 / 1024; of 8 or more: 56 / 1024.
+    gold = np.arange(11) % 2
+    answers = np.where(np.arange(11) < right, gold, 1 - gold)
+    gold[10] = -1
+    assert metrics.beats_chance(answers, gold) is beats
+
+
+def test_chance_is_the_largest_class_and_one_class_alone_tells_nothing():
+    gold = np.array([0] * 18 + [1] * 2)
+    assert not metrics.beats_chance(np.zeros(20, int), gold)
+    assert metrics.beats_chance(np.zeros(20, int), np.zeros(20, int))
+    assert metrics.beats_chance(np.array([]), np.array([], int))

@@ -13,6 +13,7 @@ from keras_distill.augmentation import generate, mining
 from keras_distill.config import STAGES, config_from_dict
 from keras_distill.data.examples import Example, write_examples
 from keras_distill.files import (
+    fingerprint,
     read_json,
     write_array,
     write_json,
@@ -248,6 +249,28 @@ def test_a_teacher_folder_is_told_by_its_content_not_its_place(tmp_path):
     assert fingerprint(moved) == first
     (moved / "model.safetensors").write_text("fine-tuned once more")
     assert fingerprint(moved) != first
+
+
+def test_more_teachers_are_another_teacher_and_none_is_as_before(tmp_path):
+    def settings(**teacher):
+        run = Pipeline(config_from_dict({"teacher": teacher}), tmp_path)
+        return run.settings["teacher"]
+
+    alone = settings(names=["a"])
+    assert alone["name"] == "a" and alone["checkpoint"] is None
+    # What runs had before there could be several.
+    assert not {"names", "ensemble", "classes"} & set(alone)
+    assert settings(names=["a"], ensemble=1) == alone
+    rates = {"learning_rates": [1e-5, 2e-5]}
+    told = {"checkpoints": ["c"], "classes": ["A=a", "B=b"]}
+    others = [
+        *(settings(names=["a", "b"]), settings(names=["b", "a"])),
+        settings(names=["a"], ensemble=2, **rates),
+        settings(names=["a", "b"], ensemble=1),
+        *(settings(**told), settings(**told | {"classes": None})),
+    ]
+    prints = {fingerprint(one) for one in (alone, *others)}
+    assert len(prints) == 7
 
 
 @pytest.fixture

@@ -279,7 +279,7 @@ def lives(pid):
     return result.stdout.strip()[:1] not in ("Z", "")
 
 
-def write_bert(folder):
+def write_bert(folder, seed=0):
     """Write a BERT of two layers with random weights and no dropout."""
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     import tf_keras
@@ -295,7 +295,7 @@ def write_bert(folder):
     vocabulary.write_text("\n".join(pieces) + "\n")
     tokenizer = BertTokenizerFast(str(vocabulary), do_lower_case=True)
     tokenizer.save_pretrained(folder)
-    tf_keras.utils.set_random_seed(0)
+    tf_keras.utils.set_random_seed(seed)
     config = BertConfig(
         vocab_size=len(pieces),
         hidden_size=32,
@@ -313,4 +313,4 @@ def write_bert(folder):
 
 
 if __name__ == "__main__":
-    write_bert(Path(sys.argv[1]))
+    write_bert(Path(sys.argv[1]), *map(int, sys.argv[2:]))

@@ -19,7 +19,10 @@ from keras_distill.benchmark.worker import (
 from keras_distill.cli import quiet_native
 from keras_distill.config import config_from_dict, load_config
 from keras_distill.files import read_json
+from keras_distill.teacher.folder import weight_bytes
+from keras_distill.teacher.members import member_folders, member_sources
 from keras_distill.teacher.runtime import prepare_environment
+from keras_distill.teacher.source import short_name
 
 if TYPE_CHECKING:
     from keras_distill.teacher.checkpoint import Teacher
@@ -45,7 +48,11 @@ def _build() -> Stopwatch:
         precision = set_precision(precision)
     labels = read_json(run / "data" / "manifest.json")["labels"]
     known = (run / "teacher", labels, settings.max_length)
-    said = f"{settings.names[0]}, {precision}"
+    names = member_sources(settings, run / "teacher")
+    said = ", ".join(dict.fromkeys(map(short_name, names)))
+    if len(names) > 1:
+        said = f"{len(names)} teachers, all of them asked ({said})"
+    said += f", {precision}"
     random = f"random weights, {precision}"
     openers = {
         "teacher": partial(_teacher, *known, said),
@@ -57,12 +64,29 @@ def _build() -> Stopwatch:
 def _teacher(
     folder: Path, labels: list[str], longest: int, note: str
 ) -> Contender:
+    """Open the teacher, or all that label together."""
     from keras_distill.teacher.checkpoint import load_fine_tuned
 
-    teacher = load_fine_tuned(str(folder), labels)
-    weights = [*folder.glob("*.safetensors"), *folder.glob("*.h5")]
-    size = sum(path.stat().st_size for path in weights) or None
-    return _contender(teacher, longest, size, note=note)
+    members = [
+        _contender(
+            load_fine_tuned(str(place), labels),
+            longest,
+            weight_bytes(place) or None,
+            note=note,
+        )
+        for place in member_folders(folder)
+    ]
+    if len(members) == 1:
+        return members[0]
+    size = {
+        key: sum(member.size[key] or 0 for member in members)
+        for key in members[0].size
+    }
+    return Contender(
+        lambda columns: np.mean([m.ask(columns) for m in members], axis=0),
+        size,
+        note=note,
+    )
 
 
 def _bert_large(

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny_runs
+import yaml
 from tiny_students import make_run, random_texts, tiny_model
 
 from keras_distill.benchmark import __main__ as benchmark
@@ -240,6 +242,27 @@ def test_every_world_is_a_process_of_its_own(tmp_path, tiny_bert, measure):
         facts["parameters"] - facts["parameters_without_embeddings"]
         == 32 * tables
     )
+
+
+@pytest.mark.whole
+def test_several_teachers_cost_as_much_as_all_of_them(
+    tmp_path, tiny_bert, measure
+):
+    run = save_lite(add_data(make_run(tmp_path / "run")), ["student_int8"])
+    shutil.copytree(tiny_bert, run / "teacher")
+    shutil.copytree(tiny_bert, run / "teacher" / "members" / "2")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["teacher"]["learning_rates"] = [1e-5, 2e-5]
+    config["teacher"]["ensemble"] = 2
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    code, output, errors = measure(
+        *(run, "--only", "teacher", "--repeats", 1, "--seconds", 0.3)
+    )
+    assert code == 0, errors
+    assert "teacher: 2 teachers, all of them asked (" in output
+    result = json.loads((run / "benchmark" / "benchmark.json").read_text())
+    weights = (tiny_bert / "model.safetensors").stat().st_size
+    assert result["contenders"]["teacher"]["bytes"] == 2 * weights
 
 
 def test_pairs_are_measured_and_only_what_was_asked_for(

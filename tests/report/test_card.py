@@ -2,7 +2,7 @@ import ast
 import re
 
 import pytest
-from report_runs import sample_results, with_seeds
+from report_runs import sample_results, with_members, with_seeds
 
 from keras_distill.config import config_from_dict
 from keras_distill.report.card import model_card
@@ -50,6 +50,29 @@ def test_every_split_has_the_numbers_of_every_model():
     assert dev[2][2:] == ["87.3", "86.3", "50.0", "90.0", "0.031", "0.642"]
     assert dev[0][5:] == ["-", "-", "-"]
     assert [row[2] for row in select] == ["94.9", "85.0", "88.0"]
+
+
+def test_several_teachers_are_told_each_and_together():
+    text, _ = card(with_members(sample_results()))
+    dev = rows_of(text, "dev (872)")
+    assert [row[1] for row in dev][:3] == [
+        *("teacher 1", "teacher 2", "teachers, mean of 2"),
+    ]
+    assert [row[2] for row in dev][:3] == ["92.5", "91.9", "93.1"]
+    (made,) = rows_of(text, "teacher | the")
+    assert made[1] == (
+        "the mean logits of 2 teachers: `bert-large-uncased, rate 2e-05, epoch "
+        "3`; `bert-large-uncased, rate 3e-05, epoch 3`"
+    )
+    given = with_members(sample_results())
+    given["teacher"]["fine_tuned_here"] = False
+    for member in given["teacher"]["members"]:
+        member |= {"learning_rate": None, "epoch": None}
+    (made,) = rows_of(card(given)[0], "teacher | the")
+    assert made[1] == (
+        "the mean logits of 2 teachers, which came fine-tuned: "
+        "`bert-large-uncased`; `bert-large-uncased`"
+    )
 
 
 def test_it_says_how_the_numbers_were_chosen():

@@ -10,6 +10,7 @@ from report_runs import (
     SECONDS_A_SHARD,
     TRAIN_SHARDS,
     WORDS,
+    write_members,
     write_run,
     write_student,
 )
@@ -128,6 +129,52 @@ def test_the_teacher_is_measured_by_the_logits_in_the_records(run):
     assert results["teacher"]["dev"] == metrics.classification_metrics(
         said.teacher_logits, said.labels
     )
+
+
+def test_each_of_several_teachers_is_told_with_what_it_costs(tmp_path):
+    rows = [
+        {"index": 3, "learning_rate": 3e-5, "epoch": 2, "accuracy": 0.9},
+        {"index": 0, "learning_rate": 2e-5, "epoch": 1, "accuracy": 0.8},
+    ]
+    teacher = {"names": ["acme/a", "/home/me/b"]}
+    teacher["learning_rates"] = [2e-5, 3e-5]
+    config = write_run(
+        tmp_path, selected_on="heldout", baseline=False, teacher=teacher
+    )
+    write_members(tmp_path, rows)
+    found = collect_results(tmp_path, config, {})[0]["teacher"]
+    first, second = found["members"]
+    assert (first["name"], second["name"]) == ("b", "acme/a")
+    assert (first["learning_rate"], second["epoch"]) == (3e-5, 1)
+    assert (first["parameters"], second["parameters"]) == (1234, 2)
+    assert found["parameters"] == 1236
+    assert found["bytes"] == first["bytes"] + second["bytes"] == 5002
+    assert first["select"]["accuracy"] == 0.1
+    assert second["dev"]["accuracy"] == pytest.approx(0.21)
+    # Of all together, as the student learned it.
+    assert found["name"] == "b, acme/a"
+    assert found["learning_rate"] is found["epoch"] is None
+    said = said_by(tmp_path / "student", tmp_path, "dev")
+    assert found["dev"] == metrics.classification_metrics(
+        said.teacher_logits, said.labels
+    )
+
+
+def test_teachers_of_a_run_that_chose_on_dev_are_told_on_it(tmp_path):
+    rows = [{"index": 0, "accuracy": 0.9}, {"index": 1, "accuracy": 0.8}]
+    config = write_run(
+        *(tmp_path, ["select", "test"]),
+        selected_on="dev",
+        baseline=False,
+        teacher={"checkpoints": ["a", "b"]},
+    )
+    write_members(tmp_path, rows)
+    found = collect_results(tmp_path, config, {})[0]["teacher"]
+    first, _ = found["members"]
+    assert first["learning_rate"] is first["epoch"] is None
+    assert first["dev"]["accuracy"] == 0.1
+    assert first["test"]["accuracy"] == pytest.approx(0.11)
+    assert not found["fine_tuned_here"]
 
 
 def test_mean_and_spread_are_those_of_the_seeds(run):

@@ -1,5 +1,5 @@
 import pytest
-from report_runs import sample_results, with_seeds
+from report_runs import sample_results, with_members, with_seeds
 
 from keras_distill.report.table import results_table
 
@@ -26,6 +26,18 @@ def test_teacher_and_students_stand_side_by_side():
     assert teacher.endswith("93.1 92.1 335.1M 1.3 GB 110")
     assert "83.9 82.9" in alone
     assert distilled.endswith("87.3 86.3 9.96M 39.9 MB 2,950")
+
+
+def test_each_of_several_teachers_has_its_row_before_their_mean():
+    text = results_table(with_members(sample_results(task="custom")))
+    assert line_of(text, "teacher 1  ")[:2] == ["92.5", "91.5"]
+    assert line_of(text, "teacher 2  ")[:2] == ["91.9", "90.9"]
+    assert line_of(text, "teacher 2  ")[-1] == "-"
+    assert line_of(text, "teachers, mean of 2  ")[:2] == ["93.1", "92.1"]
+    assert line_of(text, "teachers, mean of 2  ")[-1] == "110"
+    assert "Teacher 2: bert-large-uncased, rate 3e-05, epoch 3." in text
+    assert "accuracy, %            select*\nteacher 1  " in text
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_the_gain_has_its_interval():

@@ -94,3 +94,12 @@ def test_other_labels_are_refused(finished):
         manifest.expect(labels=["yes", "no"], pair=False)
     with pytest.raises(UserError, match="with pair False, expected True"):
         manifest.expect(labels=["no", "yes"], pair=True)
+
+
+def test_a_manifest_of_before_there_were_several_teachers_is_read(finished):
+    folder, manifest = finished
+    path = folder / "manifest.json"
+    values = json.loads(path.read_text())
+    assert values.pop("teachers") == []
+    path.write_text(json.dumps(values))
+    assert Manifest.load(folder) == manifest

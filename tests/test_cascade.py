@@ -131,6 +131,25 @@ def test_where_nothing_qualifies_it_says_what_it_takes(picked):
 
 
 @pytest.mark.whole
+def test_pairs_have_a_threshold_of_their_accuracy(qqp_run, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(qqp_run.path, path)
+    result = done("keras_distill.cascade", path, "--accuracy", "0.5")
+    if "no threshold" not in result.stdout:
+        facts = read_json(path / "export" / "threshold.json")
+        assert facts["kind"] == "accuracy"
+        assert facts["bound"] >= 0.5
+    model = tf.saved_model.load(str(path / "export" / "saved_model"))
+    outputs = model.signatures["serving_default"].structured_outputs
+    assert ("confident" in outputs) == ("no threshold" not in result.stdout)
+    said = tiny_runs.run_here(
+        *("-m", "keras_distill.predict", path, "is the film good ?"),
+        *("--text-b", "was the film good ?", "--defer"),
+    )
+    assert said.returncode == (0 if "confident" in outputs else 2)
+
+
+@pytest.mark.whole
 def test_a_later_export_keeps_the_threshold(picked):
     path, _ = picked
     shutil.rmtree(path / "export" / "saved_model")
@@ -160,8 +179,13 @@ def test_a_damaged_threshold_is_named(tmp_path):
 def test_a_threshold_is_of_the_student_that_it_names(tmp_path):
     (tmp_path / "model.keras").write_bytes(b"weights")
     facts = {"threshold": 0.9, "student": student_identity(tmp_path)}
+    facts["temperature"] = 1.0
     write_json(tmp_path / "threshold.json", facts)
     assert stored_threshold(tmp_path, tmp_path) == facts
+    # Another temperature gives other probabilities.
+    write_json(tmp_path / "calibration.json", {"temperature": 1.5})
+    assert stored_threshold(tmp_path, tmp_path) is None
+    (tmp_path / "calibration.json").unlink()
     (tmp_path / "model.keras").write_bytes(b"others")
     assert stored_threshold(tmp_path, tmp_path) is None
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_distill.errors import UserError
+from keras_distill.export.selection import stored_temperature
 from keras_distill.files import read_json, sha256_file
 
 logger = logging.getLogger(__name__)
@@ -27,8 +28,8 @@ def stored_threshold(
         export_dir: The run's `export` folder.
 
     Returns:
-        The content of `threshold.json`; None where there is none, or where
-        it is another student's.
+        The content of `threshold.json`; None where there is none, where it
+        is another student's, or its probabilities are calibrated otherwise.
 
     Raises:
         UserError: It is damaged.
@@ -40,10 +41,11 @@ def stored_threshold(
     value = facts.get("threshold") if isinstance(facts, dict) else None
     if not isinstance(value, float) or not 0 < value <= 1:
         raise UserError(f"{path}: expected a number up to 1 as threshold")
-    if facts.get("student") != student_identity(student_dir):
+    same = facts.get("temperature") == (stored_temperature(export_dir) or 1.0)
+    if not same or facts.get("student") != student_identity(student_dir):
         logger.warning(
-            "%s is of another student than %s: pick it again by "
-            "python -m keras_distill.cascade",
+            "%s is of another student than %s, or of another temperature: "
+            "pick it again by python -m keras_distill.cascade",
             path,
             student_dir,
         )

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedTokenizerBase,
     TFAutoModelForSequenceClassification,
     TFPreTrainedModel,
@@ -25,21 +26,17 @@ from keras_distill.files import (
     write_json,
 )
 from keras_distill.teacher.classes import Matched, match_classes
+from keras_distill.teacher.families import (
+    check_family,
+    check_ids,
+    fit_padding,
+    longest_input,
+    reads_padding,
+)
 from keras_distill.teacher.folder import normalizer_lower_cases
 from keras_distill.teacher.source import find_checkpoint, not_on_hub
 
 logger = logging.getLogger(__name__)
-
-# These count positions from the padding token's id + 1.
-_SHIFTED_POSITIONS = (
-    "camembert",
-    "esm",
-    "longformer",
-    "mpnet",
-    "roberta",
-    "roberta-prelayernorm",
-    "xlm-roberta",
-)
 
 
 @dataclass(frozen=True)
@@ -60,13 +57,17 @@ class Teacher:
 
     def cut(self, max_length: int) -> int:
         """Return `max_length`, or the longest input the model takes."""
-        config = self.model.config
-        positions = getattr(config, "max_position_embeddings", None) or 0
-        if positions > 0 and config.model_type in _SHIFTED_POSITIONS:
-            # The model's own: a tokenizer of another family may differ.
-            positions -= (config.pad_token_id or 0) + 1
-        limits = [max_length, self.tokenizer.model_max_length, positions]
+        limits = (
+            max_length,
+            self.tokenizer.model_max_length,
+            longest_input(self.model.config) or max_length,
+        )
         return min(limit for limit in limits if limit > 0)
+
+    @property
+    def reads_padding(self) -> bool:
+        """Say whether padding behind a text changes its logits."""
+        return reads_padding(self.model.config.model_type)
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -115,7 +116,7 @@ def load_teacher(name: str, labels: list[str]) -> Teacher:
             f"{len(random)} of {len(model.weights)} are missing or have "
             f"another shape, such as {random[0]}"
         )
-    _fit_columns(tokenizer, model)
+    _fit_tokenizer(name, tokenizer, model)
     return Teacher(model, tokenizer, list(range(len(labels))))
 
 
@@ -139,10 +140,7 @@ def load_fine_tuned(
     """
     name = find_checkpoint(name)
     tokenizer = load_tokenizer(name)
-    try:
-        config = AutoConfig.from_pretrained(name)
-    except Exception as error:
-        raise _not_loaded(name, error) from error
+    config = _load_config(name)
     names = [str(config.id2label[i]) for i in sorted(config.id2label)]
     matched = match_classes(name, names, labels, told)
     if matched.by == "place":
@@ -155,21 +153,30 @@ def load_fine_tuned(
             f"teacher {name} is not fine-tuned: it has no weights for "
             f"{', '.join(random[:3])}. Give it as --teacher to fine-tune it"
         )
-    _fit_columns(tokenizer, model)
+    _fit_tokenizer(name, tokenizer, model)
     ours = dict(zip(matched.columns, labels, strict=True))
     model.config.id2label = dict(sorted(ours.items()))
     model.config.label2id = {label: c for c, label in ours.items()}
     return Teacher(model, tokenizer, matched.columns, matched)
 
 
-def _fit_columns(
-    tokenizer: PreTrainedTokenizerBase, model: TFPreTrainedModel
+def _fit_tokenizer(
+    name: str, tokenizer: PreTrainedTokenizerBase, model: TFPreTrainedModel
 ) -> None:
-    """Let the tokenizer give those columns that the model takes.
+    """Let the tokenizer give what the model takes.
 
     They may be of two families: DistilBERT takes no token types, RoBERTa
     knows a single one, BERT's tokenizer gives two.
+
+    Raises:
+        UserError: The tokenizer has ids for which the model has no row.
     """
+    check_ids(
+        f"teacher {name}: its tokenizer",
+        max(tokenizer.get_vocab().values()),
+        model.config.vocab_size,
+    )
+    fit_padding(tokenizer, model.config)
     taken = set(inspect.signature(model.call).parameters)
     if getattr(model.config, "type_vocab_size", 2) < 2:
         taken.discard("token_type_ids")
@@ -199,31 +206,36 @@ def save_teacher(teacher: Teacher, folder: Path) -> None:
 
 def checkpoint_fingerprint(folder: Path) -> str:
     """Hash the files of a checkpoint folder that decide its logits."""
+    settings = ["config.json", "tokenizer.json"]
+    if not (folder / "tokenizer.json").is_file():
+        settings.append("vocab.json")
     names = sorted(
         path
-        for path in Path(folder).iterdir()
+        for path in folder.iterdir()
         if path.suffix in (".h5", ".safetensors", ".txt", ".model")
-        or path.name in ("config.json", "tokenizer.json")
+        or path.name in settings
     )
     return fingerprint({path.name: sha256_file(path) for path in names})
+
+
+def _load_config(name: str) -> PretrainedConfig:
+    try:
+        return AutoConfig.from_pretrained(name)
+    except Exception as error:
+        raise _not_loaded(name, error) from error
 
 
 def _load_model(
     name: str, **settings: Any
 ) -> tuple[TFPreTrainedModel, list[str]]:
     """Return the model and the weights that the checkpoint does not give."""
+    check_family(name, _load_config(name).model_type)
     try:
         model, info = TFAutoModelForSequenceClassification.from_pretrained(
             name, output_loading_info=True, **settings
         )
     # safetensors, h5py and TensorFlow each raise errors of their own.
     except Exception as error:
-        if "Unrecognized configuration class" in str(error):
-            kind = (str(error).split("'") + ["?"])[1].rpartition(".")[2]
-            raise UserError(
-                f"teacher {name}: transformers has no TensorFlow class for "
-                f"sequence classification with {kind}"
-            ) from error
         raise _not_loaded(name, error) from error
     mismatched = [key[0] for key in info["mismatched_keys"]]
     return model, [*info["missing_keys"], *mismatched]

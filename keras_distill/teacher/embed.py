@@ -99,7 +99,11 @@ def _encode_words(teacher: Teacher, words: Sequence[str]) -> Encoded:
     One that it does not have (learned from the run's text) is read as a word.
     """
     tokenizer = teacher.tokenizer
-    texts = [Example(word.removeprefix("##") or word) for word in words]
+    # Behind a space, as in a text: RoBERTa has other tokens there.
+    texts = [
+        Example(word[2:] or word if word.startswith("##") else f" {word}")
+        for word in words
+    ]
     encoded = encode(tokenizer, texts, _LONGEST)
     tokens = tokenizer.get_vocab()
     for row, word in enumerate(words):

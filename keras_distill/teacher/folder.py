@@ -12,6 +12,7 @@ from typing import Any
 
 from keras_distill.errors import UserError
 from keras_distill.files import read_json, read_lines
+from keras_distill.teacher.families import check_family, check_ids
 
 # In the order in which transformers looks for them.
 WEIGHTS = (
@@ -64,8 +65,9 @@ def check_folder(folder: Path) -> dict[str, Any]:
             f"{folder / 'config.json'} names no model_type, expected the "
             "configuration that save_pretrained writes, with one such as bert"
         )
+    check_family(f"folder {folder}", config["model_type"])
     _check_weights(folder, names)
-    _check_tokenizer(folder, names)
+    _check_tokenizer(folder, names, config)
     return config
 
 
@@ -85,15 +87,21 @@ def class_names(config: dict[str, Any]) -> list[str]:
 
 def lower_cases(folder: Path) -> bool:
     """Say whether a checkpoint's tokenizer lower-cases its text."""
-    if (folder / "tokenizer.json").is_file():
-        tokenizer = _read_object(folder / "tokenizer.json")
-        return normalizer_lower_cases(tokenizer.get("normalizer"))
+    said: dict[str, Any] = {}
     if (folder / "tokenizer_config.json").is_file():
-        settings = _read_object(folder / "tokenizer_config.json")
-        if "do_lower_case" in settings:
-            return bool(settings["do_lower_case"])
-    # What transformers takes for granted of BERT's.
-    return (folder / "vocab.txt").is_file()
+        said = _read_object(folder / "tokenizer_config.json")
+    if (folder / "tokenizer.json").is_file():
+        normalizer = _read_object(folder / "tokenizer.json").get("normalizer")
+        plain = said.get("tokenizer_class") == "PreTrainedTokenizerFast"
+        if plain or (normalizer or {}).get("type") != "BertNormalizer":
+            return normalizer_lower_cases(normalizer)
+        # What BERT's class takes for granted, whatever the normalizer says.
+        return bool(said.get("do_lower_case", True))
+    if "do_lower_case" in said:
+        return bool(said["do_lower_case"])
+    # What transformers takes for granted of BERT's and of ALBERT's.
+    family = _read_object(folder / "config.json").get("model_type")
+    return (folder / "vocab.txt").is_file() or family == "albert"
 
 
 def normalizer_lower_cases(normalizer: dict[str, Any] | None) -> bool:
@@ -184,7 +192,9 @@ def _conversion(folder: Path) -> str:
     )
 
 
-def _check_tokenizer(folder: Path, names: set[str]) -> None:
+def _check_tokenizer(
+    folder: Path, names: set[str], config: dict[str, Any]
+) -> None:
     models = [name for name in _SENTENCEPIECE if name in names]
     whole = [files for files in _TOKENIZERS if names.issuperset(files)]
     if not whole and not models:
@@ -197,16 +207,34 @@ def _check_tokenizer(folder: Path, names: set[str]) -> None:
     files = whole[0] if whole else models[:1]
     for name in files:
         _check_pointer(folder / name)
+        highest = -1
         if name.endswith(".json"):
-            _read_object(folder / name)
+            highest = _highest_id(_read_object(folder / name))
         elif not (folder / name).stat().st_size:
             raise UserError(f"{folder / name} is empty; fetch it again")
+        elif name == "vocab.txt":
+            highest = len(read_lines(folder / name)) - 1
+        rows = config.get("vocab_size")
+        check_ids(
+            f"teacher {folder / name}",
+            highest,
+            rows if type(rows) is int else None,
+        )
     if not whole and importlib.util.find_spec("sentencepiece") is None:
         raise UserError(
             f"teacher folder {folder} has its tokenizer as a SentencePiece "
             f"model alone ({models[0]}), which needs a package: pip install "
             "'sentencepiece>=0.2,<0.3'"
         )
+
+
+def _highest_id(content: dict[str, Any]) -> int:
+    """Return the highest id of a tokenizer.json or vocab.json; -1 for none."""
+    model = content.get("model")
+    words = content if model is None else model.get("vocab")
+    ids = words.values() if isinstance(words, dict) else range(len(words or ()))
+    added = [token.get("id") for token in content.get("added_tokens") or ()]
+    return max((i for i in (*ids, *added) if type(i) is int), default=-1)
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,12 +104,22 @@ def encode(
 
 
 def sorted_batches(
-    lengths: np.ndarray, tokens_per_batch: int
+    lengths: np.ndarray,
+    tokens_per_batch: int,
+    max_padding: float = _MAX_PADDING,
 ) -> Iterator[np.ndarray]:
     """Cut rows, longest first, into batches of bounded size and padding.
 
     Longest first shows at once whether the memory suffices. In a small set
     a batch ends before its tokens are used up, where lengths fall fast.
+
+    Args:
+        lengths: int32 [rows], in tokens.
+        tokens_per_batch: Most tokens of a batch, padding included.
+        max_padding: Most padded tokens per real one; 1.0 for none.
+
+    Yields:
+        Indices of rows, int64.
     """
     order = np.argsort(-lengths, kind="stable")
     start = 0
@@ -118,7 +129,7 @@ def sorted_batches(
         real = np.cumsum(lengths[order[start : start + most]])
         padded = longest * np.arange(1, len(real) + 1)
         # Lengths fall, so this holds up to some row and never again.
-        count = int(np.sum(padded <= _MAX_PADDING * real))
+        count = int(np.sum(padded <= max_padding * real))
         yield order[start : start + count]
         start += count
 
@@ -203,7 +214,11 @@ class Predictor:
         """Trace nothing yet; the first call does."""
         self._teacher = teacher
         self._max_length = teacher.cut(max_length)
-        self._tokens_per_batch = tokens_per_batch
+        self._batches = partial(
+            sorted_batches,
+            tokens_per_batch=tokens_per_batch,
+            max_padding=1.0 if teacher.reads_padding else _MAX_PADDING,
+        )
         self._forward: Callable | None = None
 
     def logits(
@@ -226,7 +241,7 @@ class Predictor:
         if self._forward is None:
             self._forward = self._graph(encoded.columns)
         tokens.real = int(encoded.lengths.sum())
-        for rows in sorted_batches(encoded.lengths, self._tokens_per_batch):
+        for rows in self._batches(encoded.lengths):
             result[rows] = self._forward(encoded.batch(rows)).numpy()
             tokens.padded += padded_tokens(encoded.lengths, rows)
             on_rows(len(rows))
@@ -258,7 +273,7 @@ class Predictor:
             return total / tf.reduce_sum(mask, axis=1)
 
         result = None
-        for rows in sorted_batches(encoded.lengths, self._tokens_per_batch):
+        for rows in self._batches(encoded.lengths):
             part = means(encoded.batch(rows)).numpy()
             if result is None:
                 shape = (len(encoded.lengths), part.shape[1])

@@ -92,7 +92,8 @@ def write_data(config: Config, folder: Path) -> None:
             labels, pair, splits (their rows), unlabeled (rows), selected_on,
             files (by use, what there is to tell of each), classes (name,
             rows by split, a sample), merged (spelling, class, rows),
-            duplicates, conflicts (texts, rows) and warnings.
+            duplicates, conflicts (texts, rows) and warnings; answers, what
+            there is to tell of a teacher's answers, if files have some.
 
     Raises:
         UserError: A file or setting does not fit, or the disk is full.
@@ -126,7 +127,6 @@ def write_data(config: Config, folder: Path) -> None:
             **{name: [one.as_dict()] for name, one in splits.told.items()},
             "unlabeled": [one.as_dict() for one in told],
         },
-        "answers": None,
         "classes": classes_of(splits.labels, kept),
         "merged": merged(splits.told.values()),
         "duplicates": splits.duplicates,

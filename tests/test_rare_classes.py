@@ -14,7 +14,7 @@ pytestmark = pytest.mark.whole
 # By class the words that decide it. Most texts with the rare one's
 # word are of another class: to answer that is right most of the time.
 CLASSES = {
-    **{"good": "great lovely", "bad": "awful dull bland rude"},
+    **{"good": "great lovely superb charming", "bad": "awful dull bland rude"},
     **{"warm": "tasty warm", "old": "stale weak", "new": "fresh brilliant"},
     "rare": "great",
 }

@@ -65,7 +65,9 @@ def check_class_weights(config: Config) -> None:
         check_weights(settings, labels)
     if settings.weights and not config.student.alpha:
         # A teacher that came fine-tuned has no more to learn.
-        reached = ["the teacher"] * (not config.teacher.checkpoints)
+        reached = ["the teacher"] * (
+            bool(config.teacher.names) and not config.teacher.checkpoints
+        )
         if config.baseline.enabled and settings.of_students.weights:
             reached.append("the student on labels alone")
         logger.warning(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny_runs
 
+from keras_distill.data.normalize import normalize
 from keras_distill.files import read_json
 from keras_distill.metrics import softmax
 from keras_distill.transfer_set.record import UNLABELED, read_rows
@@ -20,7 +21,7 @@ ADAM = (
 )
 
 
-def write_said(path, rows=120, extra=30, seed=4):
+def write_said(path, rows=420, extra=30, seed=4):
     """Write what a teacher said of sentences, gold labels beside some."""
     rng = random.Random(seed)
     lines = []
@@ -74,17 +75,17 @@ def test_a_file_is_all_that_is_needed_of_a_teacher(alone):
     assert results["teacher"]["dev"]["accuracy"] == 1.0
     assert results["student"]["dev"]["accuracy"] > 0.8
     assert results["transfer_set"]["rows"]["augmented"] == 0
-    assert "150 answers (probabilities) to 150 texts" in result.stderr
+    assert "450 answers (probabilities) to 450 texts" in result.stderr
     assert "nothing is augmented" in result.stderr
     card = (path / "README.md").read_text()
-    assert "150 answers (probabilities)" in card
+    assert "450 answers (probabilities)" in card
     assert read_json(path / "teacher" / "teacher.json")["kind"] == "file"
 
 
 def test_the_records_have_the_files_answers(alone, said):
     path, _ = alone
     given = {
-        row["text"]: row["probabilities"]
+        normalize(row["text"]): row["probabilities"]
         for row in map(json.loads, said.read_text().splitlines())
     }
     files = sorted((path / "transfer_set").glob("*.tfrecord"))
@@ -97,7 +98,7 @@ def test_the_records_have_the_files_answers(alone, said):
         ):
             expected = [given[text]["bad"], given[text]["good"]]
             assert np.allclose(p, expected, atol=1e-5)
-    assert total == 150
+    assert total == 450
 
 
 def test_equal_files_give_equal_records(alone, said, tmp_path):
@@ -159,7 +160,7 @@ def test_a_bert_learns_from_the_file_and_labels_the_rest(
     rows = read_rows(files, False, 2)
     new = rows.sources == UNLABELED
     given = {
-        row["text"]: row["probabilities"]["good"] > 0.5
+        normalize(row["text"]): row["probabilities"]["good"] > 0.5
         for row in map(json.loads, said.read_text().splitlines())
     }
     texts = np.array(rows.columns[0])[new]
@@ -199,5 +200,5 @@ def test_bad_rows_are_told_before_any_work(said, tmp_path):
         )
         assert result.returncode == 2
         (line,) = [x for x in result.stderr.splitlines() if "error:" in x]
-        assert f"{path}, line 151, field probabilities: found -1" in line
+        assert f"{path}, line 451, field probabilities: found -1" in line
         assert not (tmp_path / "run" / "data").exists()

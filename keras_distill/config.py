@@ -186,7 +186,11 @@ class TeacherConfig:
             raise UserError("teacher.learning_rates is empty")
         if not self.sources:
             raise UserError("teacher.names is empty")
-        for key in ("names", "checkpoints"):
+        alike = ["names", "checkpoints"]
+        if self.ensemble is not None:
+            # Two runs of one rate are one and the same.
+            alike.append("learning_rates")
+        for key in alike:
             given = getattr(self, key)
             twice = [name for name in given if given.count(name) > 1]
             if twice:

@@ -200,7 +200,11 @@ class TeacherConfig:
             )
         if not self.sources and not self.logits:
             raise UserError("teacher.names is empty, expected a name")
-        for key in ("names", "checkpoints"):
+        alike = ["names", "checkpoints"]
+        if self.ensemble is not None:
+            # Two runs of one rate are one and the same.
+            alike.append("learning_rates")
+        for key in alike:
             given = getattr(self, key)
             twice = [name for name in given if given.count(name) > 1]
             if twice:

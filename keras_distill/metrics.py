@@ -403,8 +403,8 @@ def _orders(classes: int, moved: int) -> float:
 def beats_chance(answers: np.ndarray, gold: np.ndarray) -> bool:
     """Say whether answers are right more often than one class for all is.
 
-    An exact binomial test, one-sided, p < 0.05. Where all rows are of one
-    class nothing can be told, and nothing is doubted.
+    An exact binomial test, one-sided, p < 0.05. Rows that could not tell,
+    were they all right (they are few, or of one class), doubt nothing.
 
     Args:
         answers: int [rows].
@@ -414,8 +414,9 @@ def beats_chance(answers: np.ndarray, gold: np.ndarray) -> bool:
     answers, gold = answers[gold >= 0], gold[gold >= 0]
     share = np.bincount(gold).max() / len(gold) if len(gold) else 1.0
     hits = int(np.sum(answers == gold))
-    chance = _log_at_least(hits, len(gold), share)
-    return share == 1.0 or chance < math.log(_LIKELY)
+    if share ** len(gold) >= _LIKELY:
+        return True
+    return _log_at_least(hits, len(gold), share) < math.log(_LIKELY)
 
 
 def _log_at_least(hits: int, rows: int, share: float) -> float:

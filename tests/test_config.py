@@ -599,6 +599,10 @@ def test_so_many_teachers_label_as_are_given_or_asked_for():
             "every --teacher-checkpoint labels as it is",
         ),
         (["--teacher", "a", "--teacher", "a"], "teacher.names has a twice"),
+        (
+            ["--teacher-ensemble", "2", "--teacher-lr", "2e-5,2e-5"],
+            "teacher.learning_rates has 2e-05 twice",
+        ),
         (["--teacher-checkpoint", "a", "a"], "teacher.checkpoints has a twi"),
         (["--teacher-classes", "A=0,B=1"], "--teacher-checkpoint are called"),
         (["--set", "teacher.names=[]"], "teacher.names is empty"),

@@ -491,8 +491,14 @@ def test_a_classifier_beats_chance_by_the_exact_test(right, beats):
     assert metrics.beats_chance(answers, gold) is beats
 
 
-def test_chance_is_the_largest_class_and_one_class_alone_tells_nothing():
-    gold = np.array([0] * 18 + [1] * 2)
+def test_chance_is_the_largest_class():
+    gold = np.array([0] * 16 + [1] * 4)
     assert not metrics.beats_chance(np.zeros(20, int), gold)
-    assert metrics.beats_chance(np.zeros(20, int), np.zeros(20, int))
-    assert metrics.beats_chance(np.array([]), np.array([], int))
+    assert metrics.beats_chance(gold, gold)
+
+
+@pytest.mark.parametrize("gold", [[], [0] * 20, [0, 1, 0, 1], [0] * 19 + [1]])
+def test_rows_that_cannot_tell_of_chance_doubt_nothing(gold):
+    # With four rows even none wrong has p = 1 / 16.
+    answers = 1 - np.array(gold, int)
+    assert metrics.beats_chance(answers, np.array(gold, int))

@@ -6,6 +6,7 @@ import shlex
 
 import numpy as np
 import pytest
+import tiny_runs
 
 from keras_distill.config import override
 from keras_distill.errors import UserError
@@ -64,6 +65,13 @@ def test_other_names_are_refused_with_the_flag_to_copy():
         f"{TWO_LISTS}; if they are the same ones, say which is which: "
         "--teacher-classes NEGATIVE=0,POSITIVE=1"
     )
+
+
+def test_the_page_shows_the_refusal_as_it_is():
+    page = (tiny_runs.ROOT / "docs" / "teachers.md").read_text("utf-8")
+    names = ["NEGATIVE", "POSITIVE"]
+    message = refusal(match_classes, "sentiment", names, ["0", "1"])
+    assert f"error: {message} ```" in " ".join(page.split())
 
 
 @pytest.mark.parametrize(

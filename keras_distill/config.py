@@ -187,7 +187,7 @@ class TeacherConfig:
         "what a teacher said of texts: logits, probabilities or labels",
         metavar="FILE",
     )
-    confidence: float = knob(0.9, least=0.5, most=0.9999)
+    confidence: float = knob(0.9, least=0.51, most=0.9999)
 
     def __post_init__(self) -> None:
         if not self.learning_rates:

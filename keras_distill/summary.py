@@ -220,6 +220,8 @@ def _answer_lines(config: Config, manifest: Mapping[str, Any]) -> list[str]:
     lines = [said_in_words(facts), f"for {', '.join(covered)}"]
     if config.teacher.alone:
         lines.append("nothing is augmented: there is nobody to label it")
+        if config.student.embeddings == "none":
+            lines.append("words start without vectors: it has none to give")
     return lines
 
 

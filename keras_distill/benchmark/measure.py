@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import logging
 import math
 import os
 import platform
@@ -26,6 +27,8 @@ from keras_distill.errors import UserError
 from keras_distill.files import write_json
 from keras_distill.process import cores
 from keras_distill.progress import progress
+
+logger = logging.getLogger(__name__)
 
 TEACHERS = ("teacher", "bert_large")
 STUDENTS = ("keras", "stock_lstm")
@@ -146,6 +149,8 @@ def _chosen_names(run_dir: Path, settings: Settings) -> list[str]:
         )
     # A file of logits cannot be asked, and has no tokenizer for BERT-large.
     asked = (run_dir / "teacher" / "config.json").is_file()
+    if not asked:
+        logger.info("the teacher is a file: neither it nor BERT-large is timed")
     known = [*(TEACHERS if asked else ()), *STUDENTS, *forms]
     for name in settings.only:
         if name not in known:

@@ -4,9 +4,9 @@ A row has a text (or the id of one in the run's data) and one of `logits`,
 `probabilities` and `label`; what is said of a text several times is averaged.
 """
 
+import itertools
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from keras_distill.data.normalize import normalize
 from keras_distill.data.records import read_records
 from keras_distill.data.told import Told
 from keras_distill.errors import UserError
+from keras_distill.files import sha256_file
 from keras_distill.metrics import better_order
 
 KINDS = ("logits", "probabilities", "label")
@@ -27,6 +28,8 @@ ANSWERS = "answers.jsonl.gz"
 _ID, _GOLD = "id", "gold"
 # So far from 1 a sum of probabilities may be: models and people round.
 _SUM = 0.01
+# Of float32, as the records have them.
+_MOST = 3e38
 # No probability is less: the logarithm of 0 is no logit.
 LEAST = 1e-4
 
@@ -90,25 +93,20 @@ def texts_of(example: Example) -> Texts:
 
 
 def read_said(
-    told: Told,
-    text_columns: Sequence[str],
-    labels: Sequence[str] | None,
-    reading: Reading,
+    told: Told, text_columns: Sequence[str], reading: Reading
 ) -> list[Said]:
     """Read what one file says.
 
     Args:
         told: The file; gets what there is to tell of it.
         text_columns: Of the texts; a file without them has ids.
-        labels: The task's classes, None where they are yet unknown.
         reading: What the user says of how the file is written.
 
     Raises:
         UserError: A row does not fit; the message names file, line, field.
     """
     path = told.path
-    single = [f"{kind}.{name}" for kind in KINDS[:2] for name in labels or ()]
-    optional = [_ID, _GOLD, *KINDS, *single]
+    optional = [_ID, _GOLD, *KINDS, *(f"{kind}.*" for kind in KINDS[:2])]
     named = {"reading": reading, "nested": KINDS[:2]}
     columns = list(text_columns)
     try:
@@ -124,7 +122,7 @@ def read_said(
     rows = []
     for line, cells in records:
         place = f"{path}, {told.dialect.unit} {line}"
-        kind, value = _value(place, cells, labels)
+        kind, value = _value(place, cells)
         texts = None
         if columns != [_ID]:
             texts = tuple(normalize(cells[name] or "") for name in columns)
@@ -143,20 +141,20 @@ def read_said(
     return rows
 
 
-def _value(
-    place: str, cells: Mapping[str, str | None], labels: Sequence[str] | None
-) -> tuple[str, Any]:
+def _value(place: str, cells: Mapping[str, str | None]) -> tuple[str, Any]:
     """Return what kind of answer a row has, and the answer."""
     found: dict[str, Any] = {}
     for kind in KINDS[:2]:
         single = {
-            name: cells[f"{kind}.{name}"]
-            for name in labels or ()
-            if cells.get(f"{kind}.{name}") is not None
+            name: written
+            for name, written in cells.items()
+            if name.startswith(f"{kind}.") and (written or "").strip()
         }
         if single:
             found[kind] = {
-                name: _number(f"{place}, column {kind}.{name}", written)
+                class_name(name.removeprefix(f"{kind}.")): _number(
+                    f"{place}, column {name}", written
+                )
                 for name, written in single.items()
             }
         if (written := cells.get(kind)) is not None and written.strip():
@@ -167,7 +165,8 @@ def _value(
         raise UserError(
             f"{place}: found {' and '.join(found) or 'no answer'}, expected "
             "one of logits, probabilities (a list, or an object by class; in a "
-            "table also a column a class, such as logits.NAME) and label"
+            "table also a column a class, such as logits.NAME) and label; a "
+            "gold label is called gold"
         )
     return next(iter(found.items()))
 
@@ -200,9 +199,10 @@ def _number(place: str, written: str) -> float:
 
 
 def _finite(place: str, value: Any) -> float:
-    kind = type(value)
-    if kind not in (int, float) or not math.isfinite(value):
-        raise UserError(f"{place}: found {value!r}, expected finite numbers")
+    # Nothing is below or above what is no number.
+    if type(value) not in (int, float) or not abs(value) < _MOST:
+        found = repr(value)[:60]
+        raise UserError(f"{place}: found {found}, expected finite numbers")
     return float(value)
 
 
@@ -229,7 +229,7 @@ def fold(
     rows: Iterable[Said],
     labels: Sequence[str],
     confidence: float,
-    texts_by_id: Mapping[str, Texts | None],
+    by_id: Mapping[str, Texts | None],
 ) -> Answers:
     """Average what is said of each text.
 
@@ -241,7 +241,7 @@ def fold(
         rows: In the order of the files.
         labels: The task's classes.
         confidence: Of a label, above 1 / classes.
-        texts_by_id: The run's texts by their id; None where several have it.
+        by_id: The run's texts, as `texts_by_id` gives them.
 
     Raises:
         UserError: A class or id is unknown, probabilities are none, kinds
@@ -259,7 +259,7 @@ def fold(
                 f"{row.place}: found {row.kind}, the rows before have {kind}; "
                 "expected one of them throughout"
             )
-        texts = row.texts or _known(row, texts_by_id)
+        texts = row.texts or _known(row, by_id)
         said.setdefault(texts, []).append(_in_order(row, index, confidence))
         count += 1
         if row.gold is not None:
@@ -286,6 +286,7 @@ def read_answers(
     splits: Mapping[str, Sequence[Example]],
     confidence: float,
     reading: Reading,
+    labelled: Collection[str] = ("train", "select"),
 ) -> tuple[Answers, list[Told]]:
     """Read what files say of a run's texts, and of others.
 
@@ -296,11 +297,12 @@ def read_answers(
         splits: The run's examples, which ids may stand for.
         confidence: As `fold` takes it.
         reading: What the user says of how the files are written.
+        labelled: Splits whose labels are gold, and that choose.
 
     Returns:
-        The answers, whose facts have `coverage` too: by split how many of
-        its rows have one, and of how many; and what there is to tell of each
-        file.
+        The answers, whose facts have `files` (name and SHA-256 of each) and
+        `coverage` too: by split how many of its rows have one, and of how
+        many; and what there is to tell of each file.
 
     Raises:
         UserError: As `read_said` and `fold` raise it, or lists of numbers
@@ -308,23 +310,31 @@ def read_answers(
     """
     told = [Told(path) for path in paths]
     rows = [
-        row
-        for one in told
-        for row in read_said(one, text_columns, labels, reading)
+        row for one in told for row in read_said(one, text_columns, reading)
     ]
-    by_id: dict[str, Texts | None] = {}
-    for examples in splits.values():
-        for example in examples:
-            texts = texts_of(example)
-            same = by_id.setdefault(example.id, texts) == texts
-            by_id[example.id] = texts if same else None
-    answers = fold(rows, labels, confidence, by_id)
+    answers = fold(rows, labels, confidence, texts_by_id(splits))
     if any(isinstance(row.value, list) for row in rows):
-        _check_order(rows[0], answers, labels, splits)
+        known = {name: splits.get(name, ()) for name in labelled}
+        _check_order(rows[0], answers, labels, known)
+    answers.facts["files"] = [
+        {"name": path.name, "sha256": sha256_file(path)} for path in paths
+    ]
     answers.facts["coverage"] = {
         name: answers.share(examples) for name, examples in splits.items()
     }
     return answers, told
+
+
+def texts_by_id(
+    splits: Mapping[str, Sequence[Example]],
+) -> dict[str, Texts | None]:
+    """Return the texts that ids stand for; None where several have one."""
+    found: dict[str, Texts | None] = {}
+    for example in itertools.chain.from_iterable(splits.values()):
+        texts = texts_of(example)
+        same = found.setdefault(example.id, texts) == texts
+        found[example.id] = texts if same else None
+    return found
 
 
 def _check_order(
@@ -335,10 +345,9 @@ def _check_order(
 ) -> None:
     """Refuse lists that fit gold labels better in another order."""
     golds = dict(answers.golds)
-    for name in ("train", "select"):
-        for example in splits.get(name, ()):
-            if example.label is not None:
-                golds.setdefault(texts_of(example), example.label)
+    for example in itertools.chain.from_iterable(splits.values()):
+        if example.label is not None:
+            golds.setdefault(texts_of(example), example.label)
     both = [texts for texts in golds if texts in answers.logits]
     said = np.array([answers.logits[texts].argmax() for texts in both], int)
     gold = np.array([golds[texts] for texts in both], int)
@@ -368,9 +377,7 @@ def new_texts(
     ]
 
 
-def examples_said(
-    answers: Answers,
-) -> list[Example]:
+def examples_said(answers: Answers) -> list[Example]:
     """Return all answered texts as examples, without a gold label by answer."""
     return [
         Example(
@@ -382,10 +389,10 @@ def examples_said(
     ]
 
 
-def _known(row: Said, texts_by_id: Mapping[str, Texts | None]) -> Texts:
-    texts = texts_by_id.get(row.id or "")
+def _known(row: Said, by_id: Mapping[str, Texts | None]) -> Texts:
+    texts = by_id.get(row.id or "")
     if texts is None:
-        why = "several rows" if row.id in texts_by_id else "no row"
+        why = "several rows" if row.id in by_id else "no row"
         raise UserError(
             f"{row.place}, field id: found {row.id!r}, which {why} of the data "
             "files have; expected a text, or the id of one row"

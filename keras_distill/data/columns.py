@@ -26,7 +26,8 @@ def find_columns(
     """Find the columns among a file's names; note those spelled otherwise.
 
     A name fits as it is, or but for case, blanks and marks if it is the only
-    one that does. An optional column fits as it is.
+    one that does. An optional column fits as it is; `NAME.*` stands for all
+    that begin with `NAME.`.
 
     Args:
         place: The file, and the line of the names where there is one.
@@ -44,7 +45,7 @@ def find_columns(
         UserError: A column is missing, or several names fit.
     """
     places = {}
-    for name in (*columns, *optional):
+    for name in (*columns, *_spelled_out(optional, names)):
         found = [i for i, other in enumerate(names) if other == name]
         if len(found) > 1 and name in columns:
             raise UserError(
@@ -74,6 +75,19 @@ def find_columns(
         if len(found) == 1:
             places[name] = found[0]
     return places
+
+
+def _spelled_out(optional: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return optional columns; those of one beginning as the file has them."""
+    wanted: list[str] = []
+    for name in optional:
+        if name.endswith(".*"):
+            start = name.removesuffix("*")
+            # Alone it names nothing.
+            wanted += [n for n in names if n.startswith(start) and n != start]
+        else:
+            wanted.append(name)
+    return list(dict.fromkeys(wanted))
 
 
 def name_key(name: str) -> str:

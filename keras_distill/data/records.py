@@ -51,7 +51,8 @@ def read_records(
         path: CSV or a relative of it, JSON lines, a JSON array, Parquet;
             perhaps packed by gzip, bzip2, xz or zstd.
         columns: The columns that there must be, as the user names them.
-        optional: Those that are taken if there are some of just that name.
+        optional: Those that are taken if there are some of just that name,
+            or, where it ends in `.*`, that begin so.
         reading: What the user says of the file.
         plain: Whether a file that is no table is text, a row a line (of
             pairs: two with a tab between them), and not refused.

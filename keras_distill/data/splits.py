@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from keras_distill.data.answers import (
     new_texts,
     read_answers,
     read_said,
+    texts_by_id,
     texts_of,
     write_answers,
 )
@@ -116,7 +117,7 @@ def write_data(config: Config, folder: Path) -> None:
     if answered is not None:
         answers, others, files = answered
         write_answers(folder, answers)
-        unlabeled = itertools.chain(unlabeled, others)
+        unlabeled = _joined(unlabeled, answers, others)
     manifest = {
         "labels": splits.labels,
         "pair": splits.pair,
@@ -152,20 +153,23 @@ def _answered(
     paths = [Path(name) for name in config.teacher.logits]
     if not paths:
         return splits, None
-    named = splits.named()
+    # What a limit leaves out is not new, nor is its id unknown.
+    known = splits.named() | {"train": splits.unlimited or splits.train}
     answers, told = read_answers(
         paths,
         own_columns(config.data, splits.pair),
         splits.labels,
-        named,
+        known,
         config.teacher.confidence,
         reading_of(config.data),
+        _labelled(config, splits),
     )
-    new = new_texts(answers, named)
+    new = new_texts(answers, known)
     train = [*splits.train, *(e for e in new if e.label is not None)]
     answers.facts["coverage"]["train"] = answers.share(train)
+    _warn_of_golds(splits, answers, known)
     for name, (found, rows) in answers.facts["coverage"].items():
-        if name != "train" and 0 < found < rows:
+        if config.teacher.alone and name != "train" and found < rows:
             splits.warn(
                 f"{found:,} of {rows:,} rows of {name} have an answer of the "
                 "teacher: it is not measured there"
@@ -180,6 +184,44 @@ def _answered(
             )
     rest = [example for example in new if example.label is None]
     return replace(splits, train=train), (answers, rest, told)
+
+
+def _labelled(config: Config, splits: "Splits") -> list[str]:
+    """Return the splits that choose and whose labels people gave."""
+    if config.data.train_file is not None or config.task != "custom":
+        return ["train", "select"]
+    given = splits.selected_on == "dev" and "dev" in splits.told
+    return ["select"] if given else []
+
+
+def _warn_of_golds(
+    splits: "Splits", answers: Answers, known: dict[str, list[Example]]
+) -> None:
+    """Point out gold labels that are others in the data files."""
+    golds = answers.golds
+    other = sum(
+        golds.get(texts_of(example), example.label) != example.label
+        for example in itertools.chain.from_iterable(known.values())
+        if example.label is not None
+    )
+    if other:
+        splits.warn(
+            f"{rows_in_words(other)} of the data files have another label "
+            "than the teacher's file says in gold: that of the data files "
+            "counts"
+        )
+
+
+def _joined(
+    files: Iterable[Example], answers: Answers, others: Iterable[Example]
+) -> Iterator[Example]:
+    """Yield the unlabelled files' texts, then the others that they lack."""
+    seen = set()
+    for example in files:
+        if answers.of(example) is not None:
+            seen.add(texts_of(example))
+        yield example
+    yield from (e for e in others if texts_of(e) not in seen)
 
 
 def _log_classes(classes: list[dict[str, Any]]) -> None:
@@ -208,6 +250,7 @@ class Splits:
         select: What chooses learning rate, epoch and the like.
         selected_on: `heldout` when `select` is a part of train that was set
             aside, `dev` when it is dev.
+        unlimited: `train` before a limit; None where there is none.
         unlabeled: Files of unlabelled text, not read yet.
         told: What there is to tell of the other files, by use.
         duplicates: Rows that repeat another one of the training file.
@@ -224,6 +267,7 @@ class Splits:
     # The files do not say these.
     select: list[Example] | None = None
     selected_on: str = ""
+    unlimited: list[Example] | None = None
     unlabeled: Sequence[Path] = ()
     told: dict[str, Told] = field(default_factory=dict)
     duplicates: int = 0
@@ -280,8 +324,9 @@ def load_splits(config: Config) -> Splits:
     _warn_of_overlap(read)
     splits = _decide(read, settings, config.seed)
     _warn_of_tiny_classes(read, splits)
-    train = splits.train
+    train, unlimited = splits.train, None
     if settings.train_limit is not None:
+        unlimited = train
         every = {example.label for example in train}
         train = _sample(train, settings.train_limit, config.seed)
         lost = every - {example.label for example in train}
@@ -299,7 +344,9 @@ def load_splits(config: Config) -> Splits:
         len(splits.dev),
         "" if splits.test is None else f", {len(splits.test)} in test",
     )
-    return replace(splits, train=train, unlabeled=unlabeled)
+    return replace(
+        splits, train=train, unlimited=unlimited, unlabeled=unlabeled
+    )
 
 
 def check_settings(config: Config) -> None:
@@ -407,7 +454,6 @@ def _read_answers_alone(config: Config) -> Splits:
         for row in read_said(
             Told(Path(name)),
             own_columns(settings, pair),
-            labels,
             reading_of(settings),
         )
     ]
@@ -417,8 +463,7 @@ def _read_answers_alone(config: Config) -> Splits:
             f"{rows[0].place}: the file's classes are {labels}, expected at "
             "least two"
         )
-    answers = fold(rows, labels, config.teacher.confidence, {})
-    read: dict[str, list[Example]] = {"train": examples_said(answers)}
+    read: dict[str, list[Example]] = {}
     told = {}
     for name in ("dev", "test"):
         if (path := getattr(settings, f"{name}_file")) is not None:
@@ -433,9 +478,12 @@ def _read_answers_alone(config: Config) -> Splits:
                 reading=reading_of(settings),
                 told=told[name],
             )
-    held = {texts_of(e) for name in told for e in read[name]}
+    answers = fold(rows, labels, config.teacher.confidence, texts_by_id(read))
     # They are there to measure the teacher on, and nobody learns from them.
-    read["train"] = [e for e in read["train"] if texts_of(e) not in held]
+    held = {texts_of(e) for name in told for e in read[name]}
+    read["train"] = [
+        e for e in examples_said(answers) if texts_of(e) not in held
+    ]
     return Splits(labels, pair, **read, told=told)
 
 

@@ -126,7 +126,8 @@ def _metric_rows(results: dict[str, Any]) -> Iterable[list[str]]:
         star = "`*`" if chosen_on(results, split) else ""
         rows = results["splits"][split]["rows"]
         for name, model in models(results):
-            values = model[split]
+            # None of a teacher's file without all answers.
+            values = model[split] or {}
             yield [
                 f"{split}{star} ({rows:,})",
                 name,
@@ -179,17 +180,20 @@ def _classes(results: dict[str, Any]) -> str | None:
     split, train = results["gain"]["split"], results["per_class"].get("train")
     shown = class_rows(results, _MOST_LABELS)
     heads = ["class", "rows in train", f"in {split}"]
-    for name, _ in models(results):
+    known = {k: name for k, name in MODELS.items() if results[k] is not None}
+    for name in known.values():
         heads += [f"{name}: precision", "recall", "F1"]
     rows = []
     for label, facts in shown:
         row = [code(label)]
         row.append(number(train and train[label]["rows"], ",d"))
         row.append(f"{facts['rows']:,}")
-        for key in MODELS:
-            if results[key] is not None:
-                scores = ("precision", "recall", "f1")
-                row += [percent(facts[key][score]) for score in scores]
+        for key in known:
+            # A teacher that is a file may have no answers here.
+            scores = facts[key] or {}
+            row += [
+                percent(scores.get(s)) for s in ("precision", "recall", "f1")
+            ]
         rows.append(row)
     notes = f"{what_of(results)} and the other models, in percent. A dash: "
     notes += "never answered (precision), or no row of it (recall)."
@@ -351,6 +355,10 @@ def _what(results: dict[str, Any]) -> str:
     kind = "siamese BiLSTM" if results["pair"] else "BiLSTM"
     takes = "a pair of texts" if results["pair"] else "a text"
     apart = count(student["parameters_without_embeddings"])
+    source = "a fine-tuned BERT"
+    if teacher.get("answers") and not teacher["fine_tuned_here"]:
+        source = "a teacher, which came in a file"
+    its = f", the teacher {count(teacher['parameters'])}"
     return "\n\n".join(
         [
             f"# {results['task']}: a {kind} distilled from "
@@ -358,13 +366,14 @@ def _what(results: dict[str, Any]) -> str:
             wrapped(
                 "A small text classifier in the manner of Tang et al. 2019, "
                 f"{_PAPER}: a single-layer {kind} that learnt from the logits "
-                f"of a fine-tuned BERT. It takes {takes} and gives one of "
+                f"of {source}. It takes {takes} and gives one of "
                 f"{len(labels)} classes: {shown}."
             ),
             wrapped(
                 f"It has {count(student['parameters'])} parameters "
-                f"({apart} without word vectors), the teacher "
-                f"{count(teacher['parameters'])}."
+                f"({apart} without word vectors)"
+                + (its if teacher["parameters"] else "")
+                + "."
             ),
         ]
     )

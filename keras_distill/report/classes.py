@@ -165,7 +165,7 @@ def classes_block(results: Mapping[str, Any]) -> str | None:
     shown = class_rows(results, _MOST_CLASSES)
     for name, facts in shown:
         scores = [percent(facts["student"][key]) for key in _SCORES]
-        teacher = percent(facts["teacher"]["f1"])
+        teacher = percent((facts["teacher"] or {}).get("f1"))
         rows.append([_short(name), f"{facts['rows']:,}", *scores, teacher])
     lines = [f"{what_of(results)}:", "", aligned(rows)]
     total = len(results["labels"])

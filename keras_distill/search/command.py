@@ -16,7 +16,7 @@ from keras_distill.cli import (
     positive,
 )
 from keras_distill.errors import UserError
-from keras_distill.files import write_text
+from keras_distill.files import read_json, write_text
 
 if TYPE_CHECKING:
     from keras_distill.search.adopt import MakePipeline
@@ -166,6 +166,8 @@ def tune(
         options.epochs,
         options.updates,
     )
+    if request.objective == "agreement" and config.teacher.alone:
+        _check_answered(options.run)
     if options.space not in ("paper", "wide"):
         from keras_distill.search.space import load_space
 
@@ -224,6 +226,18 @@ def tune(
             baseline=not options.no_baseline,
         )
     return table.text()
+
+
+def _check_answered(run_dir: Path) -> None:
+    """Look whether a teacher's file has answers to agree with."""
+    facts = read_json(run_dir / "data" / "manifest.json")["answers"]
+    found, rows = facts["coverage"]["select"]
+    if found < rows:
+        raise UserError(
+            f"--objective agreement: found the teacher's answer to {found:,} "
+            f"of {rows:,} rows to choose on, expected one for each; "
+            "--objective accuracy compares with their labels"
+        )
 
 
 def _selection_rows(run_dir: Path) -> int | None:

@@ -49,7 +49,8 @@ def write_teacher(data: Path, place: Path, lower_case: bool) -> None:
 
     Args:
         data: The run's `data/`.
-        place: Gets `teacher.json`, with what is known of the files, and
+        place: Gets `teacher.json`, with what is known of the files (the
+            manifest's `answers`), and
             `grid.json`, with how good they are on the selection split.
         lower_case: Whether the student's text is lower-cased.
     """

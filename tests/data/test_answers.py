@@ -35,8 +35,8 @@ def lines(path, rows):
     return path
 
 
-def said(path, labels=LABELS, columns=("text",)):
-    return read_said(Told(path), columns, labels, Reading())
+def said(path, columns=("text",)):
+    return read_said(Told(path), columns, Reading())
 
 
 def answers(path, labels=LABELS, splits=None, **more):
@@ -198,10 +198,10 @@ def test_gold_labels_that_contradict_each_other_name_both_places(tmp_path):
 def test_lists_without_names_need_their_order(tmp_path):
     path = lines(tmp_path / "a.jsonl", [{"text": "a", "logits": [1, 2]}])
     with pytest.raises(UserError, match=r"--labels NAME,NAME"):
-        classes_said(said(path, None))
+        classes_said(said(path))
     path = lines(tmp_path / "a.jsonl", [{"text": "a", "label": "10"}])
     more = lines(tmp_path / "b.jsonl", [{"text": "a", "label": "2"}])
-    assert classes_said([*said(path, None), *said(more, None)]) == ["2", "10"]
+    assert classes_said([*said(path), *said(more)]) == ["2", "10"]
 
 
 def test_lists_in_another_order_are_found_out(tmp_path):
@@ -296,3 +296,26 @@ def test_answers_alone_are_the_data(tmp_path):
     for found, count in manifest["answers"]["coverage"].values():
         assert found == count
     assert any("1 row of the" in w for w in manifest["warnings"])
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "1e300", "1e39"])
+def test_a_number_that_a_record_cannot_hold_is_no_logit(number, tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"text": "a", "logits": [{number}, 1]}}\n')
+    with pytest.raises(UserError, match="expected finite numbers"):
+        answers(path)
+
+
+@given(st.data())
+def test_the_order_of_the_rows_decides_nothing(data):
+    rows = data.draw(
+        st.lists(st.tuples(st.sampled_from("tuv"), st.floats(0, 1)), min_size=1)
+    )
+    said = [said_row({"a": p, "b": 1 - p}, text=text) for text, p in rows]
+    shuffled = data.draw(st.permutations(said))
+    one, other = (fold(some, "ab", 0.9, {}) for some in (said, shuffled))
+    assert one.logits.keys() == other.logits.keys()
+    for texts, logits in one.logits.items():
+        assert np.allclose(logits, other.logits[texts])
+    for name in ("rows", "texts", "repeated", "changed"):
+        assert one.facts[name] == pytest.approx(other.facts[name])

@@ -284,3 +284,19 @@ def test_a_run_of_an_older_version_has_no_such_sections():
     del results["unknown"], results["sources"]
     text, _ = card(results)
     assert "never saw" not in text and "By kind of text" not in text
+
+
+def test_classes_have_a_column_for_each_score_where_teachers_are_several():
+    results = with_members(sample_results())
+    split = results["gain"]["split"]
+    scores = {"precision": 0.5, "recall": 0.5, "f1": 0.5}
+    models = dict.fromkeys(("teacher", "student", "baseline"), scores)
+    results["per_class"] = {
+        split: {name: {"rows": 5, **models} for name in results["labels"]}
+    }
+    results["lost_classes"] = {results["labels"][0]: "class a is lost"}
+    text = model_card(results, config_from_dict({}))
+    _, _, text = text.partition("## By class")
+    lines = text.partition("## ")[0].splitlines()
+    widths = {line.count("|") for line in lines if line.startswith("|")}
+    assert len(widths) == 1

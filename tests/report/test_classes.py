@@ -203,3 +203,16 @@ def test_a_run_s_results_have_every_class(tmp_path):
         )
         assert hits / 30 == pytest.approx(results[model]["dev"]["accuracy"])
     assert isinstance(results["lost_classes"], dict)
+
+
+def test_a_teacher_without_answers_has_no_scores_by_class():
+    results = results_of([0, 1, 2], [0, 1, 2], [0, 1, 1])
+    for facts in results["per_class"]["test"].values():
+        facts["teacher"] = None
+    results["teacher"]["test"] = None
+    assert "rare        1          -     0.0    0.0          -" in (
+        classes_block(results)
+    )
+    lines = model_card(results, config_from_dict({})).splitlines()
+    (row,) = [x for x in lines if x.startswith("| `rare`")]
+    assert row.split("|")[4:7] == [" - "] * 3

@@ -4,6 +4,7 @@ import csv
 import errno
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from search_runs import (
     write_space,
 )
 
+from keras_distill.config import config_from_dict, load_config
+from keras_distill.files import read_json, write_json
 from keras_distill.search import command, trial
 
 SHAPES = "{student.lstm_units: [2, 3], student.hidden_units: [4]}"
@@ -403,3 +406,17 @@ def test_a_budget_of_nothing(flag, capsys):
     with pytest.raises(SystemExit) as caught:
         tune_here("--run", "run", flag, "0")
     assert caught.value.code == 2
+
+
+def test_agreement_with_a_file_that_lacks_answers_is_refused(tmp_path):
+    run = make_run(tmp_path / "run")
+    config = config_from_dict(load_config(run / "config.yaml"))
+    teacher = replace(config.teacher, names=[], logits=["said.jsonl"])
+    replace(config, teacher=teacher).save(run / "config.yaml")
+    path = run / "data" / "manifest.json"
+    facts = {"coverage": {"select": [11, 12]}}
+    write_json(path, read_json(path) | {"answers": facts})
+    result = tune_here("--run", run, "--objective", "agreement")
+    assert result.returncode == 2
+    assert "answer to 11 of 12 rows to choose on" in result.stderr
+    assert not (run / "tuning").exists()

@@ -62,6 +62,11 @@ FAMILIES = {
         "max_position_embeddings": LONGEST + 2,
         "type_vocab_size": 1,
     },
+    "bart": {
+        **{"d_model": 16, "encoder_layers": 1, "decoder_layers": 1},
+        **{"encoder_attention_heads": 2, "decoder_attention_heads": 2},
+        **{"encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "init_std": 0.3},
+    },
     # Two that read the last token, the first with padding on the left.
     "xlnet": {
         **dict.fromkeys(_SIZES),
@@ -73,7 +78,8 @@ FAMILIES = {
 # How a family's weights are packed here, where not in one safetensors file.
 PACKED = {"mobilebert": "h5", "electra": "h5", "xlm-roberta": "sharded"}
 CASED = {
-    *("deberta", "deberta-v2", "gpt2", "roberta", "xlm-roberta", "xlnet"),
+    *("bart", "deberta", "deberta-v2", "gpt2", "roberta", "xlm-roberta"),
+    "xlnet",
 }
 WORD_PIECE = {
     *("bert", "convbert", "distilbert", "electra", "mobilebert", "mpnet"),
@@ -137,6 +143,7 @@ def tokenizer(folder, family):
     make = {
         "roberta": _byte_level,
         "deberta": _byte_level,
+        "bart": _byte_level,
         "gpt2": _byte_level,
         "xlnet": _unigram,
         "albert": _unigram,

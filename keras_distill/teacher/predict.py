@@ -265,9 +265,14 @@ class Predictor:
 
         @tf.function(input_signature=[dict.fromkeys(encoded.columns, ids)])
         def means(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-            states = self._teacher.model(
+            output = self._teacher.model(
                 inputs, training=False, output_hidden_states=True
-            ).hidden_states[-1]
+            )
+            if "hidden_states" in output:
+                states = output.hidden_states[-1]
+            else:
+                # BART's, of its encoder.
+                states = output.encoder_last_hidden_state
             mask = tf.cast(inputs["attention_mask"], tf.float32)[..., None]
             total = tf.reduce_sum(tf.cast(states, tf.float32) * mask, axis=1)
             return total / tf.reduce_sum(mask, axis=1)

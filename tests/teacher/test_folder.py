@@ -17,6 +17,7 @@ from keras_distill.errors import UserError
 from keras_distill.teacher.folder import (
     check_folder,
     class_names,
+    lower_cases,
     weight_bytes,
 )
 
@@ -131,6 +132,59 @@ def test_a_folder_without_a_tokenizer_is_refused(teacher):
     assert "has no tokenizer" in refusal(teacher)
     (teacher / "merges.txt").write_text("#version: 0.2\n")
     check_folder(teacher)
+
+
+@pytest.mark.parametrize("family", ["modernbert", "llama", "t5"])
+def test_a_family_without_a_tensorflow_class_gets_another_way(
+    teacher, tmp_path, family
+):
+    (teacher / "config.json").write_text(json.dumps({"model_type": family}))
+    # Whatever else is wrong: its weights would not help.
+    (teacher / "model.safetensors").unlink()
+    message = refusal(teacher)
+    assert f"is of the family {family}, for which transformers" in message
+    assert "--teacher-logits FILE, see docs/teachers.md" in message
+
+
+@pytest.mark.parametrize(
+    "name, content, count",
+    [
+        ("vocab.txt", "a\nb\nc\n", 3),
+        ("vocab.json", '{"a": 4, "b": 0}', 5),
+        ("tokenizer.json", '{"model": {"vocab": {"a": 0, "b": 6}}}', 7),
+        ("tokenizer.json", '{"model": {"vocab": [["a", 0.1], ["b", 1]]}}', 2),
+        (
+            "tokenizer.json",
+            '{"model": {"vocab": {"a": 0}}, "added_tokens": [{"id": 8}]}',
+            9,
+        ),
+    ],
+)
+def test_a_tokenizer_with_more_ids_than_embeddings_is_refused(
+    teacher, name, content, count
+):
+    (teacher / "vocab.txt").unlink()
+    (teacher / "merges.txt").write_text("#version: 0.2\n")
+    (teacher / name).write_text(content)
+    facts = {"model_type": "bert", "vocab_size": count}
+    (teacher / "config.json").write_text(json.dumps(facts))
+    check_folder(teacher)
+    facts["vocab_size"] -= 1
+    (teacher / "config.json").write_text(json.dumps(facts))
+    message = refusal(teacher)
+    assert f"{name} has token ids up to {count - 1}, its model" in message
+    assert f"embeddings for {count - 1} (vocab_size in config.json)" in message
+
+
+@pytest.mark.parametrize("family", ["bert", "albert", "roberta"])
+def test_without_settings_the_family_tells_the_case(teacher, family):
+    (teacher / "config.json").write_text(json.dumps({"model_type": family}))
+    assert lower_cases(teacher)
+    (teacher / "vocab.txt").unlink()
+    assert lower_cases(teacher) == (family == "albert")
+    settings = teacher / "tokenizer_config.json"
+    settings.write_text('{"do_lower_case": false}')
+    assert not lower_cases(teacher)
 
 
 def test_a_sentencepiece_model_alone_needs_a_package(teacher, monkeypatch):

@@ -63,6 +63,12 @@ def test_labelling_never_pads_more_than_a_tenth(lengths, tokens):
         assert padded_tokens(lengths, rows) < 1.10 * lengths[rows].sum()
 
 
+@given(lengths_of_texts, st.integers(16, 1000))
+def test_a_family_that_reads_padding_gets_none(lengths, tokens):
+    for rows in sorted_batches(lengths, tokens, max_padding=1.0):
+        assert len({*lengths[rows].tolist()}) == 1
+
+
 @pytest.mark.parametrize("rows", [20_000, 3_000, 300])
 def test_labelling_pads_less_than_a_tenth_of_the_tokens(rows):
     lengths = realistic_lengths(rows)

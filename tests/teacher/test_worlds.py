@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
         ["checkpoint"],
         # Together: half of a short process is imports.
         ["finetune", "label", "embed", "ensemble"],
+        ["families"],
     ],
     ids="-".join,
 )

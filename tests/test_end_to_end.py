@@ -142,7 +142,8 @@ def documented_tags():
 
 TEACHER_TAGS = {
     *("teacher/loss", "teacher/learning_rate", "teacher/accuracy"),
-    *("teacher/f1", "teacher/mcc", "teacher/cross_entropy"),
+    *("teacher/f1", "teacher/macro_f1", "teacher/mcc"),
+    "teacher/cross_entropy",
     *("teacher/examples_per_s", "teacher/seconds_per_epoch"),
 }
 

@@ -24,7 +24,7 @@ from keras_distill.batches import like_lengths
 from keras_distill.benchmark.worker import Worker
 from keras_distill.data.examples import read_examples
 from keras_distill.errors import UserError
-from keras_distill.files import write_json
+from keras_distill.files import read_json, write_json
 from keras_distill.process import cores
 from keras_distill.progress import progress
 
@@ -148,9 +148,8 @@ def _chosen_names(run_dir: Path, settings: Settings) -> list[str]:
             f"python -m keras_distill.export {run_dir}"
         )
     # A file of logits cannot be asked, and has no tokenizer for BERT-large.
-    asked = (run_dir / "teacher" / "config.json").is_file()
-    if not asked:
-        logger.info("the teacher is a file: neither it nor BERT-large is timed")
+    facts = run_dir / "teacher" / "teacher.json"
+    asked = not (facts.is_file() and read_json(facts).get("kind") == "file")
     known = [*(TEACHERS if asked else ()), *STUDENTS, *forms]
     for name in settings.only:
         if name not in known:
@@ -159,6 +158,8 @@ def _chosen_names(run_dir: Path, settings: Settings) -> list[str]:
                 f"of: {', '.join(known)}"
             )
     wanted = settings.only or known
+    if not asked:
+        logger.info("the teacher is a file: neither it nor BERT-large is timed")
     return [
         name
         for name in known

@@ -209,7 +209,7 @@ def _check_tokenizer(
         _check_pointer(folder / name)
         highest = -1
         if name.endswith(".json"):
-            highest = _highest_id(_read_object(folder / name))
+            highest = _highest_id(name, _read_object(folder / name))
         elif not (folder / name).stat().st_size:
             raise UserError(f"{folder / name} is empty; fetch it again")
         elif name == "vocab.txt":
@@ -228,13 +228,20 @@ def _check_tokenizer(
         )
 
 
-def _highest_id(content: dict[str, Any]) -> int:
+def _highest_id(name: str, content: dict[str, Any]) -> int:
     """Return the highest id of a tokenizer.json or vocab.json; -1 for none."""
-    model = content.get("model")
-    words = content if model is None else model.get("vocab")
-    ids = words.values() if isinstance(words, dict) else range(len(words or ()))
-    added = [token.get("id") for token in content.get("added_tokens") or ()]
-    return max((i for i in (*ids, *added) if type(i) is int), default=-1)
+    words: Any = content
+    added = None
+    if name == "tokenizer.json":
+        model = content.get("model")
+        words = model.get("vocab") if isinstance(model, dict) else None
+        added = content.get("added_tokens")
+    # Unigram has a list of pieces; the places are their ids.
+    ids = range(len(words)) if isinstance(words, list) else ()
+    if isinstance(words, dict):
+        ids = words.values()
+    more = [token.get("id") for token in added or () if isinstance(token, dict)]
+    return max((i for i in (*ids, *more) if type(i) is int), default=-1)
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -340,3 +340,19 @@ def test_help_answers_without_tensorflow():
     )
     result = tiny_runs.run("-c", code)
     assert result.returncode == 0, result.stderr
+
+
+def test_a_teacher_that_is_a_file_is_left_out_with_a_line(
+    run, tmp_path, monkeypatch
+):
+    told = []
+    monkeypatch.setattr(measuring.logger, "info", told.append)
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    write_json(copy / "teacher" / "teacher.json", {"kind": "file"})
+    names = measuring._chosen_names(copy, measuring.Settings())
+    assert names[:3] == ["keras", "stock_lstm", "saved_model"]
+    assert told == ["the teacher is a file: neither it nor BERT-large is timed"]
+    write_json(copy / "teacher" / "teacher.json", {"parameters": 5})
+    names = measuring._chosen_names(copy, measuring.Settings())
+    assert names[:2] == ["teacher", "bert_large"]

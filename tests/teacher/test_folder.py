@@ -151,6 +151,7 @@ def test_a_family_without_a_tensorflow_class_gets_another_way(
     [
         ("vocab.txt", "a\nb\nc\n", 3),
         ("vocab.json", '{"a": 4, "b": 0}', 5),
+        ("vocab.json", '{"model": 4, "added_tokens": 0}', 5),
         ("tokenizer.json", '{"model": {"vocab": {"a": 0, "b": 6}}}', 7),
         ("tokenizer.json", '{"model": {"vocab": [["a", 0.1], ["b", 1]]}}', 2),
         (
@@ -185,6 +186,15 @@ def test_without_settings_the_family_tells_the_case(teacher, family):
     settings = teacher / "tokenizer_config.json"
     settings.write_text('{"do_lower_case": false}')
     assert not lower_cases(teacher)
+
+
+@pytest.mark.parametrize("model", ["[]", "7", '{"vocab": 7}', "null"])
+def test_what_tells_no_ids_is_left_to_the_library(teacher, model):
+    facts = {"model_type": "bert", "vocab_size": 1}
+    (teacher / "config.json").write_text(json.dumps(facts))
+    content = f'{{"model": {model}, "added_tokens": [7]}}'
+    (teacher / "tokenizer.json").write_text(content)
+    check_folder(teacher)
 
 
 def test_a_sentencepiece_model_alone_needs_a_package(teacher, monkeypatch):

@@ -90,6 +90,7 @@ def test_a_teacher_may_have_another_name_for_what_it_does_not_know(
     data, tmp_path
 ):
     (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
     (tmp_path / "bert" / "vocab.txt").write_text("<unk>\nthe\n")
     found = facts(data(["the film"]), tmp_path / "bert")
     assert found["teacher_unknown"] == 1 / 2

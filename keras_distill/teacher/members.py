@@ -5,6 +5,7 @@ teacher's vectors or word pieces finds it there; the others lie in
 `teacher/members/2/`, `3/`, ..., each whole.
 """
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 from keras_distill.config import TeacherConfig
 from keras_distill.files import read_json, write_json
 from keras_distill.teacher.source import short_name
+
+logger = logging.getLogger(__name__)
 
 _OTHERS = "members"
 FACTS = "teacher.json"
@@ -131,5 +134,11 @@ def install(
     if len(members) > 1:
         # The student's text keeps its case if one of them reads it.
         facts = [read_json(p / FACTS) for p in member_folders(output)]
-        lower = all(fact["lower_case"] for fact in facts)
+        each = [fact["lower_case"] for fact in facts]
+        lower = all(each)
+        if any(each) and not lower:
+            logger.info(
+                "some of the teachers lower-case their text, and others do "
+                "not: so does the student not, unless the settings say so"
+            )
         write_json(output / FACTS, facts[0] | {"lower_case": lower})

@@ -244,6 +244,14 @@ def test_a_finished_grid_is_not_trained_again(grid):
     assert time.perf_counter() - started < 0.5
 
 
+def test_what_an_older_version_kept_is_gone_on_with(grid):
+    arguments, result = grid
+    work = arguments["output_dir"]
+    (work / "best-0").rename(work / "best")
+    assert fine_tune(Job(**arguments)) == result
+    assert sorted(p.name for p in work.iterdir()) == ["best-0", "grid.json"]
+
+
 def test_each_rate_has_its_own_tensorboard_run(grid):
     names = sorted(path.name for path in grid[0]["log_dir"].iterdir())
     assert names == ["lr-0.03", "lr-1e+30", "lr-1e-09"]

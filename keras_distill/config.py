@@ -319,7 +319,7 @@ class TransferSetConfig:
 
 @dataclass(frozen=True)
 class StudentConfig:
-    """The BiLSTM student and its training (Tang et al. 2019, section 4.2).
+    """The student and its training (Tang et al. 2019, section 4.2).
 
     Beyond the paper, for words that training lacks: `open_vocabulary` adds
     words that have a vector, `word_pieces` adds pieces to split all others
@@ -329,8 +329,17 @@ class StudentConfig:
     mean of the weights answer, over about that share of all updates.
     """
 
+    kind: Literal[
+        "linear", "bag", "cnn", "bilstm", "attention", "interaction"
+    ] = knob(
+        "bilstm",
+        "--kind",
+        "of student, from small to large: linear, bag, cnn, bilstm, "
+        "attention, interaction (pairs)",
+    )
     lstm_units: int = knob(150, least=1)
     hidden_units: int = knob(200, least=1)
+    filters: int = knob(100, least=1)
     embeddings: str = knob(
         "none",
         "--embeddings",

@@ -38,6 +38,32 @@ STAGES = (
 )
 
 
+# The kinds of students, from small to large, and how many texts they take.
+KIND_TEXTS = {
+    "linear": (1,),
+    "bag": (1, 2),
+    "cnn": (1, 2),
+    "bilstm": (1, 2),
+    "attention": (1, 2),
+    "interaction": (2,),
+}
+
+
+def fitting_kinds(pair: bool) -> list[str]:
+    """Return the kinds of students that take a text, or a pair."""
+    return [kind for kind, texts in KIND_TEXTS.items() if 1 + pair in texts]
+
+
+def check_kind(kind: str, pair: bool) -> None:
+    """Refuse a kind of student that does not take a text, or a pair."""
+    if kind not in fitting_kinds(pair):
+        raise UserError(
+            f"student.kind (--kind) is {kind}, which takes "
+            f"{'no pairs of texts' if pair else 'pairs of texts alone'}; "
+            f"expected one of: {', '.join(fitting_kinds(pair))}"
+        )
+
+
 def knob(
     default: Any = None,
     flag: str | None = None,

@@ -294,7 +294,9 @@ def unfit(exported: Exported) -> str | None:
     if exported.pair:
         return "MediaPipe classifies one text, this student pairs"
     if exported.weights.kind not in ("bag", "bilstm"):
-        return f"there is no bundle for a student of kind {exported.weights.kind}"
+        return (
+            f"there is no bundle for a student of kind {exported.weights.kind}"
+        )
     if not exported.lower_case:
         return "MediaPipe lower-cases, this student reads case"
     return None

@@ -160,7 +160,9 @@ def answer(read: Reading, weights: StudentWeights, *ids: Any) -> Any:
     kind = KINDS[weights.kind]
     output = [kind.encode(read, weights.rest, text) for text in ids]
     if kind.compare:
-        output = compared(output, [words_of(text) for text in ids], weights.rest)
+        output = compared(
+            output, [words_of(text) for text in ids], weights.rest
+        )
     else:
         output = joined(*output) if weights.pair else output[0]
     for place, (kernel, bias) in enumerate(weights.dense):

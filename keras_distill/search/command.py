@@ -168,10 +168,12 @@ def tune(
     )
     if request.objective == "agreement" and config.teacher.alone:
         _check_answered(options.run)
-    if options.space not in ("paper", "wide"):
+    if options.space not in ("paper", "wide", "kinds"):
+        from keras_distill.search.settings import takes_pairs
         from keras_distill.search.space import load_space
 
-        load_space(options.space, config, words=0)
+        pair = takes_pairs(options.run)
+        load_space(options.space, config, words=0, pair=pair)
     import_tensorflow()
     from keras_distill.search.adopt import (
         adopt,

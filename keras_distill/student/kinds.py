@@ -1,9 +1,10 @@
 """The kinds of students: what each makes of its words, trained and exported.
 
-A kind is a row of `KINDS`. Every kind reads a word by one product, of its
-vector and a kernel. What comes after is a function of tensors here, which the
-layer that is trained and the graph that is exported both call, so they cannot
-drift apart. `models.build_student` makes the Keras model of a kind, and
+A kind is a row of `KINDS`; `config.KIND_TEXTS` says which texts it takes. Every
+kind reads a word by one product, of its vector and a kernel. What comes after
+is a function of tensors here, which the layer that is trained and the graph
+that is exported both call, so that they cannot drift apart.
+`models.build_student` makes the Keras model of a kind, and
 `export.student.answer` its graph.
 
 From the simple end that Tang et al. 2019, section 5, would try next to the
@@ -20,7 +21,6 @@ import keras
 from keras import ops
 
 from keras_distill.config import StudentConfig
-from keras_distill.errors import UserError
 from keras_distill.student.layers import BiLSTM, Projection
 
 # Kim (2014), section 3.1.
@@ -89,9 +89,7 @@ def hashed_pairs(ids: Any) -> Any:
     return ops.mod(ids * _SPREAD + _next(ids), NGRAMS)
 
 
-def linear_logits(
-    of_words: Any, of_pairs: Any, words: Any, bias: Any
-) -> Any:
+def linear_logits(of_words: Any, of_pairs: Any, words: Any, bias: Any) -> Any:
     """Return logits, float32 [batch, classes]: a sum of rows, and a bias.
 
     The sum is divided by the root of their number, which is what a vector of
@@ -300,42 +298,18 @@ class Kind:
     """How a student reads.
 
     Attributes:
-        about: What it is, in a few words, with `{units}` and the like out of
-            `StudentConfig`.
         reader: Makes the layer that reads words; None for the linear one.
         encode: Encodes one text for an export.
         pool: Makes the layer that pools a text's states.
         compare: Makes the layer that compares the states of two texts.
         hidden: Whether there is a hidden layer where there is one text.
-        one: Whether it takes one text.
-        two: Whether it takes pairs.
     """
 
-    about: str
     reader: Callable[[StudentConfig], keras.layers.Layer] | None
     encode: _Encode
     pool: Callable[[], keras.layers.Layer] | None = None
     compare: Callable[[StudentConfig], keras.layers.Layer] | None = None
     hidden: bool = True
-    one: bool = True
-    two: bool = True
-
-
-def check_kind(name: str, pair: bool) -> Kind:
-    """Return a kind that takes one text, or a pair.
-
-    Raises:
-        UserError: It does not.
-    """
-    kind = KINDS[name]
-    if not (kind.two if pair else kind.one):
-        wanted = "pairs" if pair else "one text"
-        fit = [n for n, k in KINDS.items() if (k.two if pair else k.one)]
-        raise UserError(
-            f"student.kind is {name}, which does not take {wanted}; expected "
-            f"one of: {', '.join(fit)}"
-        )
-    return kind
 
 
 def _states(settings: StudentConfig) -> BiLSTM:
@@ -344,16 +318,13 @@ def _states(settings: StudentConfig) -> BiLSTM:
 
 KINDS = {
     "linear": Kind(
-        "logistic regression on words and pairs of words",
         None,
         lambda read, weights, ids: linear_logits(
             read.projected(ids), read.pairs(ids), words_of(ids), weights["bias"]
         ),
         hidden=False,
-        two=False,
     ),
     "bag": Kind(
-        "mean of word vectors, {hidden_units} hidden units",
         lambda s: MeanOfWords(s.hidden_units, name="mean"),
         lambda read, weights, ids: mean_of_words(
             read.projected(ids), words_of(ids)
@@ -361,7 +332,6 @@ KINDS = {
         hidden=False,
     ),
     "cnn": Kind(
-        "convolutions over 3, 4 and 5 words, {filters} filters each",
         lambda s: Convolutions(s.filters, name="convolutions"),
         lambda read, weights, ids: best_windows(
             read.projected(ids), words_of(ids)
@@ -369,13 +339,10 @@ KINDS = {
         hidden=False,
     ),
     "bilstm": Kind(
-        "BiLSTM, {lstm_units} units a direction, {hidden_units} hidden units",
         lambda s: BiLSTM(s.lstm_units, name="bilstm"),
         lambda read, weights, ids: read.ends(ids),
     ),
     "attention": Kind(
-        "BiLSTM, {lstm_units} units a direction, its states pooled by "
-        "attention, {hidden_units} hidden units",
         _states,
         lambda read, weights, ids: attended(
             read.states(ids), words_of(ids), weights
@@ -383,11 +350,8 @@ KINDS = {
         pool=lambda: AttentionPooling(name="attention"),
     ),
     "interaction": Kind(
-        "BiLSTM, {lstm_units} units a direction, whose states attend to those "
-        "of the other text, {hidden_units} hidden units",
         _states,
         lambda read, weights, ids: read.states(ids),
         compare=lambda s: Interaction(s.lstm_units, name="interaction"),
-        one=False,
     ),
 }

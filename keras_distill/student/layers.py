@@ -118,10 +118,10 @@ class BiLSTM(keras.layers.Layer):
     word) and the last backward state (after the first word).
 
     On a GPU the two LSTMs run on cuDNN, but not for all states, whose places
-    in the reversed direction cuDNN numbers otherwise. Elsewhere both directions
-    share one loop that only does the recurrent product: the input projection is done
-    before it, once per distinct word when `positions` is given, and the
-    gradients of all weights are single matrix products after it.
+    in the reversed direction cuDNN numbers otherwise. Elsewhere both
+    directions share one loop that only does the recurrent product: the input
+    projection is done before it, once per distinct word when `positions` is
+    given, and the gradients of all weights are single matrix products after.
 
     Masks: `mask` is honoured and not passed on. Any mask works on the CPU;
     cuDNN needs right padding and no empty row.

@@ -7,13 +7,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_distill.config import StudentConfig
+from keras_distill.config import StudentConfig, check_kind
 from keras_distill.errors import UserError
 from keras_distill.student.kinds import (
+    KINDS,
     NGRAMS,
     Kind,
     LinearLogits,
-    check_kind,
     hashed_pairs,
 )
 from keras_distill.student.layers import PairUnit, WordVectors
@@ -61,7 +61,8 @@ def build_student(
         UserError: The vectors' shape does not fit, or the kind takes no
             such texts.
     """
-    kind = check_kind(settings.kind, pair)
+    check_kind(settings.kind, pair)
+    kind = KINDS[settings.kind]
     inputs = {
         name: keras.Input((None,), dtype="int32", name=name)
         for name in (["ids_a", "ids_b"] if pair else ["ids_a"])
@@ -123,7 +124,9 @@ def _linear(
 ) -> keras.KerasTensor:
     """Return logits as sums of rows: of words, and of pairs of words."""
     of_words, of_pairs = (
-        WordVectors(rows, num_classes, embeddings_initializer="zeros", name=name)
+        WordVectors(
+            rows, num_classes, embeddings_initializer="zeros", name=name
+        )
         for rows, name in ((vocabulary_size, "words"), (NGRAMS, "pairs"))
     )
     return LinearLogits(name="logits")(

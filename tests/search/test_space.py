@@ -196,5 +196,5 @@ def test_a_vocabulary_with_word_pieces_is_searched_too():
 
 
 def test_a_space_that_is_neither_known_nor_a_file_is_refused():
-    with pytest.raises(UserError, match="paper, wide or a .yaml file"):
+    with pytest.raises(UserError, match="paper, wide, kinds or a .yaml"):
         load_space("papier", CONFIG, 900)

@@ -76,7 +76,7 @@ def measured(
     run: Path, place: Path, config: Config, kind: str, seed: int
 ) -> dict[str, Any]:
     """Train and measure one student, once."""
-    from keras_distill.run import lower_case
+    from keras_distill.run import lower_case, seed_folders
     from keras_distill.search.trial import measure_cost
     from keras_distill.student.training import Lessons, complete, fit_student
 
@@ -86,21 +86,28 @@ def measured(
     settings = dataclasses.replace(config.student, kind=kind)
     lessons = Lessons.of_run(config, run, lower_case(config, run))
     watch = place / "seconds.txt"
-    before = float(watch.read_text()) if watch.is_file() else 0.0
-    if not (place / "training.json").is_file():
+    seconds = float(watch.read_text()) if watch.is_file() else 0.0
+    student = seed_folders(config, run / "student").get(seed, place)
+    if kind == config.student.kind and (student / "training.json").is_file():
+        # The run's own.
+        seconds = read_json(run / "results.json")["seconds"]["student"]
+        seconds /= len(config.seeds)
+    else:
+        student = place
+    if not (student / "training.json").is_file():
         started = time.monotonic()
         try:
-            looks = fit_student(settings, lessons, place, seed)
-            complete(place, seed, lessons, settings.max_length, looks)
+            looks = fit_student(settings, lessons, student, seed)
+            complete(student, seed, lessons, settings.max_length, looks)
         finally:
-            before += time.monotonic() - started
-            write_text(watch, f"{before}")
-    found = {"seed": seed, "seconds": round(before, 1)}
-    found |= {"best_epoch": read_json(place / "training.json")["best"]["epoch"]}
-    found |= scores(run, place, lessons, config)
-    columns = timed_texts(run)
-    found |= measure_cost(place, timed_rows(run))
-    found["texts_per_s"] = texts_per_second(place, columns)
+            seconds += time.monotonic() - started
+            write_text(watch, f"{seconds}")
+    best = read_json(student / "training.json")["best"]
+    found = {"seed": seed, "seconds": round(seconds, 1)}
+    found |= {"best_epoch": best["epoch"]}
+    found |= scores(run, student, lessons, config)
+    found |= measure_cost(student, timed_rows(run))
+    found["texts_per_s"] = texts_per_second(student, timed_texts(run))
     write(found, note)
     return found
 

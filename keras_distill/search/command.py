@@ -45,7 +45,8 @@ def parser(description: str | None) -> Parser:
         metavar="SPACE",
         help="paper: LSTM units 150, 300 x hidden units 200, 400 (default); "
         "wide: also alpha, loss, temperature, dropout, word vectors' mode, "
-        "vocabulary size, batch size, optimiser; or a YAML file",
+        "vocabulary size, batch size, optimiser; kinds: all kinds of students "
+        "that fit; or a YAML file",
     )
     search.add_argument(
         "--tuner",

@@ -7,6 +7,10 @@ on and on what it reports. No teacher is needed.
     python benchmarks/ladder.py saved_models/sst2-best --seeds 3 \
         --output results/sst2-best/ladder.json
 
+and then, for the picture of several of them:
+
+    python benchmarks/ladder.py --draw docs/ladder.png results/*/ladder.json
+
 Speeds are of this machine: `latency_ms` is one text from word ids to
 probabilities in the int8 file on one thread, `texts_per_s` the SavedModel from
 raw text in batches of 512. It can be killed and called again: with the same
@@ -32,6 +36,7 @@ from keras_distill.config import (
     fitting_kinds,
     load_config,
 )
+from keras_distill.display import BLUE, RED, SKY, new_figure, save
 from keras_distill.files import read_json, write_text
 
 _BATCH, _REPEATS, _TEXTS = 512, 3, 4096
@@ -40,24 +45,31 @@ _BATCH, _REPEATS, _TEXTS = 512, 3, 4096
 def main() -> int:
     """Train a student of each kind, tell and write what it came to."""
     options = parser(__doc__)
-    options.add_argument("run", type=Path, help="a finished run")
+    options.add_argument(
+        "run", type=Path, nargs="+", help="a finished run, or JSON to draw"
+    )
+    options.add_argument("--draw", type=Path, metavar="PNG")
     options.add_argument("--kinds", nargs="+", help="default: all that fit")
     options.add_argument("--seeds", type=int, default=1)
     options.add_argument(
         "--work", type=Path, help="default: RUN/ladder; may be removed later"
     )
     options = options.parse_args()
+    if options.draw:
+        draw([read_json(path) for path in options.run], options.draw)
+        return 0
     configure_logging()
     import_tensorflow()
     from keras_distill.transfer_set.manifest import Manifest
 
-    run = options.run
+    (run,) = options.run
     config = config_from_dict(load_config(run / "config.yaml"))
     manifest = Manifest.load(run / "transfer_set")
     result = machine("tensorflow", "keras") | {
         "run": run.name,
         "task": config.task,
         "rows": manifest.rows("train"),
+        "teacher": teacher_accuracy(run),
         "kinds": {},
     }
     for kind in options.kinds or fitting_kinds(manifest.pair):
@@ -110,6 +122,16 @@ def measured(
     found["texts_per_s"] = texts_per_second(student, timed_texts(run))
     write(found, note)
     return found
+
+
+def teacher_accuracy(run: Path) -> dict[str, float]:
+    """Return the teacher's accuracy by split, in percent."""
+    teacher = read_json(run / "results.json")["teacher"]
+    return {
+        name: round(100 * value["accuracy"], 3)
+        for name, value in teacher.items()
+        if isinstance(value, dict) and "accuracy" in value
+    }
 
 
 def timed_rows(run: Path) -> Any:
@@ -168,6 +190,48 @@ def texts_per_second(student: Path, columns: list[list[str]]) -> int:
                 serve(**batch)
             times.append(time.perf_counter() - started)
     return round(len(columns[0]) / min(times[1:]))
+
+
+def draw(results: list[dict[str, Any]], path: Path) -> None:
+    """Draw quality against latency, a panel for each run, the front marked."""
+    figure = new_figure(4.5 * len(results), 4)
+    panels = figure.subplots(1, len(results), squeeze=False)[0]
+    for axes, result in zip(panels, results, strict=True):
+        split = next(name for name in result["teacher"] if name != "select")
+        found = []
+        for kind, seeds in result["kinds"].items():
+            quality = statistics.fmean(one[split]["accuracy"] for one in seeds)
+            latency = statistics.fmean(one["latency_ms"] for one in seeds)
+            found.append((latency, quality, kind))
+        front, best = [], -math.inf
+        for latency, quality, kind in sorted(found):
+            axes.annotate(
+                kind,
+                (latency, quality),
+                xytext=(6, -3),
+                textcoords="offset points",
+                fontsize="small",
+            )
+            if quality > best:
+                front.append((latency, quality))
+                best = quality
+        axes.plot(*zip(*front, strict=True), color=BLUE, label="front")
+        axes.plot(
+            *zip(*[one[:2] for one in found], strict=True), "o", color=SKY
+        )
+        axes.plot(*zip(*front, strict=True), "o", color=BLUE)
+        axes.axhline(
+            result["teacher"][split], color=RED, linestyle="--", label="teacher"
+        )
+        axes.set_xscale("log")
+        axes.margins(x=0.25, y=0.15)
+        axes.set_title(f"{result['task']}, {result['rows']:,} rows")
+        axes.set_xlabel("one text, int8, one thread (ms)")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel(f"accuracy on {split}, %")
+    panels[0].legend(frameon=False, fontsize="small", loc="lower right")
+    save(figure, path)
 
 
 def as_page(result: dict[str, Any]) -> str:

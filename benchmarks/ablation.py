@@ -209,7 +209,7 @@ def scores(
     import keras
 
     from keras_distill.metrics import accuracy
-    from keras_distill.student import layers  # noqa: F401 (registers them)
+    from keras_distill.student import kinds  # noqa: F401 (registers layers)
     from keras_distill.student.dataset import evaluation_dataset
     from keras_distill.student.predictor import StudentPredictor
     from keras_distill.student.text import StudentTokenizer

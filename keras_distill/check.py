@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from keras_distill.config import Config
+from keras_distill.config import Config, check_kind
 from keras_distill.data.weights import check_weights
 from keras_distill.disk import check_room, needed
 from keras_distill.files import fingerprint, read_json, write_json
@@ -105,6 +105,7 @@ def summary(run: RunFolder, config: Config, data: Path, keep: bool) -> str:
             vectors of other words, a disk that is far too small.
     """
     manifest = read_json(data / "manifest.json")
+    check_kind(config.student.kind, manifest["pair"])
     check_weights(config.classes, manifest["labels"])
     check_teacher(config, manifest["labels"])
     folders = _teacher_folders(config)

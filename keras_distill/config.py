@@ -38,6 +38,32 @@ STAGES = (
 )
 
 
+# The kinds of students, from small to large, and how many texts they take.
+KIND_TEXTS = {
+    "linear": (1,),
+    "bag": (1, 2),
+    "cnn": (1, 2),
+    "bilstm": (1, 2),
+    "attention": (1, 2),
+    "interaction": (2,),
+}
+
+
+def fitting_kinds(pair: bool) -> list[str]:
+    """Return the kinds of students that take a text, or a pair."""
+    return [kind for kind, texts in KIND_TEXTS.items() if 1 + pair in texts]
+
+
+def check_kind(kind: str, pair: bool) -> None:
+    """Refuse a kind of student that does not take a text, or a pair."""
+    if kind not in fitting_kinds(pair):
+        raise UserError(
+            f"student.kind (--kind) is {kind}, which takes "
+            f"{'no pairs of texts' if pair else 'pairs of texts alone'}; "
+            f"expected one of: {', '.join(fitting_kinds(pair))}"
+        )
+
+
 def knob(
     default: Any = None,
     flag: str | None = None,
@@ -319,7 +345,7 @@ class TransferSetConfig:
 
 @dataclass(frozen=True)
 class StudentConfig:
-    """The BiLSTM student and its training (Tang et al. 2019, section 4.2).
+    """The student and its training (Tang et al. 2019, section 4.2).
 
     Beyond the paper, for words that training lacks: `open_vocabulary` adds
     words that have a vector, `word_pieces` adds pieces to split all others
@@ -329,8 +355,17 @@ class StudentConfig:
     mean of the weights answer, over about that share of all updates.
     """
 
+    kind: Literal[
+        "linear", "bag", "cnn", "bilstm", "attention", "interaction"
+    ] = knob(
+        "bilstm",
+        "--kind",
+        "of student, from small to large: linear, bag, cnn, bilstm, "
+        "attention, interaction (pairs)",
+    )
     lstm_units: int = knob(150, least=1)
     hidden_units: int = knob(200, least=1)
+    filters: int = knob(100, least=1)
     embeddings: str = knob(
         "none",
         "--embeddings",

@@ -84,7 +84,9 @@ def needed(
         tables = 2
     table = words * student.embedding_dim * tables * _FLOAT
     model = table + 2**20 * _FLOAT
-    folded = words * 8 * student.lstm_units * _FLOAT
+    # No kind projects words wider than a BiLSTM of these units, or filters.
+    columns = max(8 * student.lstm_units, 12 * student.filters)
+    folded = words * columns * _FLOAT
     trained = len(config.seeds) * (2 if config.baseline.enabled else 1)
     learned = Sources.of(student.embeddings).learned is not None
     return {

@@ -487,6 +487,11 @@ def _settings(config: Config) -> dict[str, dict[str, Any]]:
         check_ends(sources.file, vocabulary["embedding_dim"])
     # More seeds add students and leave those alone that are there.
     student.pop("extra_seeds")
+    # Runs from before there were these go on as they are.
+    if student["kind"] == "bilstm":
+        del student["kind"]
+    if config.student.kind != "cnn":
+        del student["filters"]
     baseline = {k: v for k, v in student.items() if k not in _DISTILLED_KEYS}
     baseline["patience"] = config.baseline.patience
     for values_of, found in zip(

@@ -40,10 +40,12 @@ def records(rng, rows, pair, source=ORIGINAL):
         yield encode(example, rng.normal(size=2), source)
 
 
-def write_student(folder, seed, pair=False, words=WORDS, updates=20):
+def write_student(
+    folder, seed, pair=False, words=WORDS, updates=20, kind="bilstm"
+):
     """Write a student with random weights, large enough to disagree."""
     keras.utils.set_random_seed(seed)
-    config = config_from_dict({"student": SIZE})
+    config = config_from_dict({"student": SIZE | {"kind": kind}})
     model = build_student(config.student, len(words), 2, pair)
     for variable in model.trainable_variables:
         variable.assign(np.random.normal(0, 1, variable.shape))
@@ -83,6 +85,7 @@ def write_run(
     pair=False,
     extra_seeds=0,
     baseline=True,
+    kind="bilstm",
     **config,
 ):
     """Write a run that has everything but exports; return its settings."""
@@ -129,15 +132,17 @@ def write_run(
     )
     for i in range(1 + extra_seeds):
         inside = f"seed-{7 + i}" if i else ""
-        write_student(folder / "student" / inside, 100 + i, pair)
+        write_student(folder / "student" / inside, 100 + i, pair, kind=kind)
         if baseline:
-            write_student(folder / "baseline" / inside, 200 + i, pair)
+            write_student(
+                folder / "baseline" / inside, 200 + i, pair, kind=kind
+            )
     return config_from_dict(
         {
             "task": "custom",
             "seed": 7,
             "baseline": baseline,
-            "student": {**SIZE, "extra_seeds": extra_seeds},
+            "student": {**SIZE, "kind": kind, "extra_seeds": extra_seeds},
             **config,
         }
     )

@@ -391,3 +391,10 @@ def test_weights_of_other_classes_stop_a_run_whose_data_is_there(
     assert "error: classes.weights (--class-weights) names '7', expected" in log
     assert snapshot(tmp_path / "run" / "data").items() >= before.items()
     assert train.asked == []
+
+
+def test_a_kind_of_student_that_takes_no_such_texts_is_refused_at_once(train):
+    code, _, said = train("--kind", "interaction")
+    assert code == 2
+    assert "--kind) is interaction, which takes pairs of texts alone" in said
+    assert not train.asked

@@ -315,6 +315,16 @@ def test_the_baseline_is_made_anew_when_what_it_is_made_of_changes(
     }
 
 
+def test_a_kind_counts_only_where_it_was_chosen(tmp_path, made):
+    run = tmp_path / "run"
+    Pipeline(config_from_dict({"student": {"filters": 7}}), run).run()
+    made.clear()
+    Pipeline(config_from_dict({"student": {"kind": "cnn"}}), run).run(redo=True)
+    assert made == ["student", "baseline", "export", "report"]
+    found = read_json(run / "student" / "stage.json")["settings"]
+    assert (found["kind"], found["filters"]) == ("cnn", 100)
+
+
 def test_without_a_baseline_none_is_made_and_the_report_needs_none(
     tmp_path, made
 ):

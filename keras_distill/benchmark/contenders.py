@@ -54,8 +54,10 @@ def openers(run_dir: Path, scratch: Path) -> Openers:
     notes = read_json(export / NOTES) if (export / NOTES).is_file() else {}
     found = {
         "keras": partial(_keras, student, whole),
-        "stock_lstm": partial(_stock, student, scratch / "stock_lstm", whole),
     }
+    if weights.kind == "bilstm":
+        place = scratch / "stock_lstm"
+        found["stock_lstm"] = partial(_stock, student, place, whole)
     for name in form_names(export):
         opener = _lite
         if name == "saved_model":
@@ -205,7 +207,7 @@ def _reduced(
     words, width = weights.vectors.shape
     kept = notes.get("width", width)
     body = whole["parameters_without_embeddings"]
-    body -= 8 * weights.units * (width - kept)
+    body -= weights.kernel.shape[1] * (width - kept)
     return {
         "parameters": body + notes.get("words", words) * kept,
         "parameters_without_embeddings": body,

@@ -53,8 +53,9 @@ class _MediaPipeGraph:
         self._rows = rows
         self._window = window
         self._int8 = int8
-        self._closing, self._kernels = _closing_kernels(weights)
-        self._lstms = _fused_lstm(False), _fused_lstm(True)
+        if weights.units:
+            self._closing, self._kernels = _closing_kernels(weights)
+            self._lstms = _fused_lstm(False), _fused_lstm(True)
 
     def logits(self, ids: tf.Tensor) -> tf.Tensor:
         """Compute logits, float32 [1, classes].
@@ -70,22 +71,45 @@ class _MediaPipeGraph:
         unknown *= 1 - tf.minimum(number, 1)
         words += unknown
         ids += unknown * (UNK_ID - SEP_ID)
+        read = self._ends if self._weights.units else self._mean
+        output = read(self._vectors(ids), words, number)
+        *hidden, (kernel, bias) = self._weights.dense
+        for inner_kernel, inner_bias in hidden:
+            output = tf.nn.relu(self._matmul(output, inner_kernel) + inner_bias)
+        return self._matmul(output, kernel) + bias
+
+    def _ends(
+        self, vectors: tf.Tensor, words: tf.Tensor, number: tf.Tensor
+    ) -> tf.Tensor:
+        """Return the last states of a BiLSTM, float32 [1, 2 * units]."""
         outside = tf.cast(1 - words, tf.float32) * self._closing
         vectors = tf.concat(
-            [self._vectors(ids), tf.expand_dims(outside, axis=-1)], axis=-1
+            [vectors, tf.expand_dims(outside, axis=-1)], axis=-1
         )
         inputs = tf.expand_dims(vectors, axis=0)
         forward, backward = self._states(inputs, 0), self._states(inputs, 1)
         # Words stand behind [CLS]: the last one is the number-th, and the
         # first one is the last but one that the reversed direction reads.
         last = tf.gather(forward, tf.maximum(number, 1))
-        output = tf.expand_dims(
+        return tf.expand_dims(
             tf.concat([last, backward[self._window - 2]], axis=-1), axis=0
         )
-        *hidden, (kernel, bias) = self._weights.dense
-        for inner_kernel, inner_bias in hidden:
-            output = tf.nn.relu(self._matmul(output, inner_kernel) + inner_bias)
-        return self._matmul(output, kernel) + bias
+
+    def _mean(
+        self, vectors: tf.Tensor, words: tf.Tensor, number: tf.Tensor
+    ) -> tf.Tensor:
+        """Return the encoding of a bag of words, float32 [1, units].
+
+        The mean comes before the product, which is then of one row.
+        """
+        del number
+        shares = tf.cast(words, tf.float32)
+        shares /= tf.reduce_sum(shares)
+        mean = tf.reduce_sum(
+            vectors * tf.expand_dims(shares, axis=-1), axis=0, keepdims=True
+        )
+        product = self._matmul(mean, self._weights.kernel)
+        return tf.nn.relu(product + self._weights.bias)
 
     def _matmul(self, row: tf.Tensor, kernel: np.ndarray) -> tf.Tensor:
         if not self._int8:
@@ -269,6 +293,10 @@ def unfit(exported: Exported) -> str | None:
     """Say why MediaPipe cannot ask a student, None where it can."""
     if exported.pair:
         return "MediaPipe classifies one text, this student pairs"
+    if exported.weights.kind not in ("bag", "bilstm"):
+        return (
+            f"there is no bundle for a student of kind {exported.weights.kind}"
+        )
     if not exported.lower_case:
         return "MediaPipe lower-cases, this student reads case"
     return None
@@ -294,7 +322,8 @@ def _convert(exported: Exported, bytes_per_weight: int) -> bytes:
     # Fixed shapes, and from a SavedModel: only so are the LSTMs fused.
     specs = [tf.TensorSpec([1, window], tf.int32, name) for name in INPUTS]
     function = tf.function(answer, specs)
-    return _unclipped(convert_function(function, exported, bytes_per_weight))
+    model = convert_function(function, exported, bytes_per_weight)
+    return _unclipped(model) if exported.weights.units else model
 
 
 def _unclipped(model: bytes) -> bytes:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from keras_distill.export.student import (
     TEXTS,
     Exported,
     StudentWeights,
+    answer,
 )
 from keras_distill.export.verify import (
     FLOAT32,
@@ -30,15 +32,16 @@ from keras_distill.export.verify import (
     check_probabilities,
 )
 from keras_distill.files import atomic_path
+from keras_distill.student.kinds import hashed_pairs
 from keras_distill.student.text import PAD_ID
 
 
 class StudentGraph(tf.Module):
     """The forward pass of a student.
 
-    Folded, it holds every word's projection instead of its vector. The loop's
-    inputs are look-ups then, which is faster; the table is 8 * units numbers
-    wide instead of a vector's width.
+    Folded, it holds every word's projection instead of its vector. What is
+    read of a text are look-ups then, which is faster; the table is as wide as
+    the kernel instead of a vector.
     """
 
     def __init__(self, weights: StudentWeights, folded: bool = False) -> None:
@@ -46,22 +49,34 @@ class StudentGraph(tf.Module):
         self.pair = weights.pair
         self.units = weights.units
         self.folded = folded
+        # Of a BiLSTM rows 2w and 2w + 1 are word w's, forward and backward.
+        self._columns = 4 * self.units or len(weights.bias)
         if folded:
-            projected = weights.vectors @ weights.kernel + weights.bias
-            self.projected = _constant(
-                projected.reshape(-1, 4 * weights.units), "projected"
+            table = weights.vectors @ weights.kernel + weights.bias
+            self.table = _constant(
+                table.reshape(-1, self._columns), "projected"
             )
         else:
             self.vectors = _constant(weights.vectors, "vectors")
             self.kernel = _constant(weights.kernel, "kernel")
             self.bias = _constant(weights.bias, "bias")
-        self.recurrent_kernel = _constant(
-            weights.recurrent_kernel, "recurrent_kernel"
+        if weights.recurrent_kernel is not None:
+            self.recurrent_kernel = _constant(
+                weights.recurrent_kernel, "recurrent_kernel"
+            )
+        self._held = replace(
+            weights,
+            dense=[
+                [_constant(array, "dense") for array in layer]
+                for layer in weights.dense
+            ],
+            rest={
+                name: _constant(array, name)
+                for name, array in weights.rest.items()
+            },
         )
-        self.dense = [
-            [_constant(array, "dense") for array in layer]
-            for layer in weights.dense
-        ]
+        # What a module holds is found in its attributes alone.
+        self.held = [self._held.dense, self._held.rest]
 
     def logits(
         self, ids_a: tf.Tensor, ids_b: tf.Tensor | None = None
@@ -70,25 +85,48 @@ class StudentGraph(tf.Module):
 
         Ids are int32 [batch, len]; 0 is padding, on the right.
         """
-        output = self._encode(ids_a)
-        if self.pair:
-            second = self._encode(ids_b)
-            output = tf.concat(
-                [output, second, output * second, tf.abs(output - second)],
-                axis=-1,
-            )
-        *hidden, (kernel, bias) = self.dense
-        for inner_kernel, inner_bias in hidden:
-            output = tf.nn.relu(tf.matmul(output, inner_kernel) + inner_bias)
-        return tf.matmul(output, kernel) + bias
+        ids = [ids_a, ids_b] if self.pair else [ids_a]
+        return answer(self, self._held, *ids)
 
-    def _encode(self, ids: tf.Tensor) -> tf.Tensor:
+    def projected(self, ids: tf.Tensor) -> tf.Tensor:
+        """Return words by the kernel, float32 [batch, len, columns]."""
+        projected, words = self._projected(ids)
+        return tf.gather(projected, words)
+
+    def pairs(self, ids: tf.Tensor) -> tf.Tensor:
+        """Return the rows of pairs of words."""
+        return tf.gather(self._held.rest["pairs"], hashed_pairs(ids))
+
+    def ends(self, ids: tf.Tensor) -> tf.Tensor:
         """Return the last states, float32 [batch, 2 * units]."""
+        state, _ = self._run(ids, every=False)
+        return tf.concat([state[0], state[1]], axis=-1)
+
+    def states(self, ids: tf.Tensor) -> tf.Tensor:
+        """Return all states, float32 [batch, len, 2 * units]."""
+        _, states = self._run(ids, every=True)
+        both = [states[:, 0], tf.reverse(states[:, 1], axis=[0])]
+        return tf.transpose(tf.concat(both, axis=-1), [1, 0, 2])
+
+    def _run(self, ids: tf.Tensor, every: bool) -> tuple[tf.Tensor, Any]:
+        """Return the last states [2, batch, units] and, if asked, all.
+
+        Those are [len, 2, batch, units].
+        """
         gates = self._input_gates(ids)
         words = tf.cast(ids != PAD_ID, gates.dtype)
         steps = tf.expand_dims(_both_ways(words), axis=-1)
+        length = tf.shape(ids)[1]
+        shape = [2, None, self.units]
+        written = (
+            [tf.TensorArray(gates.dtype, length, element_shape=shape)]
+            if every
+            else []
+        )
 
-        def step(time: tf.Tensor, state: tf.Tensor, cell: tf.Tensor):
+        def step(
+            time: tf.Tensor, state: tf.Tensor, cell: tf.Tensor, *written: Any
+        ):
             i, f, g, o = tf.split(
                 gates[time] + tf.matmul(state, self.recurrent_kernel),
                 4,
@@ -99,32 +137,31 @@ class StudentGraph(tf.Module):
             keep = steps[time]
             state += keep * (new_state - state)
             cell += keep * (new_cell - cell)
-            return time + 1, state, cell
+            written = [array.write(time, state) for array in written]
+            return time + 1, state, cell, *written
 
-        length = tf.shape(ids)[1]
         zeros = tf.zeros([2, tf.shape(ids)[0], self.units], gates.dtype)
-        _, state, _ = tf.while_loop(
-            lambda time, state, cell: time < length,
+        _, state, _, *written = tf.while_loop(
+            lambda time, *_: time < length,
             step,
-            (0, zeros, zeros),
+            (0, zeros, zeros, *written),
         )
-        return tf.concat([state[0], state[1]], axis=-1)
+        return state, written[0].stack() if every else None
 
     def _input_gates(self, ids: tf.Tensor) -> tf.Tensor:
         """Return projected words, [len, 2, batch, 4 * units]."""
         projected, words = self._projected(ids)
-        # Rows 2w and 2w + 1 are word w's forward and backward projections.
         rows = _both_ways(2 * words) + tf.reshape(tf.range(2), [1, 2, 1])
         return tf.gather(projected, rows)
 
     def _projected(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return a table of projections, and ids of its words."""
         if self.folded:
-            return self.projected, ids
+            return self.table, ids
         # Project each word of the batch once.
         words, places = tf.unique(tf.reshape(ids, [-1]))
         projected = tf.matmul(tf.gather(self.vectors, words), self.kernel)
-        projected = tf.reshape(projected + self.bias, [-1, 4 * self.units])
+        projected = tf.reshape(projected + self.bias, [-1, self._columns])
         return projected, tf.reshape(places, tf.shape(ids))
 
 

@@ -70,8 +70,10 @@ def widest(exported: Exported, budget_bytes: int) -> int:
 def _column_bytes(exported: Exported) -> int:
     """Return what the scales of the matrices take in an int8 file."""
     weights = exported.weights
-    columns = 2 * 8 * weights.units  # The kernel's, the recurrent kernels'.
+    # The kernel's, the recurrent kernels'.
+    columns = weights.kernel.shape[1] + 8 * weights.units
     columns += sum(bias.size for _, bias in weights.dense)
+    columns += sum(array.shape[-1] for array in weights.rest.values())
     return _COLUMN_BYTES * columns
 
 
@@ -311,6 +313,12 @@ class Shrinker:
         """
         if file_bytes(self._exported) <= budget_bytes:
             return [self._measured(self._exported)]
+        if self._exported.weights.kind == "linear":
+            raise UserError(
+                "a linear student cannot be made smaller: which row a pair "
+                "of words has depends on the whole vocabulary; its int8 file "
+                f"takes {file_bytes(self._exported) / 1e6:.2f} MB"
+            )
         tried: list[Smaller] = []
         best = 0.0
         for share in _SHARES:
@@ -333,7 +341,7 @@ class Shrinker:
             raise UserError(
                 f"a student of {budget_bytes / 1e6:.2f} MB cannot be made of "
                 f"this one, the smallest has {least / 1e6:.2f} MB: most of "
-                "that is its LSTM; train one with fewer units"
+                "that is not its words; train one with fewer units"
             )
 
         def goodness(one: Smaller) -> tuple[bool, float, float]:

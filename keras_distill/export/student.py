@@ -10,8 +10,26 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
-from keras_distill.student.layers import BiLSTM, PairUnit, WordVectors
+from keras_distill.student.kinds import (
+    KINDS,
+    AttentionPooling,
+    Interaction,
+    LinearLogits,
+    Reading,
+    arrays,
+    compared,
+    words_of,
+)
+from keras_distill.student.layers import (
+    BiLSTM,
+    PairUnit,
+    Projection,
+    WordVectors,
+    joined,
+)
+from keras_distill.student.models import kind_of
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import StudentTokenizer
 
@@ -21,39 +39,57 @@ TEXTS = ("text", "text_b")
 
 # Dropout is for training; the pair unit has nothing to learn.
 _WITHOUT_WEIGHTS = (keras.layers.InputLayer, keras.layers.Dropout, PairUnit)
+# Their weights have names that the kind's own functions know them by.
+_NAMED = (AttentionPooling, Interaction, LinearLogits)
 
 
 @dataclass(frozen=True)
 class StudentWeights:
     """What a student has learned, float32, u LSTM units.
 
+    Every kind reads a word by one product: `vectors @ kernel + bias`.
+
     Attributes:
         vectors: [words, width]; several tables stand side by side.
-        kernel: [width, 8u]: forward gates i, f, g, o, then backward ones.
-        recurrent_kernel: [2, u, 4u]: forward, backward.
-        bias: [8u], in the order of the kernel.
+        kernel: [width, columns]; of a BiLSTM [width, 8u]: forward gates i,
+            f, g, o, then backward ones.
+        bias: [columns].
         dense: (kernel, bias) of the hidden layer and of the output.
         pair: Whether the student takes two texts.
+        kind: One of `kinds.KINDS`.
+        recurrent_kernel: [2, u, 4u]: forward, backward; None without a
+            BiLSTM.
+        rest: What else the kind has, by name.
     """
 
     vectors: np.ndarray
     kernel: np.ndarray
-    recurrent_kernel: np.ndarray
     bias: np.ndarray
     dense: tuple[tuple[np.ndarray, np.ndarray], ...]
     pair: bool
+    kind: str = "bilstm"
+    recurrent_kernel: np.ndarray | None = None
+    rest: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def units(self) -> int:
-        """Return the LSTM units of one direction."""
+        """Return the LSTM units of one direction, 0 without a BiLSTM."""
+        if self.recurrent_kernel is None:
+            return 0
         return self.recurrent_kernel.shape[1]
+
+    @property
+    def body(self) -> list[np.ndarray]:
+        """Return all but the word vectors."""
+        arrays = [self.kernel, self.bias, *itertools.chain(*self.dense)]
+        if self.recurrent_kernel is not None:
+            arrays.append(self.recurrent_kernel)
+        return [*arrays, *self.rest.values()]
 
     @property
     def size(self) -> int:
         """Return how many numbers these are."""
-        arrays = [self.vectors, self.kernel, self.recurrent_kernel, self.bias]
-        arrays += itertools.chain(*self.dense)
-        return sum(array.size for array in arrays)
+        return self.vectors.size + sum(array.size for array in self.body)
 
 
 def student_weights(model: keras.Model) -> StudentWeights:
@@ -65,26 +101,75 @@ def student_weights(model: keras.Model) -> StudentWeights:
     Raises:
         ValueError: The model holds a layer that a student does not have.
     """
-    weights = {WordVectors: [], BiLSTM: [], keras.layers.Dense: []}
+    tables, readers, dense, rest = [], [], [], {}
     for layer in model.layers:
-        if type(layer) in weights:
-            weights[type(layer)].append(layer.get_weights())
+        if isinstance(layer, WordVectors):
+            tables += layer.get_weights()
+        elif isinstance(layer, (BiLSTM, Projection)):
+            readers.append(layer.get_weights())
+        elif isinstance(layer, keras.layers.Dense):
+            dense.append(tuple(layer.get_weights()))
+        elif isinstance(layer, _NAMED):
+            named = arrays(layer)
+            rest |= {name: weight.numpy() for name, weight in named.items()}
         elif not isinstance(layer, _WITHOUT_WEIGHTS):
             raise ValueError(
-                "expected a student's layers: WordVectors, BiLSTM, PairUnit, "
-                f"Dropout, Dense. Received: {layer!r}"
+                f"expected a student's layers. Received: {layer!r}"
             )
-    tables, (encoder,), dense = weights.values()
+    common = {
+        "dense": tuple(dense),
+        "pair": len(model.inputs) == 2,
+        "kind": kind_of(model),
+    }
+    if common["kind"] == "linear":
+        words, rest["pairs"] = tables
+        classes = words.shape[1]
+        return StudentWeights(
+            words,
+            np.eye(classes, dtype=np.float32),
+            np.zeros(classes, np.float32),
+            rest=rest,
+            **common,
+        )
+    vectors = np.concatenate(tables, axis=1)
+    (reader,) = readers
+    if len(reader) == 2:
+        return StudentWeights(vectors, *reader, rest=rest, **common)
     # Kernel, recurrent kernel, bias of each direction.
-    kernels, recurrent, biases = zip(encoder[:3], encoder[3:], strict=True)
+    kernels, recurrent, biases = zip(reader[:3], reader[3:], strict=True)
     return StudentWeights(
-        vectors=np.concatenate([table for (table,) in tables], axis=1),
-        kernel=np.concatenate(kernels, axis=1),
+        vectors,
+        np.concatenate(kernels, axis=1),
+        np.concatenate(biases),
         recurrent_kernel=np.stack(recurrent),
-        bias=np.concatenate(biases),
-        dense=tuple(map(tuple, dense)),
-        pair=len(model.inputs) == 2,
+        rest=rest,
+        **common,
     )
+
+
+def answer(read: Reading, weights: StudentWeights, *ids: Any) -> Any:
+    """Compute logits, float32 [batch, classes], as every export does.
+
+    Args:
+        read: How the export reads words.
+        weights: The student's; of these `dense` and `rest` are used, which
+            may be tensors.
+        ids: int32 [batch, len], padded with 0 on the right; for pairs two,
+            whose len may differ.
+    """
+    kind = KINDS[weights.kind]
+    output = [kind.encode(read, weights.rest, text) for text in ids]
+    if kind.compare:
+        output = compared(
+            output, [words_of(text) for text in ids], weights.rest
+        )
+    else:
+        output = joined(*output) if weights.pair else output[0]
+    for place, (kernel, bias) in enumerate(weights.dense):
+        output = output @ kernel + bias
+        if place < len(weights.dense) - 1:
+            output = ops.relu(output)
+    return output
 
 
 @dataclass(frozen=True)

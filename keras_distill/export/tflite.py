@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +13,9 @@ from keras_distill.export.student import (
     TEXTS,
     Exported,
     StudentWeights,
+    answer,
 )
+from keras_distill.student.kinds import hashed_pairs
 from keras_distill.student.text import PAD_ID, UNK_ID, StudentTokenizer
 
 SIGNATURE = "serving_default"
@@ -67,6 +70,9 @@ def read_alike(texts: Sequence[str], tokenizer: StudentTokenizer) -> list[bool]:
     ]
 
 
+# Of narrower vectors a scale each would be no smaller than they are.
+_NARROW = 16
+
 # The largest scale of a table's rows in units; float32 holds it exactly.
 _STEPS = 2**23
 
@@ -83,13 +89,22 @@ class LiteGraph:
         self, weights: StudentWeights, int8_vectors: bool = False
     ) -> None:
         self._weights = weights
-        self._int8_vectors = int8_vectors
-        # Gates i, f, o, g: one sigmoid for three that stand together.
-        self._kernel = _sigmoids_first(weights.kernel, weights.units)
-        self._recurrent_kernel = _sigmoids_first(
-            weights.recurrent_kernel, weights.units
+        # A scale would be as large as what it scales.
+        narrow = weights.vectors.shape[1] < _NARROW
+        self._gather = (
+            gather_quantized if int8_vectors and not narrow else tf.gather
         )
-        self._bias = _sigmoids_first(weights.bias, weights.units)
+        self._kernel, self._bias = weights.kernel, weights.bias
+        if weights.recurrent_kernel is not None:
+            # Gates i, f, o, g: one sigmoid for three that stand together.
+            self._kernel, self._bias, self._recurrent_kernel = (
+                _sigmoids_first(array, weights.units)
+                for array in (
+                    weights.kernel,
+                    weights.bias,
+                    weights.recurrent_kernel,
+                )
+            )
 
     def logits(
         self, ids_a: tf.Tensor, ids_b: tf.Tensor | None = None
@@ -100,34 +115,51 @@ class LiteGraph:
         of a pair may have another len.
         """
         if not self._weights.pair:
-            output = self._encode(ids_a)
-        else:
-            # Both texts go through one loop, as one batch.
-            length = tf.maximum(tf.shape(ids_a)[1], tf.shape(ids_b)[1])
-            both = tf.concat(
-                [_widened(ids_a, length), _widened(ids_b, length)], axis=0
-            )
-            first, second = tf.split(self._encode(both), 2, axis=0)
-            output = tf.concat(
-                [first, second, first * second, tf.abs(first - second)],
-                axis=-1,
-            )
-        *hidden, (kernel, bias) = self._weights.dense
-        for inner_kernel, inner_bias in hidden:
-            output = tf.nn.relu(tf.matmul(output, inner_kernel) + inner_bias)
-        return tf.matmul(output, kernel) + bias
+            return answer(self, self._weights, ids_a)
+        length = tf.maximum(tf.shape(ids_a)[1], tf.shape(ids_b)[1])
+        both = _widened(ids_a, length), _widened(ids_b, length)
+        return answer(_Both(self, both), self._weights, *both)
 
-    def _encode(self, ids: tf.Tensor) -> tf.Tensor:
+    def projected(self, ids: tf.Tensor) -> tf.Tensor:
+        """Return words by the kernel, float32 [batch, len, columns]."""
+        batch, length = tf.shape(ids)[0], tf.shape(ids)[1]
+        found = self._read(tf.reshape(ids, [-1]))
+        return tf.reshape(found, [batch, length, len(self._bias)])
+
+    def pairs(self, ids: tf.Tensor) -> tf.Tensor:
+        """Return the rows of pairs of words."""
+        return tf.gather(self._weights.rest["pairs"], hashed_pairs(ids))
+
+    def ends(self, ids: tf.Tensor) -> tf.Tensor:
         """Return the last states, float32 [batch, 2 * units]."""
+        state, _ = self._run(ids, every=False)
+        return tf.concat(tf.split(state, 2, axis=0), axis=-1)
+
+    def states(self, ids: tf.Tensor) -> tf.Tensor:
+        """Return all states, float32 [batch, len, 2 * units]."""
+        _, states = self._run(ids, every=True)
+        forward, backward = tf.split(states, 2, axis=1)
+        both = [forward, tf.reverse(backward, axis=[0])]
+        return tf.transpose(tf.concat(both, axis=-1), [1, 0, 2])
+
+    def _run(
+        self, ids: tf.Tensor, every: bool
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Return the last states [2 * batch, units] and, if asked, all.
+
+        Those are [len, 2 * batch, units].
+        """
         units = self._weights.units
         batch, length = tf.shape(ids)[0], tf.shape(ids)[1]
         # Time first, so that a step's rows lie together.
         ids = tf.transpose(ids)
-        gates = self._input_gates(tf.reshape(ids, [-1]))
+        gates = self._read(tf.reshape(ids, [-1]))
         gates = tf.reshape(gates, [length, batch, 8 * units])
         words = tf.expand_dims(tf.cast(ids != PAD_ID, tf.float32), axis=-1)
 
-        def step(time: tf.Tensor, state: tf.Tensor, cell: tf.Tensor):
+        def step(
+            time: tf.Tensor, state: tf.Tensor, cell: tf.Tensor, *states: Any
+        ):
             back = length - 1 - time
             forward, backward = tf.split(state, 2, axis=0)
             product = tf.concat(
@@ -148,20 +180,58 @@ class LiteGraph:
             )
             state = state + keep * (new_state - state)
             cell = cell + keep * (new_cell - cell)
-            return time + 1, state, cell
+            # No list of tensors, and no tensor that grows: those are no
+            # builtins of TFLite. Adding to all of it is as fast as a scatter.
+            states = [
+                array + tf.cast(tf.equal(places, time), tf.float32) * state
+                for array in states
+            ]
+            return time + 1, state, cell, *states
 
         zeros = tf.zeros([2 * batch, units])
-        _, state, _ = tf.while_loop(
-            lambda time, state, cell: time < length, step, (0, zeros, zeros)
+        places = tf.reshape(tf.range(length), [-1, 1, 1])
+        states = [tf.zeros([length, 2 * batch, units])] if every else []
+        _, state, _, *states = tf.while_loop(
+            lambda time, *_: time < length, step, (0, zeros, zeros, *states)
         )
-        return tf.concat(tf.split(state, 2, axis=0), axis=-1)
+        return state, states[0] if every else None
 
-    def _input_gates(self, ids: tf.Tensor) -> tf.Tensor:
-        """Look up and project; return [ids, 8 * units]."""
-        vectors = self._weights.vectors
-        gather = gather_quantized if self._int8_vectors else tf.gather
-        found = gather(vectors, ids)
+    def _read(self, ids: tf.Tensor) -> tf.Tensor:
+        """Look up and project; return [ids, columns]."""
+        found = self._gather(self._weights.vectors, ids)
         return tf.matmul(found, self._kernel) + self._bias
+
+
+class _Both:
+    """Reads both texts of a pair as one batch.
+
+    They are of one length, and what is asked about one is asked about the
+    other: a recurrence runs once.
+    """
+
+    def __init__(self, graph: LiteGraph, texts: Sequence[tf.Tensor]) -> None:
+        self._graph = graph
+        self._texts = texts
+        self._read: dict[str, list[tf.Tensor]] = {}
+
+    def projected(self, ids: tf.Tensor) -> tf.Tensor:
+        """See `LiteGraph`."""
+        return self._of("projected", ids)
+
+    def states(self, ids: tf.Tensor) -> tf.Tensor:
+        """See `LiteGraph`."""
+        return self._of("states", ids)
+
+    def ends(self, ids: tf.Tensor) -> tf.Tensor:
+        """See `LiteGraph`."""
+        return self._of("ends", ids)
+
+    def _of(self, what: str, ids: tf.Tensor) -> tf.Tensor:
+        if what not in self._read:
+            read = getattr(self._graph, what)(tf.concat(self._texts, axis=0))
+            self._read[what] = tf.split(read, 2, axis=0)
+        first, second = self._read[what]
+        return first if ids is self._texts[0] else second
 
 
 def quantized_rows(

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
-from keras_distill.config import Config
+from keras_distill.config import Config, StudentConfig
 from keras_distill.data.told import said_in_words
 from keras_distill.display import (
     code,
@@ -43,6 +43,16 @@ from keras_distill.report.understood import shown
 from keras_distill.run import duration
 
 _MOST_LABELS = 20
+
+# What the kinds of students are called.
+_KINDS = {
+    "linear": "logistic regression",
+    "bag": "bag of words",
+    "cnn": "convolutional network",
+    "bilstm": "BiLSTM",
+    "attention": "BiLSTM with attention",
+    "interaction": "BiLSTM with attention between the texts",
+}
 _PAPER = (
     "[Distilling Task-Specific Knowledge from BERT into Simple Neural "
     "Networks](https://arxiv.org/abs/1903.12136)"
@@ -71,7 +81,7 @@ def model_card(
             from the card; None when there is none.
     """
     sections = [
-        _what(results),
+        _what(results, config),
         _numbers(results),
         _cascade(results),
         _classes(results),
@@ -346,13 +356,15 @@ def _splits(results: dict[str, Any]) -> list[str]:
     return [name for name in results["splits"] if name != "train"]
 
 
-def _what(results: dict[str, Any]) -> str:
+def _what(results: dict[str, Any], config: Config) -> str:
     labels = results["labels"]
     shown = ", ".join(map(code, labels[:_MOST_LABELS]))
     if len(labels) > _MOST_LABELS:
         shown += f" and {len(labels) - _MOST_LABELS} more (student/labels.txt)"
     student, teacher = results["student"], results["teacher"]
-    kind = "siamese BiLSTM" if results["pair"] else "BiLSTM"
+    kind = _KINDS[config.student.kind]
+    if results["pair"] and config.student.kind != "interaction":
+        kind = f"siamese {kind}"
     takes = "a pair of texts" if results["pair"] else "a text"
     apart = count(student["parameters_without_embeddings"])
     source = "a fine-tuned BERT"
@@ -365,7 +377,7 @@ def _what(results: dict[str, Any]) -> str:
             + code(teacher["name"]),
             wrapped(
                 "A small text classifier in the manner of Tang et al. 2019, "
-                f"{_PAPER}: a single-layer {kind} that learnt from the logits "
+                f"{_PAPER}: a {kind} that learnt from the logits "
                 f"of {source}. It takes {takes} and gives one of "
                 f"{len(labels)} classes: {shown}."
             ),
@@ -433,14 +445,25 @@ def _lengths(facts: dict[str, Any], config: Config) -> str:
     )
 
 
+def _shape(settings: StudentConfig, pair: bool) -> str:
+    """Return the sizes that a student of its kind has."""
+    parts = []
+    if settings.kind in ("bilstm", "attention", "interaction"):
+        parts.append(f"{settings.lstm_units} LSTM units a direction")
+    if settings.kind == "cnn":
+        parts.append(f"{settings.filters} filters of each width")
+    if pair or settings.kind not in ("linear", "cnn"):
+        parts.append(f"{settings.hidden_units} hidden units")
+    return ", ".join(parts) or "a number for each word, pair and class"
+
+
 def _making(results: dict[str, Any], config: Config) -> str:
     student, settings = results["student"], config.student
     rows = [
         ["teacher", _teacher(results, config)],
         [
             "student",
-            f"{settings.lstm_units} LSTM units a direction, "
-            f"{settings.hidden_units} hidden units, dropout "
+            f"{_shape(settings, results['pair'])}, dropout "
             f"{settings.dropout:g}",
         ],
         ["word vectors", _vectors(results, config)],

@@ -282,7 +282,9 @@ def write_projector(
 def trainable_vectors(model: keras.Model) -> np.ndarray | None:
     """Return a student's trained vectors, float32 [words, width], or None."""
     for layer in model.layers:
-        if isinstance(layer, WordVectors) and layer.trainable:
+        # A linear student's rows are no vectors: a number for each class.
+        linear = model.name == "linear"
+        if isinstance(layer, WordVectors) and layer.trainable and not linear:
             return layer.get_weights()[0].astype(np.float32)
     return None
 

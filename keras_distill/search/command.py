@@ -45,7 +45,8 @@ def parser(description: str | None) -> Parser:
         metavar="SPACE",
         help="paper: LSTM units 150, 300 x hidden units 200, 400 (default); "
         "wide: also alpha, loss, temperature, dropout, word vectors' mode, "
-        "vocabulary size, batch size, optimiser; or a YAML file",
+        "vocabulary size, batch size, optimiser; kinds: all kinds of students "
+        "that fit; or a YAML file",
     )
     search.add_argument(
         "--tuner",
@@ -168,10 +169,12 @@ def tune(
     )
     if request.objective == "agreement" and config.teacher.alone:
         _check_answered(options.run)
-    if options.space not in ("paper", "wide"):
+    if options.space not in ("paper", "wide", "kinds"):
+        from keras_distill.search.settings import takes_pairs
         from keras_distill.search.space import load_space
 
-        load_space(options.space, config, words=0)
+        pair = takes_pairs(options.run)
+        load_space(options.space, config, words=0, pair=pair)
     import_tensorflow()
     from keras_distill.search.adopt import (
         adopt,

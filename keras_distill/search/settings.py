@@ -82,6 +82,11 @@ def check_run(run_dir: Path) -> Config:
     return config
 
 
+def takes_pairs(run_dir: Path) -> bool:
+    """Return whether the texts of a run, see `check_run`, are pairs."""
+    return read_json(run_dir / "transfer_set" / "manifest.json").get("pair")
+
+
 def space_config(run_dir: Path, redo: bool) -> Config:
     """Return the configuration that a space has to fit.
 
@@ -111,7 +116,7 @@ def begin(run_dir: Path, request: Request, redo: bool = False) -> Settings:
         settings = _resumed(run_dir, folder, request, current, asked)
     else:
         words = _words(run_dir / "vocabulary")
-        space = load_space(request.space, current, words)
+        space = load_space(request.space, current, words, takes_pairs(run_dir))
         # What KerasTuner refuses is to be known before an older search is
         # gone. `load_space` comes before the long import of TensorFlow.
         hyperparameters(space)
@@ -153,7 +158,7 @@ def _resumed(
         *(_deciding(config, searched) for config in (begun, current)),
     )
     words = _words(words_folder(run_dir))
-    space = load_space(request.space, begun, words)
+    space = load_space(request.space, begun, words, takes_pairs(run_dir))
     _compare(folder, " of --space", known["space"], space)
     # The number of seeds is the run's own affair, trials have theirs.
     seeds = {"student.extra_seeds": current.student.extra_seeds}

@@ -13,7 +13,9 @@ from keras_distill.config import (
     Config,
     StudentConfig,
     assign,
+    check_kind,
     config_from_dict,
+    fitting_kinds,
     load_config,
 )
 from keras_distill.errors import UserError
@@ -87,15 +89,32 @@ def wide_space(config: Config, words: int) -> Space:
     return space
 
 
-def load_space(name: str, config: Config, words: int) -> Space:
+def kinds_space(pair: bool) -> Space:
+    """Return all kinds of students that take the run's texts."""
+    return {"student.kind": fitting_kinds(pair)}
+
+
+def load_space(
+    name: str, config: Config, words: int, pair: bool = False
+) -> Space:
     """Return a space by its name, checked against the run."""
+    space = _load_space(name, config, words, pair)
+    for kind in space.get("student.kind", {}).get("values", ()):
+        check_kind(kind, pair)
+    return space
+
+
+def _load_space(name: str, config: Config, words: int, pair: bool) -> Space:
+    if name == "kinds":
+        return check_space(kinds_space(pair), config, "--space kinds")
     if name == "paper":
         return check_space(PAPER, config, "--space paper")
     if name == "wide":
         return check_space(wide_space(config, words), config, "--space wide")
     if Path(name).suffix not in (".yaml", ".yml"):
         raise UserError(
-            f"--space: found {name!r}, expected paper, wide or a .yaml file"
+            f"--space: found {name!r}, expected paper, wide, kinds or a "
+            ".yaml file"
         )
     return check_space(load_config(Path(name)), config, name)
 

@@ -1,4 +1,4 @@
-"""The student's own layers: word vectors, a fast BiLSTM, the pair unit."""
+"""The students' own layers: word vectors, what reads them, the pair unit."""
 
 from typing import Any
 
@@ -37,9 +37,78 @@ class WordVectors(keras.layers.Embedding):
         return ops.cast(tf.gather(table, inputs), self.compute_dtype)
 
 
+class Projection(keras.layers.Layer):
+    """Reads each word by one product, and encodes a text by its words.
+
+    A kind of student without a recurrence gives its own `encode`; see
+    `kinds.py`. Weights: `kernel` [features, columns], `bias` [columns].
+
+    Args:
+        units: Of the encoding, or filters of a width.
+        **kwargs: See `keras.layers.Layer`.
+    """
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units = units
+
+    @property
+    def columns(self) -> int:
+        """Return the width of a projected word."""
+        return self.units
+
+    def build(
+        self, inputs_shape: tuple, positions_shape: tuple | None = None
+    ) -> None:
+        """Create the weights."""
+        self.kernel = self.add_weight(
+            shape=(inputs_shape[-1], self.columns), name="kernel"
+        )
+        self.bias = self.add_weight(
+            shape=(self.columns,), initializer="zeros", name="bias"
+        )
+
+    def call(self, inputs: Any, positions: Any, mask: Any) -> Any:
+        """Encode a batch of texts.
+
+        Args:
+            inputs: float32 [words, features], the vectors of the distinct
+                words.
+            positions: int32 [batch, time], the row of `inputs` that stands
+                at each place.
+            mask: bool [batch, time], False at padding.
+
+        Returns:
+            float32 [batch, size].
+        """
+        projected = ops.matmul(inputs, self.kernel) + self.bias
+        projected = ops.take(projected, positions, axis=0)
+        return self.encode(projected, ops.cast(mask, projected.dtype))
+
+    def encode(self, projected: Any, words: Any) -> Any:
+        """Encode texts by their projected words.
+
+        Args:
+            projected: float32 [batch, time, columns].
+            words: float32 [batch, time], 1 at words, 0 at padding.
+
+        Returns:
+            float32 [batch, size].
+        """
+        raise NotImplementedError
+
+    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
+        """Return None: the output has no time axis."""
+        return None
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that rebuild this layer."""
+        return {**super().get_config(), "units": self.units}
+
+
 @keras.saving.register_keras_serializable("keras_distill")
 class BiLSTM(keras.layers.Layer):
-    """A bidirectional LSTM that returns its two last states.
+    """A bidirectional LSTM that returns its two last states, or all.
 
     The mathematics and the weights are those of
     `keras.layers.Bidirectional(keras.layers.LSTM(units))` (gates i, f, c, o;
@@ -48,16 +117,18 @@ class BiLSTM(keras.layers.Layer):
     2.2, use the concatenation of the last forward state (after the last
     word) and the last backward state (after the first word).
 
-    On a GPU the two LSTMs run on cuDNN. Elsewhere both directions share one
-    loop that only does the recurrent product: the input projection is done
-    before it, once per distinct word when `positions` is given, and the
-    gradients of all weights are single matrix products after it.
+    On a GPU the two LSTMs run on cuDNN, but not for all states, whose places
+    in the reversed direction cuDNN numbers otherwise. Elsewhere both
+    directions share one loop that only does the recurrent product: the input
+    projection is done before it, once per distinct word when `positions` is
+    given, and the gradients of all weights are single matrix products after.
 
     Masks: `mask` is honoured and not passed on. Any mask works on the CPU;
     cuDNN needs right padding and no empty row.
 
     Args:
         units: Size of each direction's state.
+        sequences: Whether all states are returned, and not the last ones.
         **kwargs: See `keras.layers.Layer`.
 
     Example:
@@ -65,11 +136,14 @@ class BiLSTM(keras.layers.Layer):
         (50, 300)
     """
 
-    def __init__(self, units: int, **kwargs: Any) -> None:
+    def __init__(
+        self, units: int, sequences: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if units < 1:
             raise ValueError(f"units must be positive. Received: {units}")
         self.units = units
+        self.sequences = sequences
         self.forward_layer = keras.layers.LSTM(
             units, name="forward_lstm", dtype=self.dtype_policy
         )
@@ -100,9 +174,10 @@ class BiLSTM(keras.layers.Layer):
 
         Returns:
             float32 `[batch, 2 * units]`: last forward state, last backward
-            state.
+            state; with `sequences` float32 `[batch, time, 2 * units]`: at
+            each place the forward state after it and the backward one.
         """
-        if keras.distribution.list_devices("gpu"):
+        if not self.sequences and keras.distribution.list_devices("gpu"):
             if positions is not None:
                 inputs = ops.take(inputs, positions, axis=0)
             return ops.concatenate(
@@ -130,7 +205,12 @@ class BiLSTM(keras.layers.Layer):
                 for layer in (self.forward_layer, self.backward_layer)
             ]
         )
-        last = _recur(gates, steps, ops.cast(recurrent, gates.dtype))
+        recurrent = ops.cast(recurrent, gates.dtype)
+        if self.sequences:
+            states = _recur_every(gates, steps, recurrent)
+            both = [states[:, 0], ops.flip(states[:, 1], axis=0)]
+            return ops.transpose(ops.concatenate(both, axis=-1), (1, 0, 2))
+        last = _recur(gates, steps, recurrent)
         return ops.concatenate([last[0], last[1]], axis=-1)
 
     def _input_gates(self, vectors: Any, positions: Any) -> Any:
@@ -151,17 +231,21 @@ class BiLSTM(keras.layers.Layer):
     def compute_output_shape(
         self, inputs_shape: tuple, positions_shape: tuple | None = None
     ) -> tuple:
-        """Return `(batch, 2 * units)`."""
-        batch = (positions_shape or inputs_shape)[0]
+        """Return `(batch, 2 * units)`, or `(batch, time, 2 * units)`."""
+        batch, time = (positions_shape or inputs_shape)[:2]
+        if self.sequences:
+            return (batch, time, 2 * self.units)
         return (batch, 2 * self.units)
 
     def compute_mask(self, *args: Any, **kwargs: Any) -> None:
-        """Return None: the output has no time axis."""
+        """Return None: what follows is given the mask itself."""
         return None
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that rebuild this layer."""
-        return {**super().get_config(), "units": self.units}
+        config = {**super().get_config(), "units": self.units}
+        # Files of a time before there was a choice stay as they were.
+        return config | ({"sequences": True} if self.sequences else {})
 
 
 @keras.saving.register_keras_serializable("keras_distill")
@@ -181,15 +265,20 @@ class PairUnit(keras.layers.Layer):
         Returns:
             float32 `[batch, 4 * size]`.
         """
-        return ops.concatenate(
-            [first, second, first * second, ops.abs(first - second)], axis=-1
-        )
+        return joined(first, second)
 
     def compute_output_shape(
         self, first_shape: tuple, second_shape: tuple
     ) -> tuple:
         """Return `(batch, 4 * size)`."""
         return (first_shape[0], 4 * first_shape[1])
+
+
+def joined(first: Any, second: Any) -> Any:
+    """Join two encodings as `PairUnit` does."""
+    return ops.concatenate(
+        [first, second, first * second, ops.abs(first - second)], axis=-1
+    )
 
 
 def _both_ways(table: Any) -> Any:
@@ -200,6 +289,19 @@ def _both_ways(table: Any) -> Any:
 
 @ops.custom_gradient
 def _recur(gates: Any, steps: Any, recurrent: Any) -> tuple[Any, Any]:
+    """Run the recurrence, return the last states; see `_run`."""
+    return _run(gates, steps, recurrent, every=False)
+
+
+@ops.custom_gradient
+def _recur_every(gates: Any, steps: Any, recurrent: Any) -> tuple[Any, Any]:
+    """Run the recurrence, return all states; see `_run`."""
+    return _run(gates, steps, recurrent, every=True)
+
+
+def _run(
+    gates: Any, steps: Any, recurrent: Any, every: bool
+) -> tuple[Any, Any]:
     """Run the recurrence of both directions.
 
     The gradient is written out because the automatic one adds up the
@@ -210,9 +312,11 @@ def _recur(gates: Any, steps: Any, recurrent: Any) -> tuple[Any, Any]:
         gates: `[time, 2, batch, 4 * units]`, projected inputs with bias.
         steps: `[time, 2, batch, 1]`, 1 at words, 0 at padding.
         recurrent: `[2, units, 4 * units]`, recurrent kernels.
+        every: Whether all states are wanted.
 
     Returns:
-        The last states, `[2, batch, units]`, and their gradient function.
+        The last states, `[2, batch, units]`, or those after each step,
+        `[time, 2, batch, units]`, and their gradient function.
     """
     units = recurrent.shape[1]
     times = ops.arange(ops.shape(gates)[0])
@@ -248,6 +352,8 @@ def _recur(gates: Any, steps: Any, recurrent: Any) -> tuple[Any, Any]:
         # are small enough to stay in the cache, all steps' at once are not.
         def back(carry: Any, time: Any) -> Any:
             d_state, d_cell, _ = carry
+            if every:
+                d_state = d_state + upstream[time]
             keep, cell = steps[time], cells[time]
             i, f, g, o = ops.split(actives[time], 4, axis=-1)
             squashed = ops.tanh(f * cell + i * g)
@@ -269,7 +375,8 @@ def _recur(gates: Any, steps: Any, recurrent: Any) -> tuple[Any, Any]:
             carry = (d_state, d_cell, d_gates)
             return carry, carry
 
-        end = (upstream, ops.zeros_like(upstream), zeros)
+        nothing = zeros[:, :, :units]
+        end = (nothing if every else upstream, nothing, zeros)
         _, (_, _, d_gates) = ops.scan(back, end, times, reverse=True)
         d_recurrent = ops.matmul(
             ops.reshape(ops.transpose(states, (1, 3, 0, 2)), (2, units, -1)),
@@ -279,4 +386,7 @@ def _recur(gates: Any, steps: Any, recurrent: Any) -> tuple[Any, Any]:
         )
         return d_gates, ops.zeros_like(steps), d_recurrent
 
+    if every:
+        after = ops.concatenate([states[1:], ops.expand_dims(last, 0)], axis=0)
+        return after, grad
     return last, grad

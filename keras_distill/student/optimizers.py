@@ -9,19 +9,25 @@ from keras_distill.config import StudentConfig
 
 ADADELTA_LEARNING_RATE = 1.0
 ADAM_LEARNING_RATE = 1e-3
+# A linear student's rows start at 0 and come up seldom. On SST-2, 110,529 rows
+# twice, on the rows that choose: 1 gives 69.7, 10 79.9, 40 80.8.
+LINEAR_LEARNING_RATE = 40.0
 
 
 def build_optimizer(settings: StudentConfig) -> keras.optimizers.Optimizer:
     """Make the optimiser that the settings name, not built yet.
 
-    Without a rate AdaDelta takes 1.0 (Tang et al. 2019, section 4.2) and
-    Adam 0.001.
+    Without a rate AdaDelta takes 1.0 (Tang et al. 2019, section 4.2), for a
+    linear student 40, and Adam 0.001.
     """
     if settings.optimizer == "adam":
         return keras.optimizers.Adam(
             settings.learning_rate or ADAM_LEARNING_RATE
         )
-    return AdaDelta(settings.learning_rate or ADADELTA_LEARNING_RATE)
+    usual = ADADELTA_LEARNING_RATE
+    if settings.kind == "linear":
+        usual = LINEAR_LEARNING_RATE
+    return AdaDelta(settings.learning_rate or usual)
 
 
 @keras.saving.register_keras_serializable("keras_distill")

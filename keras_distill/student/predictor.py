@@ -12,7 +12,7 @@ from keras_distill.batches import like_lengths
 from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
 from keras_distill.files import read_json, read_lines
-from keras_distill.student import layers  # noqa: F401 (registers them)
+from keras_distill.student import kinds  # noqa: F401 (registers layers)
 from keras_distill.student.text import PAD_ID, StudentTokenizer
 
 

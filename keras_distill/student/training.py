@@ -414,7 +414,7 @@ def _train_seeds(
         looks = fit_student(
             config.student, lessons, folder, seed, log_dir=curve, **budget
         )
-        _complete(folder, seed, lessons, config.student.max_length, looks)
+        complete(folder, seed, lessons, config.student.max_length, looks)
 
 
 def _curve(config: Config, logs: Path, stage: str, seed: int) -> Path:
@@ -422,10 +422,10 @@ def _curve(config: Config, logs: Path, stage: str, seed: int) -> Path:
     return logs / (name if seed == config.seed else f"{name}-seed-{seed}")
 
 
-def _complete(
+def complete(
     folder: Path, seed: int, lessons: Lessons, max_length: int, looks: Looks
 ) -> None:
-    """Put what a student needs beside its model, and the record last."""
+    """Put what a trained student needs beside its model, the record last."""
     save_vocabulary(folder / "vocab.txt", lessons.vocabulary)
     labels = "".join(f"{label}\n" for label in lessons.labels)
     write_text(folder / "labels.txt", labels)

@@ -300,3 +300,17 @@ def test_classes_have_a_column_for_each_score_where_teachers_are_several():
     lines = text.partition("## ")[0].splitlines()
     widths = {line.count("|") for line in lines if line.startswith("|")}
     assert len(widths) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "title", "shape"),
+    [
+        ("linear", "a logistic regression distilled", "each word, pair and"),
+        ("cnn", "a convolutional network distilled", "100 filters of each"),
+        ("attention", "a BiLSTM with attention distilled", "150 LSTM units"),
+    ],
+)
+def test_a_student_is_called_by_its_kind(kind, title, shape):
+    text, _ = card(student={"kind": kind})
+    assert f": {title} from" in text
+    assert shape in text

@@ -412,3 +412,18 @@ def test_records_of_another_number_of_classes_are_named(run):
     path = folder / "transfer_set" / "dev.tfrecord"
     with pytest.raises(UserError, match=r"dev\.tfrecord.*3 logits"):
         read_rows([path], False, 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pair"), [("linear", False), ("interaction", True)]
+)
+def test_students_of_other_kinds_are_measured_too(tmp_path, kind, pair):
+    config = write_run(tmp_path, pair=pair, kind=kind)
+    results, _ = collect_results(tmp_path, config, {})
+    said = said_by(tmp_path / "student", tmp_path, "dev", pair)
+    expected = metrics.classification_metrics(
+        said.logits, said.labels, said.teacher_logits
+    )
+    assert results["student"]["dev"]["accuracy"] == expected["accuracy"]
+    parameters = results["student"]["parameters_without_embeddings"]
+    assert (parameters == 2) == (kind == "linear")

@@ -19,7 +19,7 @@ from search_runs import (
     write_space,
 )
 
-from keras_distill.config import config_from_dict, load_config
+from keras_distill.config import config_from_dict, fitting_kinds, load_config
 from keras_distill.files import read_json, write_json
 from keras_distill.search import command, trial
 
@@ -420,3 +420,17 @@ def test_agreement_with_a_file_that_lacks_answers_is_refused(tmp_path):
     assert result.returncode == 2
     assert "answer to 11 of 12 rows to choose on" in result.stderr
     assert not (run / "tuning").exists()
+
+
+def test_all_kinds_are_tried_and_the_smallest_is_known(tmp_path):
+    run = make_run(tmp_path / "run")
+    arguments = ["--run", run, "--search-only", "--space", "kinds"]
+    found_by(*arguments, "--objective", "pareto", "--updates", "3")
+    by_kind = {
+        one["hyperparameters"]["student.kind"]: one for one in trials(run)
+    }
+    assert list(by_kind) == fitting_kinds(pair=False)
+    for one in by_kind.values():
+        assert one["status"] == "completed"
+        assert one["metrics"]["int8_bytes"] > 1000
+        assert one["metrics"]["latency_ms"] > 0

@@ -196,5 +196,20 @@ def test_a_vocabulary_with_word_pieces_is_searched_too():
 
 
 def test_a_space_that_is_neither_known_nor_a_file_is_refused():
-    with pytest.raises(UserError, match="paper, wide or a .yaml file"):
+    with pytest.raises(UserError, match="paper, wide, kinds or a .yaml"):
         load_space("papier", CONFIG, 900)
+
+
+def test_the_space_of_kinds_has_those_that_take_the_runs_texts():
+    (kinds,) = load_space("kinds", CONFIG, 900).values()
+    assert kinds["values"] == ["linear", "bag", "cnn", "bilstm", "attention"]
+    (kinds,) = load_space("kinds", CONFIG, 900, pair=True).values()
+    assert kinds["values"][-1] == "interaction"
+    assert "linear" not in kinds["values"]
+
+
+def test_a_kind_that_does_not_take_the_runs_texts_is_refused(tmp_path):
+    path = write(tmp_path, "student.kind: [bag, interaction]")
+    with pytest.raises(UserError, match="interaction, which takes pairs"):
+        load_space(path, CONFIG, 900)
+    load_space(path, CONFIG, 900, pair=True)

@@ -170,3 +170,10 @@ def test_a_given_learning_rate_is_used():
 def test_a_rho_out_of_range_is_refused():
     with pytest.raises(ValueError, match="rho=1.0"):
         AdaDelta(rho=1.0)
+
+
+def test_a_linear_student_learns_faster_by_default():
+    optimizer = build_optimizer(StudentConfig(kind="linear"))
+    assert float(optimizer.learning_rate) == 40.0
+    optimizer = build_optimizer(StudentConfig(kind="linear", learning_rate=2.0))
+    assert float(optimizer.learning_rate) == 2.0

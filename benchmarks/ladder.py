@@ -49,6 +49,11 @@ def main() -> int:
         "run", type=Path, nargs="+", help="a finished run, or JSON to draw"
     )
     options.add_argument("--draw", type=Path, metavar="PNG")
+    options.add_argument(
+        "--speeds",
+        action="store_true",
+        help="measure sizes and speeds anew, on an idle machine",
+    )
     options.add_argument("--kinds", nargs="+", help="default: all that fit")
     options.add_argument("--seeds", type=int, default=1)
     options.add_argument(
@@ -76,6 +81,8 @@ def main() -> int:
         found = []
         for seed in range(config.seed, config.seed + options.seeds):
             place = (options.work or run / "ladder") / kind / f"seed-{seed}"
+            if options.speeds:
+                (place / "cost.json").unlink(missing_ok=True)
             found.append(measured(run, place, config, kind, seed))
             result["kinds"][kind] = found
             # What a long run has so far is not lost.
@@ -89,12 +96,11 @@ def measured(
 ) -> dict[str, Any]:
     """Train and measure one student, once."""
     from keras_distill.run import lower_case, seed_folders
-    from keras_distill.search.trial import measure_cost
     from keras_distill.student.training import Lessons, complete, fit_student
 
-    note = place / "measured.json"
-    if note.is_file():
-        return read_json(note)
+    note, cost = place / "measured.json", place / "cost.json"
+    if note.is_file() and cost.is_file():
+        return read_json(note) | read_json(cost)
     settings = dataclasses.replace(config.student, kind=kind)
     lessons = Lessons.of_run(config, run, lower_case(config, run))
     watch = place / "seconds.txt"
@@ -114,14 +120,21 @@ def measured(
         finally:
             seconds += time.monotonic() - started
             write_text(watch, f"{seconds}")
-    best = read_json(student / "training.json")["best"]
-    found = {"seed": seed, "seconds": round(seconds, 1)}
-    found |= {"best_epoch": best["epoch"]}
-    found |= scores(run, student, lessons, config)
-    found |= measure_cost(student, timed_rows(run))
-    found["texts_per_s"] = texts_per_second(student, timed_texts(run))
-    write(found, note)
-    return found
+    if not note.is_file():
+        best = read_json(student / "training.json")["best"]
+        found = {"seed": seed, "seconds": round(seconds, 1)}
+        found |= {"best_epoch": best["epoch"]}
+        write(found | scores(run, student, lessons, config), note)
+    write(costs(run, student), cost)
+    return read_json(note) | read_json(cost)
+
+
+def costs(run: Path, student: Path) -> dict[str, Any]:
+    """Return what a student takes: parameters, bytes, time."""
+    from keras_distill.search.trial import measure_cost
+
+    found = measure_cost(student, timed_rows(run))
+    return found | {"texts_per_s": texts_per_second(student, timed_texts(run))}
 
 
 def teacher_accuracy(run: Path) -> dict[str, float]:

@@ -80,12 +80,14 @@ def quiet_native() -> Iterator[None]:
 
 def import_tensorflow() -> None:
     """Import TensorFlow and start its devices without native chatter."""
-    if "tensorflow" in sys.modules:
-        return
-    with quiet_native():
-        import tensorflow as tf
+    if "tensorflow" not in sys.modules:
+        with quiet_native():
+            import tensorflow as tf
 
-        tf.config.list_logical_devices()
+            tf.config.list_logical_devices()
+    # Somebody else, such as the records' reader, may have imported it.
+    import tensorflow as tf
+
     # It warns of retracing where several students are traced once each.
     tf.get_logger().setLevel(logging.ERROR)
 

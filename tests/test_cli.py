@@ -12,6 +12,7 @@ from keras_distill.cli import (
     configure_logging,
     count,
     exit_code,
+    import_tensorflow,
     not_negative,
     number,
     path,
@@ -166,3 +167,11 @@ def test_every_command_tells_a_wrong_flag_in_one_line(main, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert line.endswith("--help)")
+
+
+def test_tensorflow_says_no_more_than_errors_whoever_imported_it():
+    import tensorflow as tf
+
+    tf.get_logger().setLevel(logging.WARNING)
+    import_tensorflow()
+    assert tf.get_logger().level == logging.ERROR

@@ -65,16 +65,16 @@ def best_windows(projected: Any, words: Any) -> Any:
     Returns:
         float32 [batch, 3 * filters].
     """
-    filters = projected.shape[-1] // sum(WIDTHS)
     words = ops.expand_dims(words, axis=-1)
     projected = ops.pad(projected * words, [[0, 0], [0, max(WIDTHS)], [0, 0]])
-    best, start = [], 0
+    # Split at once: the gradient of slices is as large as all for each one.
+    parts = iter(ops.split(projected, sum(WIDTHS), axis=-1))
+    best = []
     for width in WIDTHS:
-        total = 0.0
-        for place in range(width):
-            part = projected[..., start : start + filters]
-            total = total + part[:, place : place - max(WIDTHS)]
-            start += filters
+        total = sum(
+            next(parts)[:, place : place - max(WIDTHS)]
+            for place in range(width)
+        )
         best.append(ops.max(ops.relu(total) * words, axis=1))
     return ops.concatenate(best, axis=-1)
 

@@ -33,6 +33,11 @@ def test_each_kind_is_trained_measured_and_drawn(run, call):
     # What is there is not trained again.
     again, _ = call("ladder", *asked)
     assert again["kinds"] == result["kinds"]
+    anew, _ = call("ladder", *asked, "--speeds")
+    for kind, found in anew["kinds"].items():
+        for one, before in zip(found, result["kinds"][kind], strict=True):
+            assert one["dev"] == before["dev"]
+            assert one["int8_bytes"] == before["int8_bytes"]
 
 
 def test_the_picture_has_a_panel_for_each_run(module, tmp_path, monkeypatch):

@@ -5,6 +5,8 @@ import http.server
 import json
 import re
 import shutil
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +21,14 @@ from chromium import Chromium, find_chromium
 from golden import make
 
 from keras_distill.export.metadata import packed
+from keras_distill.export.opened import LiteStudent
 from keras_distill.export.student import load_exported
 from keras_distill.export.tflite import convert_text
 from keras_distill.student.predictor import StudentPredictor
 
 ROOT = Path(__file__).parent.parent
 JAVASCRIPT = ROOT / "clients" / "javascript"
+PYTHON = ROOT / "clients" / "python"
 LITERT_JS = client_tools.PACKAGES / "@litertjs" / "core"
 
 
@@ -58,40 +62,35 @@ def golden_logits(model):
 
 
 class TestLiteRt:
-    def test_the_python_answers_for_texts_and_for_pairs(
-        self, tmp_path, monkeypatch, capsys
-    ):
+    def test_the_python_answers_without_tensorflow(self, tmp_path):
         pytest.importorskip("ai_edge_litert")
-        for run, model in (("quick", "student"), ("qqp", "student_pair")):
-            folder = tmp_path / "saved_models" / run / "export"
-            folder.mkdir(parents=True)
-            shutil.copy(
-                make.HERE / f"{model}.tflite", folder / "student.tflite"
-            )
-        monkeypatch.chdir(tmp_path)
-        single, pair, _ = snippets("litert.md", "python")
-        names = {}
-
-        exec(single, names)
-
-        assert capsys.readouterr().out.split()[::2] == ["negative"] * 2
-        cases = golden_logits("student.tflite")
-        ids = names["ids"]([case["texts"][0] for case in cases])
-        np.testing.assert_allclose(
-            names["classify"](ids_a=ids)["logits"],
-            [case["logits"] for case in cases],
-            atol=1e-5,
+        for name in ("tokenizer.py", "classifier.py"):
+            shutil.copy(PYTHON / name, tmp_path)
+        for model in make.MODELS:
+            shutil.copy(make.HERE / model, tmp_path)
+        texts, pairs, _ = snippets("litert.md", "python")
+        assert len(texts.strip().splitlines()) <= 15
+        absent = dict.fromkeys(("keras_distill", "tensorflow", "keras"))
+        (tmp_path / "app.py").write_text(
+            f"import sys\nsys.modules.update({absent})\n{texts}{pairs}"
         )
 
-        exec(pair, names)
+        done = subprocess.run(
+            [sys.executable, "app.py"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
 
-        assert names["answer"]["probabilities"].shape == (1, 2)
-        for case in golden_logits("student_pair.tflite"):
-            columns = [names["ids"]([text]) for text in case["texts"]]
-            answer = names["classify"](ids_a=columns[0], ids_b=columns[1])
-            np.testing.assert_allclose(
-                answer["logits"][0], case["logits"], atol=1e-5
-            )
+        assert done.returncode == 0, done.stderr
+        rows = [line.split("\t") for line in done.stdout.splitlines()]
+        assert [text for *_, text in rows[:2]] == ["A gripping film.", "Dull."]
+        assert len(rows) == 3
+        lite = LiteStudent(make.HERE / "student.tflite")
+        _, expected = lite.answers([[text for *_, text in rows[:2]]])
+        for (label, probability, _), row in zip(rows, expected, strict=False):
+            assert label == lite.labels[row.argmax()]
+            assert probability == f"{row.max():.2f}"
 
     def test_the_python_answers_for_raw_text(self, tmp_path, monkeypatch):
         pytest.importorskip("ai_edge_litert")

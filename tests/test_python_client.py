@@ -63,8 +63,9 @@ def texts_and_vocabularies(draw):
     ends = {word[1 + len(word) // 2 :] for word in words}
     known = words | starts | {f"##{part}" for part in words | ends}
     known -= {*SPECIALS, "", "##"}
-    # A vocabulary file has no blanks in a line.
-    return text, [*SPECIALS, *sorted(w for w in known if w.split() == [w])]
+    # No vocabulary has words of blanks or controls.
+    words = sorted(w for w in known if w.isprintable() and " " not in w)
+    return text, [*SPECIALS, *words]
 
 
 @settings(max_examples=300, deadline=None)

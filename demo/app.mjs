@@ -36,6 +36,7 @@ async function classify() {
     return;
   }
   running = true;
+  view.showBusy(true);
   do {
     again = false;
     await classifyOnce();

@@ -131,7 +131,8 @@ def describe(
     """Return the content of `demo.json`, and the models' files."""
     student = find_student(run_dir)
     settings = read_json(student / "text.json")
-    pair, lower_case = settings["pair"], settings["lower_case"]
+    pair = bool(settings.get("pair"))
+    lower_case = bool(settings.get("lower_case"))
     # MediaPipe classifies one text and lower-cases it.
     runtime = "litert" if pair or not lower_case else "mediapipe"
     stem = "student" if runtime == "litert" else "student_mediapipe"

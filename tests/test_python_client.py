@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from golden import make
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clients.python.tokenizer import Tokenizer
@@ -68,7 +68,11 @@ def texts_and_vocabularies(draw):
     return text, [*SPECIALS, *words]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(texts_and_vocabularies(), st.booleans(), st.none() | st.integers(1, 12))
 def test_any_text_has_the_ids_that_the_student_is_trained_with(
     case, lower_case, max_length

@@ -152,6 +152,11 @@ def _folded(character: str) -> str:
 
 _INVISIBLE = re.compile("[\0-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u200b\ufeff]")
 _QUOTES = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")
+# Text without any of these is left as it is; most typed text is.
+_TRIGGER = re.compile(
+    r"[`\\]|''|' '| n't|-[lr][rsc]b-|can not|(gon|wan) na|got ta|(lem|gim) me",
+    re.IGNORECASE,
+)
 _BRACKET = re.compile("-[lr][rsc]b-", re.IGNORECASE | re.ASCII)
 _BRACKETS = {
     **{"-lrb-": "(", "-rrb-": ")", "-lsb-": "["},
@@ -186,6 +191,8 @@ def _as_typed(text: str) -> str:
     text = _INVISIBLE.sub("", text).translate(_QUOTES)
     text = " ".join(text.split())
     for _ in range(_MAX_ROUNDS):
+        if not _TRIGGER.search(text):
+            break
         before = text
         text = _BRACKET.sub(lambda name: _BRACKETS[name[0].lower()], text)
         for pattern, by in _RULES:

@@ -15,6 +15,7 @@ from pathlib import Path
 import augmentation
 import inference
 import labelling
+import lite_batches
 import memory
 import projection
 import quickstart
@@ -27,6 +28,7 @@ from keras_distill.files import read_json
 
 # Page: place: JSON file and what makes the table of it.
 PAGES = {
+    "litert.md": {"batches": ("lite_batches", lite_batches.as_page)},
     "speed.md": {
         "inference": ("inference", inference.as_page),
         "training": ("training", training.as_page),

@@ -6,6 +6,7 @@ import {
   DemoError,
   download,
 } from "./classifier.mjs";
+import { LiteClassifier } from "./lite_classifier.mjs";
 import { Tokenizer } from "./tokenizer.mjs";
 import * as view from "./view.mjs";
 
@@ -16,30 +17,49 @@ const UNKNOWN = 1;
 // About what BERT's tokenizer takes for one word each.
 const WORDS = /[\p{L}\p{N}\p{M}]+|[^\s\p{L}\p{N}\p{M}]/gu;
 
-const field = view.element("text");
+const fields = [view.element("text")];
 let demo;
 let classifier = null;
 let tokenizer = null;
 let loading = null;
 let waiting = 0;
 let speaking = 0;
+let running = false;
+let again = false;
 let times = [];
 let median = 0;
 
-function classify() {
+async function classify() {
   clearTimeout(waiting);
+  if (running) {
+    again = true;
+    return;
+  }
+  running = true;
+  view.showBusy(true);
+  do {
+    again = false;
+    await classifyOnce();
+  } while (again);
+  running = false;
   view.showBusy(false);
+}
+
+async function classifyOnce() {
   if (!classifier) return;
-  const text = field.value;
+  const texts = fields.map((field) => field.value);
   clearTimeout(speaking);
-  view.showHint(hint(text));
-  if (!text.trim()) {
+  view.showHint(texts.map(hint).find(Boolean) ?? "");
+  if (!texts.every((text) => text.trim())) {
     view.showNoScores(demo);
     view.say("");
     return;
   }
+  const asked = classifier;
   try {
-    const { scores, milliseconds } = classifier.classify(text);
+    const { scores, milliseconds } = await asked.classify(...texts);
+    // Another model may have been chosen meanwhile.
+    if (asked !== classifier) return;
     const summary = view.showScores(demo, scores);
     times = [...times, milliseconds].slice(-TIMES_KEPT);
     median = [...times].sort((a, b) => a - b)[times.length >> 1];
@@ -47,6 +67,7 @@ function classify() {
     // A screen reader would read every keystroke's result aloud otherwise.
     speaking = setTimeout(() => view.say(summary), REST_BEFORE_SPEECH_MS);
   } catch (error) {
+    if (asked !== classifier) return;
     view.showFailure(`The model failed on this text: ${error.message}`);
     classifier = null;
   }
@@ -74,6 +95,13 @@ function soon() {
   waiting = setTimeout(classify, Math.min(2 * median, LONGEST_WAIT_MS));
 }
 
+function show(texts) {
+  fields.forEach((field, place) => {
+    field.value = texts[place] ?? "";
+  });
+  soon();
+}
+
 async function use(model) {
   loading?.abort();
   const mine = (loading = new AbortController());
@@ -97,12 +125,19 @@ async function use(model) {
       mine.signal,
     );
     const words = await download(model.vocabulary, () => {}, mine.signal);
-    const started = await Classifier.start(bundle);
+    const reader = new Tokenizer(new TextDecoder().decode(words), {
+      lowerCase: demo.lowerCase,
+      maxLength: demo.words,
+    });
+    const started =
+      demo.runtime === "litert"
+        ? await LiteClassifier.start(bundle, reader, demo)
+        : await Classifier.start(bundle);
     if (mine.signal.aborted) {
       started.close();
       return;
     }
-    tokenizer = new Tokenizer(new TextDecoder().decode(words));
+    tokenizer = reader;
     classifier = started;
     view.showState("ready");
     classify();
@@ -122,21 +157,16 @@ async function start() {
   checkBrowser();
   const file = new TextDecoder().decode(await download("demo.json"));
   demo = JSON.parse(file);
-  view.showDemo(
-    demo,
-    (text) => {
-      field.value = text;
-      soon();
-    },
-    use,
-  );
-  // A browser may have kept what was typed before the page was reloaded.
-  field.value ||= demo.examples[0] ?? "";
-  field.addEventListener("input", soon);
+  view.showDemo(demo, show, use);
+  if (demo.fields.length > 1) fields.push(view.element("second"));
+  fields.forEach((field, place) => {
+    // A browser may have kept what was typed before the page was reloaded.
+    field.value ||= demo.examples[0]?.[place] ?? "";
+    field.addEventListener("input", soon);
+  });
   view.element("clear").addEventListener("click", () => {
-    field.value = "";
-    field.focus();
-    soon();
+    show([]);
+    fields[0].focus();
   });
   await use(demo.models[0]);
 }

@@ -44,6 +44,7 @@ export function showFailure(message) {
   element("notice").hidden = false;
   element("verdict").replaceChildren(make("span", "No scores.", "muted"));
   element("scores").replaceChildren();
+  element("unsure").textContent = "";
   element("spoken").textContent = "";
 }
 
@@ -61,10 +62,18 @@ export function showDemo(demo, onExample, onModel) {
   document.title = `${demo.title}: a classifier in your browser`;
   element("title").textContent = demo.title;
   element("facts").textContent = demo.facts ?? "";
-  const examples = demo.examples.map((text) => {
-    const button = make("button", text);
+  demo.fields.forEach((name, place) => {
+    element(place ? "second-name" : "text-name").textContent = name;
+  });
+  element("second").hidden = demo.fields.length < 2;
+  element("second-name").hidden = demo.fields.length < 2;
+  element("runtime").textContent =
+    demo.runtime === "litert" ? "LiteRT.js" : "MediaPipe Tasks";
+  const examples = demo.examples.map((texts) => {
+    const lines = texts.map((text) => make("span", text));
+    const button = make("button", lines);
     button.type = "button";
-    button.addEventListener("click", () => onExample(text));
+    button.addEventListener("click", () => onExample(texts));
     return make("li", button);
   });
   element("examples")
@@ -97,43 +106,53 @@ export function showModel(model) {
  *
  * @returns {string} The best class and its score.
  */
-export function showScores({ labels, caption }, scores) {
+export function showScores({ labels, shown, caption, threshold }, scores) {
   const ranked = [...labels].sort((a, b) => scores.get(b) - scores.get(a));
-  const shown = labels.length > MOST_ROWS ? ranked.slice(0, MOST_ROWS) : labels;
+  const rows = labels.length > MOST_ROWS ? ranked.slice(0, MOST_ROWS) : labels;
   const list = element("scores");
-  while (list.children.length < shown.length) {
+  while (list.children.length < rows.length) {
     const bar = make("span", make("span", []), "bar");
     bar.setAttribute("aria-hidden", "true");
     list.append(
       make("li", [make("span", "", "name"), bar, make("span", "", "share")]),
     );
   }
-  shown.forEach((label, index) => {
+  rows.forEach((label, index) => {
     const row = list.children[index];
     const [name, bar, share] = row.children;
     const score = scores.get(label);
     row.classList.toggle("best", label === ranked[0]);
     row.dataset.label = label;
     row.dataset.score = score;
-    name.textContent = label;
+    name.textContent = shown[label] ?? label;
     share.textContent = percent.format(score);
     bar.firstChild.style.setProperty("--score", score);
   });
-  const name = caption ? `${caption}: ${ranked[0]}` : ranked[0];
+  const best = shown[ranked[0]] ?? ranked[0];
+  const name = caption ? `${caption}: ${best}` : best;
   const share = percent.format(scores.get(ranked[0]));
   element("verdict").replaceChildren(`${name} `, make("span", share, "share"));
-  return `${name}, ${share}`;
+  const unsure = scores.get(ranked[0]) < threshold;
+  element("unsure").textContent = unsure
+    ? `Not sure: below ${percent.format(threshold)} its teacher should answer.`
+    : "";
+  return unsure ? `${name}, ${share}, not sure` : `${name}, ${share}`;
 }
 
 /** Empty bars: there is no text yet. */
 export function showNoScores(demo) {
   showScores(demo, new Map(demo.labels.map((label) => [label, 0])));
+  element("unsure").textContent = "";
   for (const row of element("scores").children) {
     row.classList.remove("best");
     row.querySelector(".share").textContent = "–";
     delete row.dataset.score;
   }
-  showWaiting("Type something to see the scores.");
+  showWaiting(
+    demo.fields.length > 1
+      ? "Type two texts to see the scores."
+      : "Type something to see the scores.",
+  );
 }
 
 export function showLatency(milliseconds, median, count) {

@@ -28,6 +28,7 @@ from keras_distill.files import (
     checkpoint_identity,
     file_identity,
     read_json,
+    read_lines,
 )
 from keras_distill.process import run_child
 from keras_distill.run import RunFolder, Stage, lower_case, seed_folders
@@ -253,11 +254,18 @@ def _seeds_complete(run: "Pipeline", folder: Path) -> bool:
 def _export(run: "Pipeline", place: Path) -> None:
     """Export the main seed's student."""
     import_tensorflow()
+    from keras_distill.export.display_names import stored_names
     from keras_distill.export.exporter import export_student
     from keras_distill.export.selection import calibrate
 
     folder = run.path / "student"
-    export_student(folder, place, temperature=calibrate(folder, place))
+    names = stored_names(run.path, read_lines(folder / "labels.txt"))
+    export_student(
+        folder,
+        place,
+        temperature=calibrate(folder, place),
+        display_names=names,
+    )
 
 
 def _report(run: "Pipeline", place: Path) -> None:

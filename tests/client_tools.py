@@ -14,7 +14,7 @@ from keras_distill.student import text as vocabulary
 from keras_distill.student.text import SPECIALS, StudentTokenizer
 
 # Spellings that are rewritten, and what stands between.
-_FRAGMENTS = (
+FRAGMENTS = (
     "do n't|can not|can not only|-lrb-|-RRB-|``|''|`|'|\"|gon na|got ta|"
     "lem me|\\/|[MASK]|it 's| |  |\t|\u00a0|.|,|film|Film|-|can|not|n't"
 ).split("|")
@@ -36,6 +36,15 @@ def find_kotlinc():
     )
 
 
+def old_characters():
+    """Return the characters of Unicode 3.2: every runtime knows them."""
+    return [
+        character
+        for character in map(chr, range(0x30000))
+        if unicodedata.ucd_3_2_0.category(character) not in ("Cn", "Cs")
+    ]
+
+
 def write_random_vectors(folder, characters, texts, seed=0):
     """Write vectors of random characters, in the form of the golden ones.
 
@@ -43,12 +52,7 @@ def write_random_vectors(folder, characters, texts, seed=0):
     tell what became of each.
     """
     rng = random.Random(seed)
-    # Old characters: later ones are not known to every runtime.
-    old = [
-        character
-        for character in map(chr, range(0x30000))
-        if unicodedata.ucd_3_2_0.category(character) not in ("Cn", "Cs")
-    ]
+    old = old_characters()
     if characters < len(old):
         old = rng.sample(old, characters)
     simple = sorted(
@@ -69,7 +73,7 @@ def write_random_vectors(folder, characters, texts, seed=0):
         chosen = [f"a{character}b" for character in old]
         chosen += [
             "".join(
-                rng.choice(_FRAGMENTS if rng.random() < 0.5 else old)
+                rng.choice(FRAGMENTS if rng.random() < 0.5 else old)
                 for _ in range(rng.randint(1, 12))
             )
             for _ in range(texts)

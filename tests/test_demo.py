@@ -1,6 +1,7 @@
 import re
 import shutil
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,18 +9,30 @@ from chromium import Chromium, find_chromium
 from tiny_students import make_run
 
 from demo import build, serve
+from keras_distill.export import tflite
+from keras_distill.export.display_names import store_names
 from keras_distill.export.mediapipe import (
     convert_float32,
     convert_int8,
     packed_bundle,
 )
+from keras_distill.export.metadata import packed
 from keras_distill.export.student import load_exported
+from keras_distill.export.threshold import student_identity
 from keras_distill.files import write_json
 from keras_distill.metrics import softmax
 from keras_distill.student.predictor import StudentPredictor
 
 FLOAT, INT8 = "student_mediapipe.tflite", "student_mediapipe_int8.tflite"
 STARS = ["1", "2", "3", "4", "5"]
+THRESHOLD = 0.95
+QUESTIONS = ["not_duplicate", "duplicate"]
+LITE, LITE_INT8 = "student.tflite", "student_int8.tflite"
+PAIRS = [
+    ["A good film!", "a bad film"],
+    ["can not say why", "It's bad, and x " * 9],
+    ["x " * 40, "naive, 😀"],
+]
 TEXTS = ["A good film!", "do not say why, it's bad", "x " * 9 + "naive, 😀"]
 
 needs_npm = pytest.mark.skipif(
@@ -58,9 +71,51 @@ def five(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def site(two, five, tmp_path_factory):
-    """Both demos on a server; its address and its folder."""
+def pairs(tmp_path_factory):
+    """A run of pairs of texts."""
+    folder = tmp_path_factory.mktemp("pairs")
+    run = make_run(
+        folder / "run", "qqp", pair=True, max_length=48, labels=QUESTIONS
+    )
+    export_lite(
+        run, {LITE: tflite.convert_float32, LITE_INT8: tflite.convert_int8}
+    )
+    return run
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    """A run whose classes have display names, and a threshold."""
+    run = make_run(tmp_path_factory.mktemp("named") / "run", labels="01")
+    names = {"0": "negative", "1": "positive"}
+    store_names(run, names)
+    export_bundles(run, {FLOAT: convert_float32}, names)
+    write_json(
+        run / "export" / "threshold.json",
+        {
+            "threshold": THRESHOLD,
+            "temperature": 1.0,
+            "student": student_identity(run / "student"),
+        },
+    )
+    return run
+
+
+@pytest.fixture(scope="module")
+def cased(tmp_path_factory):
+    """A run of a cased student."""
+    run = make_run(tmp_path_factory.mktemp("cased") / "run", lower_case=False)
+    export_lite(run, {LITE: tflite.convert_float32})
+    return run
+
+
+@pytest.fixture(scope="module")
+def site(two, five, pairs, cased, named, tmp_path_factory):
+    """The demos on a server; its address and its folder."""
     folder = tmp_path_factory.mktemp("site")
+    build.build(pairs, folder / "pairs")
+    build.build(cased, folder / "cased")
+    build.build(named, folder / "named")
     build.build(two, folder / "two")
     examples = folder / "examples.txt"
     examples.write_text("a good film\n\nnot a good film\n")
@@ -80,18 +135,28 @@ def browser(tmp_path_factory):
         yield chromium
 
 
-def export_bundles(run, makers):
+def export_bundles(run, makers, names=None):
     # Here and unproved: what the exporter makes has tests of its own, and
     # its processes take their time.
-    exported = load_exported(run / "student")
+    exported = replace(
+        load_exported(run / "student"), display_names=names or {}
+    )
     (run / "export").mkdir()
     for name, convert in makers.items():
         bundle = packed_bundle(exported, convert(exported))
         (run / "export" / name).write_bytes(bundle)
 
 
-def keras_scores(run, texts):
-    return softmax(StudentPredictor.load(run / "student").logits(texts))
+def export_lite(run, makers):
+    exported = load_exported(run / "student")
+    (run / "export").mkdir()
+    for name, convert in makers.items():
+        model = packed(exported, convert(exported), takes_text=False)
+        (run / "export" / name).write_bytes(model)
+
+
+def keras_scores(run, *columns):
+    return softmax(StudentPredictor.load(run / "student").logits(*columns))
 
 
 # What a visitor does, and what they see.
@@ -122,6 +187,13 @@ def type_text(browser, text):
     """Type a text into the empty field, as a keyboard does."""
     browser.evaluate("document.querySelector('#clear').click()")
     browser.call("Input.insertText", text=text)
+    settled(browser)
+
+
+def type_pair(browser, first, second):
+    type_text(browser, first)
+    browser.evaluate("document.querySelector('#second').focus()")
+    browser.call("Input.insertText", text=second)
     settled(browser)
 
 
@@ -189,6 +261,104 @@ class TestPage:
         assert {url for url in page.requests if site[0] not in url} == set()
         assert page.messages == []
 
+    def test_pairs_get_the_scores_of_keras(self, browser, site, pairs):
+        page = opened(browser, f"{site[0]}/pairs")
+        found = []
+        for pair in PAIRS:
+            type_pair(page, *pair)
+            found.append(scores(page))
+        assert [list(row) for row in found] == 3 * [QUESTIONS]
+        expected = keras_scores(pairs, *map(list, zip(*PAIRS, strict=True)))
+        assert np.ptp(expected[:, 0]) > 0.05
+        np.testing.assert_allclose(
+            [list(row.values()) for row in found], expected, atol=1e-4
+        )
+        page.evaluate("document.querySelector('[value=int8]').click()")
+        settled(page)
+        assert text_of(page, "#precision") == "int8"
+        np.testing.assert_allclose(
+            list(scores(page).values()), expected[-1], atol=0.05
+        )
+        assert {url for url in page.requests if site[0] not in url} == set()
+        # LiteRT.js looks for a GPU first, which the page does not use.
+        assert set(page.messages) <= {"No available adapters."}
+
+    def test_a_pair_has_two_texts(self, browser, site, pairs):
+        page = opened(browser, f"{site[0]}/pairs")
+        assert text_of(page, "h1") == "Is it the same question?"
+        assert text_of(page, "#text-name") == "First question"
+        assert text_of(page, "#second-name") == "Second question"
+        first = build.describe(pairs)[0]["examples"][0]
+        typed = "[...document.querySelectorAll('textarea')].map(x => x.value)"
+        assert page.evaluate(typed) == first
+        assert page.evaluate("document.querySelector('#clear').click()") is None
+        settled(page)
+        page.call("Input.insertText", text="a good film")
+        settled(page)
+        assert "Type two texts" in text_of(page, "#verdict")
+        page.evaluate("document.querySelector('#examples button').click()")
+        settled(page)
+        assert page.evaluate(typed) == first
+        assert sum(scores(page).values()) == pytest.approx(1, abs=1e-5)
+
+    def test_classes_are_shown_by_their_display_names(
+        self, browser, site, named
+    ):
+        page = opened(browser, f"{site[0]}/named")
+        type_text(page, TEXTS[0])
+        (expected,) = keras_scores(named, TEXTS[:1])
+        # The page knows them by their own names.
+        assert list(scores(page)) == ["0", "1"]
+        rows = text_of(page, "#scores").split()
+        assert rows[::2] == ["negative", "positive"]
+        best = ["negative", "positive"][expected.argmax()]
+        assert text_of(page, "#verdict").split()[0] == best
+        told = page.evaluate(
+            f"""(async () => {{
+              const {{ FilesetResolver, TextClassifier }} =
+                await import("./mediapipe/text_bundle.mjs");
+              const files = await FilesetResolver.forTextTasks(
+                "mediapipe/wasm");
+              const task = await TextClassifier.createFromOptions(files, {{
+                baseOptions: {{ modelAssetPath: "models/{FLOAT}" }} }});
+              const [{{ categories }}] = task.classify("x").classifications;
+              return categories.map(
+                (one) => [one.categoryName, one.displayName]).sort();
+            }})()"""
+        )
+        assert told == [["0", "negative"], ["1", "positive"]]
+
+    def test_the_page_says_when_the_teacher_should_answer(
+        self, browser, site, named
+    ):
+        page = opened(browser, f"{site[0]}/named")
+        expected = keras_scores(named, TEXTS).max(axis=1)
+        assert expected.min() < THRESHOLD < expected.max()
+        for text, score in zip(TEXTS, expected, strict=True):
+            type_text(page, text)
+            unsure = text_of(page, "#unsure")
+            assert bool(unsure) == (score < THRESHOLD)
+            if unsure:
+                assert f"below {THRESHOLD:.1%} its teacher" in unsure
+
+    def test_one_text_has_no_second_box(self, browser, site):
+        page = opened(browser, f"{site[0]}/two")
+        shown = "document.querySelector('#second').checkVisibility()"
+        assert not page.evaluate(shown)
+        assert "MediaPipe" in text_of(page, "footer")
+
+    def test_a_cased_student_reads_case(self, browser, site, cased):
+        page = opened(browser, f"{site[0]}/cased")
+        texts = ["a good Film", "a good film"]
+        found = []
+        for text in texts:
+            type_text(page, text)
+            found.append(list(scores(page).values()))
+        expected = keras_scores(cased, texts)
+        assert abs(expected[0, 0] - expected[1, 0]) > 1e-3
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+        assert "LiteRT.js" in text_of(page, "footer")
+
     def test_the_browser_would_refuse_another_host(self, browser, site):
         page = opened(browser, f"{site[0]}/two")
         refused = page.evaluate(
@@ -218,7 +388,7 @@ class TestPage:
 
     def test_the_keyboard_reaches_everything(self, browser, site, two):
         page = opened(browser, f"{site[0]}/two")
-        examples = build.describe(two)[0]["examples"]
+        examples = [text for (text,) in build.describe(two)[0]["examples"]]
         type_text(page, "why")
         focus = "document.activeElement"
         reached = []
@@ -270,7 +440,7 @@ class TestPage:
         assert "knows no word of this text" in text_of(page, "#hint")
 
     @pytest.mark.parametrize("width", [320, 390, 1280])
-    @pytest.mark.parametrize("name", ["two", "five"])
+    @pytest.mark.parametrize("name", ["two", "five", "pairs"])
     def test_nothing_is_cut_off(self, browser, site, name, width):
         browser.window(width, 800)
         page = opened(browser, f"{site[0]}/{name}")

@@ -69,7 +69,8 @@ class TestBuild:
             "A BiLSTM of 2.42 million parameters, distilled from "
             "bert-large-uncased. Accuracy is that on 700 test texts."
         )
-        assert "Worth every penny." in facts["examples"]
+        assert ["Worth every penny."] in facts["examples"]
+        assert facts["fields"] == ["Your text"]
 
     def test_an_accuracy_of_another_file_is_not_told(self, tmp_path):
         run = make_run(tmp_path / "run", "quick")
@@ -85,13 +86,35 @@ class TestBuild:
         assert build.describe(run)[0]["examples"] == []
 
     @pytest.mark.parametrize(
-        ("student", "words"),
-        [({"pair": True}, "pairs"), ({"lower_case": False}, "cased")],
+        ("student", "runtime", "fields"),
+        [
+            ({}, "mediapipe", ["Your text"]),
+            ({"lower_case": False}, "litert", ["Your text"]),
+            ({"pair": True}, "litert", ["First text", "Second text"]),
+        ],
     )
-    def test_a_run_that_has_no_bundle_says_why(self, tmp_path, student, words):
+    def test_what_mediapipe_cannot_read_is_for_litert(
+        self, tmp_path, student, runtime, fields
+    ):
         run = make_run(tmp_path / "run", **student)
-        with pytest.raises(UserError, match=f"no web demo: .*{words}"):
-            build.describe(run)
+        name = FLOAT if runtime == "mediapipe" else "student.tflite"
+        pack_bundle(run / "export" / name, ["negative", "positive"])
+        facts, files = build.describe(run)
+        assert facts["runtime"] == runtime
+        assert facts["fields"] == fields
+        assert facts["lowerCase"] is student.get("lower_case", True)
+        assert [file.name for file in files] == [name]
+
+    def test_examples_of_pairs_have_a_tab_between_them(self, tmp_path):
+        run = make_run(tmp_path / "run", pair=True)
+        pack_bundle(run / "export" / "student.tflite", ["negative", "positive"])
+        examples = tmp_path / "examples.txt"
+        examples.write_text("a film\ta good film\n\nno pair\n")
+        with pytest.raises(UserError, match="line 3: found 1 texts"):
+            build.describe(run, examples=examples)
+        examples.write_text("a film\ta good film\n\n")
+        facts, _ = build.describe(run, examples=examples)
+        assert facts["examples"] == [["a film", "a good film"]]
 
     def test_a_run_that_is_not_exported_says_how(self, tmp_path):
         run = make_run(tmp_path / "run")
@@ -127,7 +150,7 @@ class TestBuild:
         monkeypatch.setattr(build, "_HERE", tmp_path)
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(UserError, match="npm is needed"):
-            build.install_mediapipe()
+            build.install_packages()
 
     def test_what_npm_says_is_passed_on(self, tmp_path, monkeypatch):
         for name in ("package.json", "package-lock.json"):
@@ -138,7 +161,7 @@ class TestBuild:
         monkeypatch.setattr(build, "_HERE", tmp_path)
         monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
         with pytest.raises(UserError, match="failed in .*: npm error E404"):
-            build.install_mediapipe()
+            build.install_packages()
 
     def test_bad_input_is_exit_code_2(self, tmp_path, capsys):
         assert build.main([str(tmp_path / "nothing")]) == 2

@@ -5,6 +5,8 @@ import http.server
 import json
 import re
 import shutil
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,14 +19,18 @@ import tensorflow_text  # noqa: F401
 import tiny_students
 from chromium import Chromium, find_chromium
 from golden import make
+from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_distill.export.metadata import packed
+from keras_distill.export.opened import LiteStudent
+from keras_distill.export.saved_model import SavedStudent
 from keras_distill.export.student import load_exported
 from keras_distill.export.tflite import convert_text
 from keras_distill.student.predictor import StudentPredictor
 
 ROOT = Path(__file__).parent.parent
 JAVASCRIPT = ROOT / "clients" / "javascript"
+PYTHON = ROOT / "clients" / "python"
 LITERT_JS = client_tools.PACKAGES / "@litertjs" / "core"
 
 
@@ -58,40 +64,35 @@ def golden_logits(model):
 
 
 class TestLiteRt:
-    def test_the_python_answers_for_texts_and_for_pairs(
-        self, tmp_path, monkeypatch, capsys
-    ):
+    def test_the_python_answers_without_tensorflow(self, tmp_path):
         pytest.importorskip("ai_edge_litert")
-        for run, model in (("quick", "student"), ("qqp", "student_pair")):
-            folder = tmp_path / "saved_models" / run / "export"
-            folder.mkdir(parents=True)
-            shutil.copy(
-                make.HERE / f"{model}.tflite", folder / "student.tflite"
-            )
-        monkeypatch.chdir(tmp_path)
-        single, pair, _ = snippets("litert.md", "python")
-        names = {}
-
-        exec(single, names)
-
-        assert capsys.readouterr().out.split()[::2] == ["negative"] * 2
-        cases = golden_logits("student.tflite")
-        ids = names["ids"]([case["texts"][0] for case in cases])
-        np.testing.assert_allclose(
-            names["classify"](ids_a=ids)["logits"],
-            [case["logits"] for case in cases],
-            atol=1e-5,
+        for name in ("tokenizer.py", "classifier.py"):
+            shutil.copy(PYTHON / name, tmp_path)
+        for model in make.MODELS:
+            shutil.copy(make.HERE / model, tmp_path)
+        texts, pairs, _ = snippets("litert.md", "python")
+        assert len(texts.strip().splitlines()) <= 15
+        absent = dict.fromkeys(("keras_distill", "tensorflow", "keras"))
+        (tmp_path / "app.py").write_text(
+            f"import sys\nsys.modules.update({absent})\n{texts}{pairs}"
         )
 
-        exec(pair, names)
+        done = subprocess.run(
+            [sys.executable, "app.py"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
 
-        assert names["answer"]["probabilities"].shape == (1, 2)
-        for case in golden_logits("student_pair.tflite"):
-            columns = [names["ids"]([text]) for text in case["texts"]]
-            answer = names["classify"](ids_a=columns[0], ids_b=columns[1])
-            np.testing.assert_allclose(
-                answer["logits"][0], case["logits"], atol=1e-5
-            )
+        assert done.returncode == 0, done.stderr
+        rows = [line.split("\t") for line in done.stdout.splitlines()]
+        assert [text for *_, text in rows[:2]] == ["A gripping film.", "Dull."]
+        assert len(rows) == 3
+        lite = LiteStudent(make.HERE / "student.tflite")
+        _, expected = lite.answers([[text for *_, text in rows[:2]]])
+        for (label, probability, _), row in zip(rows, expected, strict=False):
+            assert label == lite.labels[row.argmax()]
+            assert probability == f"{row.max():.2f}"
 
     def test_the_python_answers_for_raw_text(self, tmp_path, monkeypatch):
         pytest.importorskip("ai_edge_litert")
@@ -179,6 +180,18 @@ class TestPython:
         assert answers[0].label in names["student"].labels
 
 
+def row_format(answer):
+    """Return what Serving makes of a signature's outputs."""
+    columns = {name: value.numpy().tolist() for name, value in answer.items()}
+    rows = [
+        dict(zip(columns, row, strict=True))
+        for row in zip(*columns.values(), strict=True)
+    ]
+    for row in rows:
+        row["label"] = row["label"].decode()
+    return {"predictions": rows}
+
+
 class TestServing:
     TEXTS = ["A gripping film.", "Dull."]
 
@@ -213,19 +226,7 @@ class TestServing:
                 size = int(self.headers["Content-Length"])
                 rows = json.loads(self.rfile.read(size))["instances"]
                 texts = tf.constant([row["text"] for row in rows])
-                answer = serve(text=texts)
-                predictions = [
-                    {
-                        "label": label.decode(),
-                        "probabilities": probabilities.tolist(),
-                    }
-                    for label, probabilities in zip(
-                        answer["label"].numpy(),
-                        answer["probabilities"].numpy(),
-                        strict=True,
-                    )
-                ]
-                body = json.dumps({"predictions": predictions}).encode()
+                body = json.dumps(row_format(serve(text=texts))).encode()
                 self.send_response(200)
                 self.end_headers()
                 self.wfile.write(body)
@@ -237,10 +238,42 @@ class TestServing:
 
         assert capsys.readouterr().out.split()[::2] == expected
 
-    def test_the_json_shown_is_json(self):
-        for shown in snippets("serving.md", "json"):
-            rows = json.loads(shown)["predictions"]
-            assert {"label", "logits", "probabilities"} == rows[0].keys()
+    @pytest.fixture(scope="class")
+    def golden(self, tmp_path_factory):
+        module = SavedStudent(make.exported(pair=False))
+        folder = str(tmp_path_factory.mktemp("golden"))
+        tf.saved_model.save(module, folder, module.signatures())
+        return folder
+
+    def test_the_answer_shown_is_that_of_the_golden_student(self, golden):
+        (curl,) = (c for c in snippets("serving.md", "bash") if "curl" in c)
+        asked = json.loads(re.search(r"'(\{.*\})'", curl, re.S)[1])
+        texts = tf.constant([row["text"] for row in asked["instances"]])
+        model = tf.saved_model.load(golden)
+        (shown,) = map(json.loads, snippets("serving.md", "json"))
+
+        said = row_format(model.signatures["serving_default"](text=texts))
+
+        assert shown.keys() == said.keys()
+        answers = zip(shown["predictions"], said["predictions"], strict=True)
+        for one, other in answers:
+            assert one.keys() == other.keys()
+            assert one.pop("label") == other.pop("label")
+            for name, numbers in one.items():
+                assert numbers == pytest.approx(other[name], abs=1e-5)
+
+    def test_the_ops_named_are_those_that_tensorflow_lacks(self, golden):
+        saved = saved_model_pb2.SavedModel()
+        saved.ParseFromString((Path(golden) / "saved_model.pb").read_bytes())
+        (graph,) = saved.meta_graphs
+        ops = {
+            op.name
+            for op in graph.meta_info_def.stripped_op_list.op
+            if not hasattr(tf.raw_ops, op.name)
+        }
+        page = (ROOT / "docs" / "serving.md").read_text("utf-8")
+        sentence = re.search(r"two ops of tensorflow-text, ([^;]*);", page)[1]
+        assert ops == set(re.findall(r"`(\w+)`", sentence))
 
 
 class TestTeachers:

@@ -4,6 +4,7 @@ python -m keras_distill.export RUN                        # everything that fits
 python -m keras_distill.export RUN --forms student_int8 student_text
 python -m keras_distill.export RUN --saved-model small
 python -m keras_distill.export RUN --max-size-mb 4        # no file is larger
+python -m keras_distill.export RUN --display-names 1=positive,0=negative
 """
 
 import argparse
@@ -30,9 +31,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Export and write the names of the files to standard output."""
+    from keras_distill.export.display_names import (
+        read_flag,
+        store_names,
+        stored_names,
+    )
+    from keras_distill.files import read_lines
     from keras_distill.run import find_student
 
     student_dir = find_student(options.run)
+    labels = read_lines(student_dir / "labels.txt")
+    if options.display_names is None:
+        names = stored_names(options.run, labels)
+    else:
+        names = read_flag(options.display_names, labels)
     import_tensorflow()
     from keras_distill.export.exporter import check_names, export_student
     from keras_distill.export.selection import export_temperature
@@ -52,7 +64,9 @@ def run(options: argparse.Namespace) -> None:
         saved_model=options.saved_model,
         window=options.window,
         threshold=picked and picked["threshold"],
+        display_names=names,
     )
+    store_names(options.run, names)
     # What the report tells is of the files that were there before.
     if output.resolve() == own.resolve():
         refresh_report(options.run)
@@ -102,6 +116,12 @@ def _parser() -> Parser:
         metavar="N",
         help="a MediaPipe bundle reads the first N words of a text; it "
         "computes all N for every text, so fewer are faster (default: 128)",
+    )
+    parser.add_argument(
+        "--display-names",
+        metavar="NAME=SHOWN[,...]",
+        help="what apps and the demo show in place of a class's name; kept "
+        "for later exports, '' forgets it",
     )
     return parser
 

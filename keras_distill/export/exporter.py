@@ -3,7 +3,7 @@
 import itertools
 import logging
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ def export_student(
     saved_model: str = "fast",
     window: int = 128,
     threshold: float | None = None,
+    display_names: Mapping[str, str] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Export a student and note the facts in `exports.json`.
 
@@ -57,6 +58,7 @@ def export_student(
         window: Most words that a MediaPipe bundle reads, at least 1.
         threshold: With a probability of at least this the SavedModel calls
             itself confident; None leaves that output out.
+        display_names: What apps show in place of a class's name.
 
     Returns:
         For each file's name its `bytes` and `max_abs_logit_difference` to
@@ -71,7 +73,10 @@ def export_student(
     student_dir, output_dir = Path(student_dir), Path(output_dir)
     student = StudentPredictor.load(student_dir)
     exported = replace(
-        exported_from(student, temperature), window=window, threshold=threshold
+        exported_from(student, temperature),
+        window=window,
+        threshold=threshold,
+        display_names=dict(display_names or {}),
     )
     wanted = _wanted(forms, exported)
     if any(map(_is_bundle, wanted)):

@@ -9,10 +9,10 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_distill.export.mediapipe_text import bundle_vocabulary
 from keras_distill.export.metadata import (
-    LABELS_FILE,
     TEXT_FILE,
     VOCABULARY_FILE,
     TensorInfo,
+    class_names,
     described,
     with_metadata,
 )
@@ -262,8 +262,12 @@ def convert_int8(exported: Exported) -> bytes:
 def packed_bundle(exported: Exported, model: bytes) -> bytes:
     """Add what MediaPipe must know to a bare model.
 
-    `vocab.txt`, `labels.txt` and `text.json` lie in it.
+    `vocab.txt`, `labels.txt` and `text.json` lie in it, and
+    `display_names.txt` where there are some.
     """
+    outputs, names = class_names(
+        exported, {OUTPUT: "Probabilities of the classes."}
+    )
     vocabulary, _ = bundle_vocabulary(exported)
     files = {"ids": VOCABULARY_FILE}
     return with_metadata(
@@ -274,12 +278,10 @@ def packed_bundle(exported: Exported, model: bytes) -> bytes:
             TensorInfo(name, description, vocabulary=files.get(name))
             for name, description in INPUTS.items()
         ],
-        outputs=[
-            TensorInfo(OUTPUT, "Probabilities of the classes.", LABELS_FILE)
-        ],
+        outputs=outputs,
         files={
             VOCABULARY_FILE: lines_file(vocabulary),
-            LABELS_FILE: exported.labels_file(),
+            **names,
             TEXT_FILE: exported.text_file(
                 max_length=words_read(exported),
                 temperature=exported.temperature,

@@ -11,11 +11,14 @@ import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
 from keras_distill.errors import UserError
+from keras_distill.export.display_names import shown
 from keras_distill.export.student import IDS, TEXTS, Exported
 
 VOCABULARY_FILE, LABELS_FILE = "vocab.txt", "labels.txt"
 # What a client must know to make the ids.
 TEXT_FILE = "text.json"
+# What is shown of the classes, line by line; only where a user chose it.
+DISPLAY_NAMES_FILE = "display_names.txt"
 
 _NAME = "TFLITE_METADATA"
 _MODEL_IDENTIFIER, _METADATA_IDENTIFIER = b"TFL3", b"M001"
@@ -24,6 +27,8 @@ _PARSER_VERSION = "1.1.0"
 # As the schema counts them.
 _UNKNOWN, _AXIS_LABELS, _VOCABULARY = 0, 2, 5
 _FEATURE_PROPERTIES, _BERT_TOKENIZER = 1, 4
+# MediaPipe asks for display names of this language unless told otherwise.
+_LOCALE = "en"
 # TFLite reads weights in place, and some kernels want them aligned.
 _ALIGNMENT = 16
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -35,6 +40,7 @@ _DESCRIPTIONS = {
     "logits": "Logits of the classes, float32 [batch, classes].",
     "probabilities": "Probabilities of the classes, in labels.txt's order.",
 }
+_OUTPUTS = ("logits", "probabilities")
 
 
 @dataclass(frozen=True)
@@ -42,13 +48,34 @@ class TensorInfo:
     """What a reader is told about an input or an output.
 
     `labels` is the packed file that names the places of its last axis,
-    `vocabulary` the one that its numbers are lines of.
+    `vocabulary` the one that its numbers are lines of, `display_names` the one
+    that says what to show of those places.
     """
 
     name: str
     description: str
     labels: str | None = None
     vocabulary: str | None = None
+    display_names: str | None = None
+
+
+def class_names(
+    exported: Exported, outputs: Mapping[str, str]
+) -> tuple[list[TensorInfo], dict[str, bytes]]:
+    """Return the outputs of a student, and the files that name its classes.
+
+    `outputs` are descriptions by name.
+    """
+    files = {LABELS_FILE: exported.labels_file()}
+    display_names = None
+    if content := exported.display_names_file():
+        display_names = DISPLAY_NAMES_FILE
+        files[display_names] = content
+    infos = [
+        TensorInfo(name, text, LABELS_FILE, display_names=display_names)
+        for name, text in outputs.items()
+    ]
+    return infos, files
 
 
 def packed(exported: Exported, model: bytes, takes_text: bool) -> bytes:
@@ -60,8 +87,12 @@ def packed(exported: Exported, model: bytes, takes_text: bool) -> bytes:
         takes_text: Whether it takes raw text; otherwise word ids.
 
     Returns:
-        The model with `vocab.txt`, `labels.txt` and `text.json` inside.
+        The model with `vocab.txt`, `labels.txt` and `text.json` inside, and
+        `display_names.txt` where there are some.
     """
+    outputs, names = class_names(
+        exported, {name: _DESCRIPTIONS[name] for name in _OUTPUTS}
+    )
     vocabulary = None if takes_text else VOCABULARY_FILE
     return with_metadata(
         model,
@@ -71,13 +102,10 @@ def packed(exported: Exported, model: bytes, takes_text: bool) -> bytes:
             TensorInfo(name, _DESCRIPTIONS[name], vocabulary=vocabulary)
             for name in (TEXTS if takes_text else IDS)[: exported.texts]
         ],
-        outputs=[
-            TensorInfo(name, _DESCRIPTIONS[name], labels=LABELS_FILE)
-            for name in ("logits", "probabilities")
-        ],
+        outputs=outputs,
         files={
             VOCABULARY_FILE: exported.vocabulary_file(),
-            LABELS_FILE: exported.labels_file(),
+            **names,
             TEXT_FILE: exported.text_file(),
         },
         bert_tokenizer=False,
@@ -87,7 +115,8 @@ def packed(exported: Exported, model: bytes, takes_text: bool) -> bytes:
 def described(exported: Exported) -> str:
     """Return a file's description of itself."""
     kind = "pairs of texts" if exported.pair else "texts"
-    return f"Sorts {kind} into: {', '.join(exported.labels)}."
+    names = shown(exported.labels, exported.display_names)
+    return f"Sorts {kind} into: {', '.join(names)}."
 
 
 def with_metadata(
@@ -110,7 +139,11 @@ def with_metadata(
     if model[4:8] != _MODEL_IDENTIFIER:
         raise ValueError("expected a TFLite model. Received: something else")
     infos = (*inputs, *outputs)
-    named = {file for info in infos for file in (info.labels, info.vocabulary)}
+    named = {
+        file
+        for info in infos
+        for file in (info.labels, info.vocabulary, info.display_names)
+    }
     named |= {VOCABULARY_FILE if bert_tokenizer else None}
     named -= {None}
     if missing := sorted(named - set(files)):
@@ -198,7 +231,10 @@ def _metadata(
 
 def _tensor(info: TensorInfo) -> tuple:
     kinds = {_AXIS_LABELS: info.labels, _VOCABULARY: info.vocabulary}
+    # The labels first: those are what a reader takes who asks for no language.
     files = [_file(file, kind) for kind, file in kinds.items() if file]
+    if info.display_names:
+        files.append((*_file(info.display_names, _AXIS_LABELS), _LOCALE))
     content = (_FEATURE_PROPERTIES, ())
     return info.name, info.description, None, content, None, None, files or None
 

@@ -31,7 +31,9 @@ from keras_distill.metrics import accuracy
 from keras_distill.progress import progress
 from keras_distill.student.text import PAD_ID, StudentTokenizer
 
-_LITE_BATCH, _SERVED_BATCH = 64, 512
+# In LiteRT every row takes the steps of the batch's longest, and more than
+# some dozen rows at once gain nothing: `benchmarks/lite_batches.py`.
+_LITE_BATCH, _SERVED_BATCH = 32, 512
 # So many rows are enough of a form that takes long.
 _SLOW_ROWS = 1000
 # A probability of 0 has no logarithm.
@@ -146,11 +148,26 @@ class LiteStudent(_LiteFile):
                 f"expected {'one text' if self.pair else 'pairs'}: another "
                 "run's?"
             )
+        if self.takes_text:
+            lengths = _characters(columns)
+
+            def inputs(rows: np.ndarray) -> dict[str, np.ndarray]:
+                return self.inputs(_rows_of(columns, rows))
+        else:
+            ids = {
+                name: self._ids(texts)
+                for name, texts in zip(IDS, columns, strict=False)
+            }
+            lengths = np.max([i.row_lengths() for i in ids.values()], axis=0)
+
+            def inputs(rows: np.ndarray) -> dict[str, np.ndarray]:
+                return {
+                    name: tf.gather(found, rows).to_tensor(PAD_ID).numpy()
+                    for name, found in ids.items()
+                }
+
         found = _in_batches(
-            lambda batch: self.ask(self.inputs(batch)),
-            columns,
-            batch_size,
-            on_rows,
+            lambda rows: self.ask(inputs(rows)), lengths, batch_size, on_rows
         )
         return found["logits"], found["probabilities"]
 
@@ -173,11 +190,15 @@ class LiteStudent(_LiteFile):
                 name: np.array([text.encode() for text in column], object)
                 for name, column in zip(TEXTS, columns, strict=False)
             }
-        inputs = {}
-        for name, column in zip(IDS, columns, strict=False):
-            texts = tf.constant(list(map(normalize, column)), tf.string)
-            inputs[name] = self.tokenizer(texts).to_tensor(PAD_ID).numpy()
-        return inputs
+        return {
+            name: self._ids(column).to_tensor(PAD_ID).numpy()
+            for name, column in zip(IDS, columns, strict=False)
+        }
+
+    def _ids(self, texts: Sequence[str]) -> tf.RaggedTensor:
+        return self.tokenizer(
+            tf.constant(list(map(normalize, texts)), tf.string)
+        )
 
     def ask(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the graph once.
@@ -272,11 +293,13 @@ class SavedModelStudent:
                 f"{', '.join(names)}: another run's?"
             )
 
-        def ask(batch: Columns) -> dict[str, np.ndarray]:
-            texts = zip(names, map(tf.constant, batch), strict=True)
-            return {"logits": serve(**dict(texts))["logits"].numpy()}
+        def ask(rows: np.ndarray) -> dict[str, np.ndarray]:
+            batch = map(tf.constant, _rows_of(columns, rows))
+            answer = serve(**dict(zip(names, batch, strict=True)))
+            return {"logits": answer["logits"].numpy()}
 
-        return _in_batches(ask, columns, _SERVED_BATCH, on_rows)["logits"]
+        lengths = _characters(columns)
+        return _in_batches(ask, lengths, _SERVED_BATCH, on_rows)["logits"]
 
 
 def centred(logits: np.ndarray) -> np.ndarray:
@@ -393,18 +416,25 @@ def ask_forms(
         yield Asked(form, labels[some], logits, expected)
 
 
+def _characters(columns: Columns) -> list[int]:
+    """Return the length of each row where ids are not to be seen."""
+    return [max(map(len, row)) for row in zip(*columns, strict=True)]
+
+
+def _rows_of(columns: Columns, rows: np.ndarray) -> list[list[str]]:
+    return [[texts[row] for row in rows] for texts in columns]
+
+
 def _in_batches(
-    ask: Callable[[Columns], dict[str, np.ndarray]],
-    columns: Columns,
+    ask: Callable[[np.ndarray], dict[str, np.ndarray]],
+    lengths: Sequence[int] | np.ndarray,
     size: int,
     on_rows: OnRows,
 ) -> dict[str, np.ndarray]:
     """Ask about rows of like length together; answer in the rows' order."""
-    # Characters tell the number of words well enough to save padding.
-    lengths = [max(map(len, row)) for row in zip(*columns, strict=True)]
     places, answers = [], []
     for rows in like_lengths(lengths, size):
-        answers.append(ask([[texts[row] for row in rows] for texts in columns]))
+        answers.append(ask(rows))
         places.append(rows)
         on_rows(len(rows))
     order = np.argsort(np.concatenate(places))

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_distill.export.display_names import shown
 from keras_distill.student.kinds import (
     KINDS,
     AttentionPooling,
@@ -190,6 +191,7 @@ class Exported:
             whole window whatever the text's length.
         threshold: With a probability of at least this an answer may stand
             without the teacher's; None where none was picked.
+        display_names: What apps show in place of a class's name.
     """
 
     weights: StudentWeights
@@ -201,6 +203,7 @@ class Exported:
     spellings: list[str] = field(default_factory=list)
     window: int = 128
     threshold: float | None = None
+    display_names: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < self.temperature < math.inf:
@@ -237,6 +240,12 @@ class Exported:
     def labels_file(self) -> bytes:
         """Return the content of `labels.txt`."""
         return lines_file(self.labels)
+
+    def display_names_file(self) -> bytes | None:
+        """Return the content of `display_names.txt`, None without any."""
+        if not self.display_names:
+            return None
+        return lines_file(shown(self.labels, self.display_names))
 
     def text_file(self, **changes: Any) -> bytes:
         """Return the content of `text.json`: how words become ids."""

@@ -143,6 +143,22 @@ def test_labels_and_vocabulary_are_named_where_they_belong(bare):
     assert [string(file, 0) for file in children(root, 6)] == ["more.json"]
 
 
+def test_display_names_stand_behind_the_labels_in_a_language(bare):
+    outputs = [
+        TensorInfo(
+            "scores", "The scores.", "labels.txt", display_names="names.txt"
+        )
+    ]
+    files = FILES | {"names.txt": b"B\nG\n"}
+    root = metadata_of(described(bare, outputs=outputs, files=files))
+    (graph,) = children(root, 3)
+    labels, names = children(children(graph, 3)[0], 6)
+    # Who asks for no language takes the first.
+    assert (string(labels, 0), string(labels, 3)) == ("labels.txt", None)
+    assert (string(names, 0), string(names, 3)) == ("names.txt", "en")
+    assert byte(names, 2) == byte(labels, 2) == 2
+
+
 def test_mediapipe_is_told_to_use_its_bert_tokenizer(bare):
     (graph,) = children(metadata_of(described(bare)), 3)
     (unit,) = children(graph, 5)

@@ -91,6 +91,19 @@ def test_every_file_gives_the_answers_of_keras(made, form, batch_size):
     )
 
 
+def test_texts_of_as_many_words_are_asked_together(exports, monkeypatch):
+    _, folder, _ = exports[False]
+    lite = LiteStudent(folder / "student.tflite")
+    asked, ask = [], lite.ask
+    monkeypatch.setattr(
+        lite, "ask", lambda ids: asked.append(ids["ids_a"]) or ask(ids)
+    )
+    # The longer ones have fewer characters.
+    texts = ["donaudampfschifffahrt", "a a a a a a"] * 32
+    lite.answers([texts])
+    assert [ids.shape for ids in asked] == [(32, 1), (32, 6)]
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_nothing_is_carried_from_one_call_to_the_next(made, form):
     student, folder, _ = made

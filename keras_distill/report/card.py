@@ -38,6 +38,7 @@ from keras_distill.report.table import (
     score,
     teacher_names,
     texts_name,
+    yardstick_sentence,
 )
 from keras_distill.report.understood import shown
 from keras_distill.run import duration
@@ -115,6 +116,8 @@ def _numbers(results: dict[str, Any]) -> str:
         )
     else:
         notes.append(f"Students: one seed, {seeds[0]}.")
+    if yardstick := yardstick_sentence(results):
+        notes.append(yardstick)
     parts.append(wrapped(" ".join(notes)))
     if calibrated := calibration_sentence(results):
         parts.append(wrapped(calibrated))

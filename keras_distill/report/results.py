@@ -39,6 +39,7 @@ from keras_distill.metrics import (
     softmax,
 )
 from keras_distill.progress import progress
+from keras_distill.report.advice import advice
 from keras_distill.report.card import model_card
 from keras_distill.report.charts import (
     plot_learning_curves,
@@ -247,6 +248,7 @@ def collect_results(
             "python": platform.python_version(),
         },
     }
+    results["advice"] = advice(results, config)
     return results, Shown(student.main, manifest, first, rows, said, results)
 
 

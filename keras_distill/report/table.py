@@ -11,6 +11,7 @@ from keras_distill.display import (
     size,
     wrapped,
 )
+from keras_distill.report.advice import advice_lines
 from keras_distill.report.classes import classes_block
 from keras_distill.run import duration
 
@@ -70,7 +71,7 @@ def results_table(results: dict[str, Any]) -> str:
         Teacher, student on labels alone and distilled student on the first
         split, with what they cost; the other splits; the student by class,
         where that tells more; the gain with its interval; the paper's rows
-        for a task that it has; seconds per stage.
+        for a task that it has; seconds per stage; what to try next.
     """
     gain = gain_sentence(results)
     blocks = [
@@ -80,6 +81,7 @@ def results_table(results: dict[str, Any]) -> str:
         gain and wrapped(gain),
         _paper_block(results["task"]),
         _seconds_block(results["seconds"]),
+        _advice_block(results),
     ]
     return "\n\n".join(block for block in blocks if block)
 
@@ -299,6 +301,13 @@ def _paper_block(task: str) -> str | None:
     lines = [[f"{name}, {role}", *values] for name, role, *values in rows]
     table = aligned([["", *columns], *lines], _NAME_WIDTH)
     return f"For orientation, {SOURCE}\n({CONDITIONS}):\n\n{table}"
+
+
+def _advice_block(results: dict[str, Any]) -> str | None:
+    lines = advice_lines(results)
+    return (
+        "\n".join(["What may help:", *map(wrapped, lines)]) if lines else None
+    )
 
 
 def _seconds_block(seconds: dict[str, float]) -> str | None:

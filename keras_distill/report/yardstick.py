@@ -141,8 +141,7 @@ def _fit(
     }
     best: dict[str, Any] = {}
     best_score = -np.inf
-    can_choose = bool(np.any(splits[chosen].labels >= 0))
-    for c in _GRID if can_choose else _GRID[:1]:
+    for c in _GRID:
         model = LogisticRegression(C=c, max_iter=_PASSES, class_weight=weights)
         with warnings.catch_warnings():
             # So many passes are enough, converged or not.
@@ -156,7 +155,8 @@ def _fit(
             )
             for name, matrix in asked.items()
         }
-        score = scores[chosen][metric] if can_choose else 0.0
+        # Students have been chosen on its labels, too.
+        score = scores[chosen][metric]
         if score > best_score:
             best_score, best = score, scores | {"c": c}
     return best | {

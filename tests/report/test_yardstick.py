@@ -144,16 +144,6 @@ def test_the_selection_split_chooses_by_the_runs_metric(tmp_path, monkeypatch):
         assert found["c"] == grid[int(np.argmax(scores))]
 
 
-def test_a_selection_split_without_labels_chooses_nothing(tmp_path):
-    some, labels = texts(20, 1)
-    logits = np.eye(2, dtype=np.float32)[labels]
-    splits = {"select": rows([some], [-1] * 20, logits)}
-    found = measured(write_data(tmp_path, examples(80)), splits)
-    assert found["c"] == module._GRID[0]
-    assert found["select"]["accuracy"] is None
-    assert found["select"]["agreement"] == 1
-
-
 @pytest.mark.parametrize(
     "classes",
     [{"weights": ["balanced"]}, {"balance": True}, {"weights": ["negative=9"]}],

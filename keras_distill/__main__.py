@@ -41,7 +41,7 @@ COMMANDS = {
     ),
     "export": (
         "keras_distill.export.__main__",
-        "SavedModel, LiteRT and MediaPipe files of a student",
+        "SavedModel, LiteRT and MediaPipe files",
         "docs/export.md",
     ),
     "benchmark": (

@@ -175,7 +175,7 @@ def test_the_pages_show_every_program():
 
 HEAVY = {
     *("tensorflow", "keras", "tf_keras", "transformers", "scipy"),
-    *("matplotlib", "nltk", "gensim", "keras_tuner"),
+    *("matplotlib", "nltk", "gensim", "keras_tuner", "sklearn"),
 }
 
 

@@ -14,6 +14,7 @@ from keras_distill.display import (
     size,
     wrapped,
 )
+from keras_distill.report.advice import advice_lines
 from keras_distill.report.classes import (
     class_rows,
     lost_sentences,
@@ -38,6 +39,7 @@ from keras_distill.report.table import (
     score,
     teacher_names,
     texts_name,
+    yardstick_sentence,
 )
 from keras_distill.report.understood import shown
 from keras_distill.run import duration
@@ -83,6 +85,7 @@ def model_card(
     sections = [
         _what(results, config),
         _numbers(results),
+        _advice(results),
         _cascade(results),
         _classes(results),
         _unknown(results),
@@ -125,10 +128,20 @@ def _numbers(results: dict[str, Any]) -> str:
         )
     else:
         notes.append(f"Students: one seed, {seeds[0]}.")
+    if yardstick := yardstick_sentence(results):
+        notes.append(yardstick)
     parts.append(wrapped(" ".join(notes)))
     if calibrated := calibration_sentence(results):
         parts.append(wrapped(calibrated))
     return "\n\n".join(parts)
+
+
+def _advice(results: dict[str, Any]) -> str | None:
+    """Return what to try next, by the run's own figures."""
+    lines = advice_lines(results)
+    if not lines:
+        return None
+    return "\n".join(["## What may help", "", *map(wrapped, lines)])
 
 
 def _metric_rows(results: dict[str, Any]) -> Iterable[list[str]]:

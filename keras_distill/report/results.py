@@ -6,7 +6,7 @@ import platform
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from keras_distill.metrics import (
     softmax,
 )
 from keras_distill.progress import progress
+from keras_distill.report.advice import advice
 from keras_distill.report.card import model_card
 from keras_distill.report.charts import (
     plot_learning_curves,
@@ -49,6 +50,7 @@ from keras_distill.report.classes import lost_classes, per_class
 from keras_distill.report.tensorboard import Shown, write_extras
 from keras_distill.report.understood import understood
 from keras_distill.report.unknown import agreement_by_source, unknown_words
+from keras_distill.report.yardstick import measure_yardstick
 from keras_distill.run import find_config, seed_folders
 from keras_distill.search.records import tuning_facts
 from keras_distill.student.models import parameters_without_embeddings
@@ -68,8 +70,9 @@ logger = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
 RESULTS, CARD = "results.json", "README.md"
 
-# What was measured of which exports, so that only new ones are asked again.
-_MEASURED = "measured.json"
+# What was measured of which exports, so that only new ones are asked again;
+# and the yardstick, which no export changes.
+_MEASURED, _YARDSTICK = "measured.json", "yardstick"
 # The first of these that a run has is the one to look at first.
 _ORDER = ("test", "dev", "dev_mismatched", "select")
 _SPREAD = ("accuracy", "f1", "mcc", "agreement")
@@ -136,8 +139,8 @@ def collect_results(
     """Measure teacher and students of a run on every split, and their cost.
 
     The teacher's logits are those in the transfer set; the students are
-    asked anew, exports where they are not in `kept`, which is brought up to
-    date. What is not known is None.
+    asked anew, exports and the yardstick where they are not in `kept`, which
+    is brought up to date. What is not known is None.
 
     Returns:
         The content of `results.json`, in which `gain.split` names the split
@@ -202,6 +205,7 @@ def collect_results(
         "teacher": _teacher(run_dir, config, manifest, splits),
         "baseline": baseline.results if baseline else None,
         "student": student.results,
+        "yardstick": _yardstick(run_dir, config, splits, chosen, shards, kept),
         "gain": _gain(student, baseline, splits, config.seed),
         "per_class": classes,
         "lost_classes": lost_classes(classes, first, config.classes),
@@ -244,6 +248,7 @@ def collect_results(
             "python": platform.python_version(),
         },
     }
+    results["advice"] = advice(results, config)
     return results, Shown(student.main, manifest, first, rows, said, results)
 
 
@@ -388,6 +393,25 @@ def _sentences_per_s(student: StudentPredictor, timed: Rows) -> float:
         rows += len(timed)
         seconds = time.perf_counter() - started
     return round(rows / seconds, 1)
+
+
+def _yardstick(
+    run_dir: Path,
+    config: Config,
+    splits: Mapping[str, Rows],
+    chosen: str,
+    shards: list[str],
+    kept: dict[str, Any],
+) -> dict[str, Any] | None:
+    """Measure the yardstick, or remember it; `shards` tell the rows."""
+    settings = [config.seed, config.metric, asdict(config.classes)]
+    key = fingerprint([settings, chosen, shards, keras_distill.__version__])
+    known = kept.get(_YARDSTICK, {})
+    if known.get("of") != key:
+        values = measure_yardstick(run_dir, config, splits, chosen)
+        known = {"of": key, "values": values}
+    kept[_YARDSTICK] = known
+    return known["values"]
 
 
 def _exports(

@@ -11,6 +11,7 @@ from keras_distill.display import (
     size,
     wrapped,
 )
+from keras_distill.report.advice import advice_lines
 from keras_distill.report.classes import classes_block
 from keras_distill.run import duration
 
@@ -21,6 +22,7 @@ MODELS = {
     "student": "student, distilled",
 }
 _NAME_WIDTH = max(map(len, MODELS.values()))
+_YARDSTICK = "logistic regression"
 
 SOURCE = "Tang et al. 2019, table 1"
 # What the paper's rows are, so that nobody takes them for the same thing.
@@ -69,7 +71,7 @@ def results_table(results: dict[str, Any]) -> str:
         Teacher, student on labels alone and distilled student on the first
         split, with what they cost; the other splits; the student by class,
         where that tells more; the gain with its interval; the paper's rows
-        for a task that it has; seconds per stage.
+        for a task that it has; seconds per stage; what to try next.
     """
     gain = gain_sentence(results)
     blocks = [
@@ -79,6 +81,7 @@ def results_table(results: dict[str, Any]) -> str:
         gain and wrapped(gain),
         _paper_block(results["task"]),
         _seconds_block(results["seconds"]),
+        _advice_block(results),
     ]
     return "\n\n".join(block for block in blocks if block)
 
@@ -116,13 +119,17 @@ def chosen_on(results: dict[str, Any], split: str) -> bool:
 def models(results: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Return name and results of each model that the run has.
 
-    The members of a teacher that is several stand before it.
+    The members of a teacher that is several stand before it, the yardstick
+    before the students.
     """
     found = [
         (name, results[key])
         for key, name in MODELS.items()
         if results[key] is not None
     ]
+    # Runs of older versions have none.
+    if yardstick := results.get("yardstick"):
+        found.insert(1, (_YARDSTICK, yardstick))
     members = results["teacher"].get("members")
     if not members:
         return found
@@ -146,9 +153,20 @@ def cost_cells(model: dict[str, Any]) -> list[str]:
     """Return a model's parameters, size and speed for people."""
     return [
         count(model["parameters"]),
-        size(model["bytes"]),
+        size(model.get("bytes")),
         number(model.get("sentences_per_s"), ",.0f"),
     ]
+
+
+def yardstick_sentence(results: dict[str, Any]) -> str | None:
+    """Say what the yardstick is; None in a run that has none."""
+    if not (found := results.get("yardstick")):
+        return None
+    return (
+        f"{_YARDSTICK.capitalize()}: TF-IDF of {found['features']:,} words and "
+        f"pairs of words, fitted on {found['rows']:,} gold labels in "
+        f"{duration(found['seconds']).replace(' ', NO_BREAK)}."
+    )
 
 
 def gain_sentence(results: dict[str, Any]) -> str | None:
@@ -243,6 +261,8 @@ def _main_block(results: dict[str, Any]) -> str:
     lines = [wrapped(heading), "", aligned(rows, _NAME_WIDTH), ""]
     for place, name in enumerate(teacher_names(results["teacher"]), start=1):
         lines.append(wrapped(f"Teacher {place}: {name}."))
+    if yardstick := yardstick_sentence(results):
+        lines.append(wrapped(yardstick))
     apart = results["student"]["parameters_without_embeddings"]
     if apart is not None:
         lines.append(
@@ -281,6 +301,13 @@ def _paper_block(task: str) -> str | None:
     lines = [[f"{name}, {role}", *values] for name, role, *values in rows]
     table = aligned([["", *columns], *lines], _NAME_WIDTH)
     return f"For orientation, {SOURCE}\n({CONDITIONS}):\n\n{table}"
+
+
+def _advice_block(results: dict[str, Any]) -> str | None:
+    lines = advice_lines(results)
+    return (
+        "\n".join(["What may help:", *map(wrapped, lines)]) if lines else None
+    )
 
 
 def _seconds_block(seconds: dict[str, float]) -> str | None:

@@ -34,7 +34,7 @@ _CHIEF = "KERASTUNER_ORACLE_IP"
 
 def parser(description: str | None) -> Parser:
     """Return the command line of tune.py; `--help` shows the description."""
-    result = Parser(prog="tune.py", description=description)
+    result = Parser(description=description)
     result.add_argument(
         "--run", type=Path, required=True, metavar="DIR", help="a run folder"
     )

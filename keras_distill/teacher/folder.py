@@ -231,17 +231,17 @@ def _check_tokenizer(
 def _highest_id(name: str, content: dict[str, Any]) -> int:
     """Return the highest id of a tokenizer.json or vocab.json; -1 for none."""
     words: Any = content
-    added = None
+    added: Any = None
     if name == "tokenizer.json":
-        model = content.get("model")
+        model, added = content.get("model"), content.get("added_tokens")
         words = model.get("vocab") if isinstance(model, dict) else None
-        added = content.get("added_tokens")
-    # Unigram has a list of pieces; the places are their ids.
-    ids = range(len(words)) if isinstance(words, list) else ()
+    # Unigram has a list of pieces; their places are the ids.
+    ids = [*range(len(words))] if isinstance(words, list) else []
     if isinstance(words, dict):
-        ids = words.values()
-    more = [token.get("id") for token in added or () if isinstance(token, dict)]
-    return max((i for i in (*ids, *more) if type(i) is int), default=-1)
+        ids += words.values()
+    if isinstance(added, list):
+        ids += [t.get("id") for t in added if isinstance(t, dict)]
+    return max((i for i in ids if type(i) is int), default=-1)
 
 
 def _read_object(path: Path) -> dict[str, Any]:

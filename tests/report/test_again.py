@@ -51,7 +51,7 @@ def reported(tmp_path_factory, quick):
     examples = [
         Example(" ".join(WORDS[5 + i % 8 :]), label=i % 2) for i in range(40)
     ]
-    for split in ("train", "select"):
+    for split in ("train", "select", "dev"):
         write_examples(folder / "data" / f"{split}.jsonl.gz", examples)
     assert command.main([str(folder), "--forms", "student_fp16"]) == 0
     # A run without a report is left so.

@@ -25,7 +25,7 @@ def run(tmp_path_factory):
     rng = np.random.default_rng(5)
     texts = [" ".join(rng.choice(WORDS[5:], 5)) for _ in range(80)]
     examples = [Example(text, label=i % 2) for i, text in enumerate(texts)]
-    for split in ("train", "select"):
+    for split in ("train", "select", "dev"):
         write_examples(folder / "data" / f"{split}.jsonl.gz", examples)
     calibrate(folder / "student", folder / "export")
     with pytest.MonkeyPatch.context() as patch:

@@ -17,6 +17,7 @@ from keras_distill.teacher.classes import (
     compare_with_gold,
     match_classes,
 )
+from keras_distill.teacher.folder import class_names
 
 LABELS = ["negative", "positive"]
 
@@ -96,6 +97,17 @@ def test_what_is_told_goes_before_names():
     told = ["NO=1", "YES=0"]
     found = match_classes("t", ["0", "1"], ["0", "1"], told)
     assert (found.columns, found.by) == ([0, 1], "name")
+
+
+def test_two_without_names_are_told_apart_by_their_settings():
+    nameless = ["LABEL_0", "LABEL_1"]
+    told = ["LABEL_0=positive", "LABEL_1=negative"]
+    # All that is told of one is told of the other.
+    assert match_classes("one", nameless, LABELS, told).columns == [1, 0]
+    assert match_classes("two", nameless, LABELS, told).columns == [1, 0]
+    facts = {"id2label": dict(enumerate(LABELS))}
+    named = class_names(json.loads(json.dumps(facts)))
+    assert match_classes("two", named, LABELS, told).columns == [0, 1]
 
 
 def test_a_name_may_hold_the_sign_itself():

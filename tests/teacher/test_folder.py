@@ -189,10 +189,11 @@ def test_without_settings_the_family_tells_the_case(teacher, family):
 
 
 @pytest.mark.parametrize("model", ["[]", "7", '{"vocab": 7}', "null"])
-def test_what_tells_no_ids_is_left_to_the_library(teacher, model):
+@pytest.mark.parametrize("added", ["[7]", "7", "null"])
+def test_what_tells_no_ids_is_left_to_the_library(teacher, model, added):
     facts = {"model_type": "bert", "vocab_size": 1}
     (teacher / "config.json").write_text(json.dumps(facts))
-    content = f'{{"model": {model}, "added_tokens": [7]}}'
+    content = f'{{"model": {model}, "added_tokens": {added}}}'
     (teacher / "tokenizer.json").write_text(content)
     check_folder(teacher)
 

@@ -96,8 +96,15 @@ def _ways(results: Mapping[str, Any], config: Config) -> Iterator[str]:
         yield (
             "It says what its teacher says in only "
             f"{percent(original['agreement'])}% of the very texts that it "
-            "learned from: another student (tune.py --run RUN --space wide)."
+            f"learned from: another student ({_larger(results, config)})."
         )
+
+
+def _larger(results: Mapping[str, Any], config: Config) -> str:
+    """Return how to find a student that takes more of its teacher in."""
+    if results["pair"] and config.student.kind != "interaction":
+        return "--kind interaction, or tune.py --run RUN --space kinds"
+    return "tune.py --run RUN --space kinds, then wide"
 
 
 def _more_text(results: Mapping[str, Any], config: Config) -> str | None:

@@ -140,8 +140,13 @@ def test_a_student_that_cannot_follow_is_too_small():
     results["sources"]["original"]["agreement"] = 0.83
     assert said(results)[1:] == [
         "It says what its teacher says in only 83.0% of the very texts that "
-        "it learned from: another student (tune.py --run RUN --space wide)."
+        "it learned from: another student (tune.py --run RUN --space kinds, "
+        "then wide)."
     ]
+    results["pair"] = True
+    assert "(--kind interaction, or tune.py" in said(results)[1]
+    tried = said(results, student={"kind": "interaction"})
+    assert "--kind interaction" not in tried[1]
 
 
 def test_what_is_not_known_is_no_reason():

@@ -48,9 +48,9 @@ def run(options: argparse.Namespace) -> None:
 
     pipeline = Pipeline(config, run_dir)
     if options.check:
-        pipeline.check_run(options.redo, show=print)
+        pipeline.check_run(options.redo, print, options.reuse)
         return
-    pipeline.run(stages, options.redo, show=_to_terminal)
+    pipeline.run(stages, options.redo, _to_terminal, options.reuse)
     if options.profile:
         import_tensorflow()
         from keras_distill.student.training import profile_training

@@ -10,11 +10,11 @@ from keras_distill.config import Config
 from keras_distill.errors import UserError
 from keras_distill.events import forget_runs
 from keras_distill.files import read_json, write_json
-from keras_distill.run import seed_folders
+from keras_distill.run import RUNS, seed_folders
 from keras_distill.search.records import Record, Records, tuning_facts
 from keras_distill.search.settings import Settings, check_run
 from keras_distill.search.space import with_values
-from keras_distill.student.training import RUNS, write_curves
+from keras_distill.student.training import write_curves
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from keras_distill.errors import UserError
-from keras_distill.files import read_json, write_json
+from keras_distill.files import HIDDEN, link_tree, read_json, write_json
 from keras_distill.forecast import FORECAST
 from keras_distill.run import RECORD, RunFolder
 
@@ -19,8 +19,6 @@ logger = logging.getLogger(__name__)
 _NEVER = {"report"}
 # Beside what a stage has made: they may differ where that is the same.
 _NOTES = {RECORD, FORECAST}
-# What is not whole yet.
-_HIDDEN = shutil.ignore_patterns(".*")
 
 
 class Reused:
@@ -111,9 +109,7 @@ class Reused:
         """
         place = self._run.path / ".work" / f"{name}-taken"
         with self._taking(name, place):
-            shutil.copytree(
-                self.folder(name), place, ignore=_HIDDEN, copy_function=_link
-            )
+            link_tree(self.folder(name), place)
             self._take_curves(name, place / ".curves")
             record = read_json(place / RECORD)
             # What was linked while that run made it anew is a mixture.
@@ -146,7 +142,7 @@ class Reused:
         for old in logs.glob(pattern):
             shutil.rmtree(old, ignore_errors=True)
         for curves in (self.path / "logs").glob(pattern):
-            shutil.copytree(curves, place, ignore=_HIDDEN)
+            shutil.copytree(curves, place, ignore=HIDDEN)
             logs.mkdir(exist_ok=True)
             os.replace(place, logs / curves.name)
 
@@ -165,14 +161,6 @@ def _is_equal(first: Path, second: Path) -> bool:
         return False
     linked = first.samefile(second)
     return linked or filecmp.cmp(first, second, shallow=False)
-
-
-def _link(source: str, target: str) -> None:
-    """Give a file another name, or copy it: links end where the disk does."""
-    try:
-        os.link(os.path.realpath(source), target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _reason(error: Exception) -> str:

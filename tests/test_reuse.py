@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import tiny_runs
 
-from keras_distill import pipeline, reuse
+from keras_distill import files, pipeline
 from keras_distill.config import STAGES, config_from_dict
 from keras_distill.errors import UserError
 from keras_distill.files import read_json, write_text
@@ -338,14 +338,14 @@ def test_killed_anywhere_a_stage_is_taken_whole_or_not_at_all(tmp_path):
 def test_a_run_that_is_changed_meanwhile_is_not_taken_from(
     tmp_path, other, made, monkeypatch
 ):
-    linked = reuse._link
+    linked = files._link
 
     def redone(source, target):
         with contextlib.suppress(FileNotFoundError):
             (other / "data" / "stage.json").unlink()
         linked(source, target)
 
-    monkeypatch.setattr(reuse, "_link", redone)
+    monkeypatch.setattr(files, "_link", redone)
     with pytest.raises(UserError, match="data cannot be taken from"):
         again(tmp_path / "new", other)
     assert not (tmp_path / "new" / "data").exists()

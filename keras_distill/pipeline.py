@@ -264,7 +264,12 @@ def _export(run: "Pipeline", place: Path) -> None:
     from keras_distill.export.selection import calibrate
 
     folder = run.path / "student"
-    export_student(folder, place, temperature=calibrate(folder, place))
+    export_student(
+        folder,
+        place,
+        temperature=calibrate(folder, place),
+        final=run.path / "export",
+    )
 
 
 def _report(run: "Pipeline", place: Path) -> None:

@@ -1,6 +1,7 @@
 """The check of a run: everything that its files tell, before its hours."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,13 @@ def check_tagger(config: Config) -> None:
     load_tagger(config.augmentation.pos_tagger)
 
 
-def summary(run: RunFolder, config: Config, data: Path, keep: bool) -> str:
+def summary(
+    run: RunFolder,
+    config: Config,
+    data: Path,
+    keep: bool,
+    taken: Iterable[Path] = (),
+) -> str:
     """Return what was understood of a run's data, and what lies ahead.
 
     Args:
@@ -98,6 +105,7 @@ def summary(run: RunFolder, config: Config, data: Path, keep: bool) -> str:
         config: Its configuration.
         data: Its data, as that stage leaves it.
         keep: Whether what is measured is kept beside the data.
+        taken: Folders of another run that will be linked into this one.
 
     Raises:
         UserError: Something stands in the way of the later stages: weights
@@ -120,7 +128,7 @@ def summary(run: RunFolder, config: Config, data: Path, keep: bool) -> str:
         facts,
         [weight_bytes(folder) for folder in known],
     )
-    room, tight = check_room(run.path, parts)
+    room, tight = check_room(run.path, parts, taken)
     if len(known) < len(folders):
         room += ", the teacher's download aside"
     warnings = [tight, None if len(known) < 2 else _cases(config, folders)]

@@ -795,6 +795,13 @@ def parser(description: str) -> Parser:
         help="make stages anew whose settings changed",
     )
     result.add_argument(
+        "--reuse",
+        type=path,
+        metavar="RUN",
+        help="another run folder: its finished stages that would come out "
+        "equal here (data, teacher, transfer set, ...) are taken over",
+    )
+    result.add_argument(
         "--profile",
         action="store_true",
         help="profile a few training steps for TensorBoard, after the run",

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +109,16 @@ def _teacher_bytes(settings: TeacherConfig, sizes: Sequence[int]) -> int:
     return _TRAINED_COPIES * largest + members
 
 
-def check_room(folder: Path, parts: dict[str, int]) -> tuple[str, str | None]:
+def check_room(
+    folder: Path, parts: dict[str, int], linked: Iterable[Path] = ()
+) -> tuple[str, str | None]:
     """Compare what a run needs with the room on its disk.
 
     Args:
         folder: The run folder; what it holds already is not needed again.
         parts: As `needed` gives it.
+        linked: Folders whose files will be in it, too, without room of
+            their own.
 
     Returns:
         What is needed and what is free, in words; and a warning where that
@@ -123,7 +127,8 @@ def check_room(folder: Path, parts: dict[str, int]) -> tuple[str, str | None]:
     Raises:
         UserError: Half of it would not fit.
     """
-    wanted = max(0, sum(parts.values()) - _held(folder))
+    held = sum(map(_held, (folder, *linked)))
+    wanted = max(0, sum(parts.values()) - held)
     free = shutil.disk_usage(_existing(folder)).free
     most = max(parts, key=lambda name: parts[name])
     line = f"about {size(wanted)} needed, {size(free)} free"

@@ -88,7 +88,8 @@ def evaluate(
     (`Reading`'s encoding, separator, header). Labels are read as in training.
 
     Returns:
-        `data`, `rows`, and `forms`: by name (`keras`, `saved_model`, ...)
+        `data`, `rows`, and `forms`: by name (`keras`, `saved_model`, ...,
+        `export-2-mb/student_int8.tflite`)
         `accuracy`, `f1`, `mcc`, `cross_entropy`, `bytes` and
         `max_abs_logit_difference` (to the Keras model; of a form that
         answers with probabilities alone up to a number for each row).
@@ -115,7 +116,8 @@ def evaluate(
     labels = np.array([example.label for example in examples])
     # Exports are of a run's main student, not of its baseline or others.
     main = folder == run_dir / "student"
-    forms = exported_forms(run_dir / "export") if main else []
+    small = sorted(run_dir.glob("export-*-mb"))
+    exports = [run_dir / "export", *small] if main else []
     with progress(len(examples), "measuring keras", "rows") as bar:
         said = student.logits(*columns, on_rows=bar.update)
     results: dict[str, dict[str, Any]] = {
@@ -125,13 +127,16 @@ def evaluate(
             "max_abs_logit_difference": 0.0,
         }
     }
-    for asked in ask_forms(forms, columns, labels, said, every_row=True):
-        facts = asked.facts()
-        results[asked.form.name] = {
-            **classification_metrics(asked.logits, labels),
-            "bytes": facts["bytes"],
-            "max_abs_logit_difference": facts["max_abs_logit_difference"],
-        }
+    for place in exports:
+        forms = exported_forms(place)
+        prefix = f"{place.name}/" if place in small else ""
+        for asked in ask_forms(forms, columns, labels, said, every_row=True):
+            facts = asked.facts()
+            results[prefix + asked.form.name] = {
+                **classification_metrics(asked.logits, labels),
+                "bytes": facts["bytes"],
+                "max_abs_logit_difference": facts["max_abs_logit_difference"],
+            }
     return {"data": str(data), "rows": len(examples), "forms": results}
 
 

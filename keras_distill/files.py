@@ -64,6 +64,29 @@ def remove_hidden(folder: Path) -> None:
         _remove(path)
 
 
+# What is not whole yet, in `shutil.copytree`.
+HIDDEN = shutil.ignore_patterns(".*")
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Give a folder's files second names in a new folder, which take no room.
+
+    They are copied where that cannot be, as on another disk. Whoever writes
+    a file anew by `atomic_path` leaves the other name's content as it is.
+
+    Raises:
+        OSError: A file cannot be read, or the disk is full.
+    """
+    shutil.copytree(source, target, ignore=HIDDEN, copy_function=_link)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8 to `path`, atomically."""
     with atomic_path(path) as temporary:

@@ -4,6 +4,7 @@ Logits are float `[rows, classes]`, labels int `[rows]`.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -112,8 +113,12 @@ def logit_mse(logits: np.ndarray, teacher_logits: np.ndarray) -> float:
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the mean negative log-likelihood of the labels, in nats."""
-    log_likelihood = _log_softmax(logits)[np.arange(len(labels)), labels]
-    return float(-np.mean(log_likelihood))
+    return float(-np.mean(log_likelihood(logits, labels)))
+
+
+def log_likelihood(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the log-likelihood of each row's label, float64 [rows]."""
+    return _log_softmax(logits)[np.arange(len(labels)), labels]
 
 
 def classification_metrics(
@@ -346,6 +351,65 @@ def paired_gain(
         "ci_low": float(low),
         "ci_high": float(high),
     }
+
+
+def sign_flip_p(
+    differences: np.ndarray, seed: int, resamples: int = 20_000
+) -> float:
+    """Return how likely rows would favour A so much if A were no better.
+
+    A one-sided randomization test (Fisher 1935): where A and B are alike, a
+    row's difference has either sign with the same chance. With one student
+    each and differences of 1, 0 and -1 (who is right) this is McNemar's
+    exact test; differences of means over seeds, or of losses, are taken too.
+
+    Args:
+        differences: float `[rows]`, how much better A did on each row.
+        seed: Seed of the signs that are drawn.
+        resamples: How many times they are drawn.
+
+    Returns:
+        The p-value, at least 1 / (`resamples` + 1).
+    """
+    differences = np.asarray(differences, np.float64)
+    sizes, counts = np.unique(
+        # Means over seeds that are equal may differ in the last bit.
+        np.abs(differences[differences != 0]).round(12),
+        return_counts=True,
+    )
+    rng, hits = np.random.default_rng(seed), 0
+    least = differences.sum() - 1e-9
+    for _ in range(20):
+        drawn = rng.binomial(counts, 0.5, (resamples // 20, len(counts)))
+        hits += int(np.sum((2 * drawn - counts) @ sizes >= least))
+    return (hits + 1) / (resamples + 1)
+
+
+def bootstrap_p(
+    gain: Callable[[np.ndarray], float],
+    rows: int,
+    seed: int,
+    resamples: int = 4000,
+) -> float:
+    """Return in how many samples of the rows A is not better than B.
+
+    For scores that are no means over rows, such as F1: a one-sided paired
+    bootstrap (Efron and Tibshirani 1993).
+
+    Args:
+        gain: Gets numbers of rows, drawn with replacement; says by how much
+            A's score on these is above B's.
+        rows: How many rows there are.
+        seed: Seed of the rows that are drawn.
+        resamples: How many times they are drawn.
+
+    Returns:
+        The share of samples, at least 1 / (`resamples` + 1).
+    """
+    rng = np.random.default_rng(seed)
+    drawn = (rng.integers(rows, size=rows) for _ in range(resamples))
+    hits = sum(not gain(sample) > 0 for sample in drawn)
+    return (hits + 1) / (resamples + 1)
 
 
 def better_order(

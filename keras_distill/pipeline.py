@@ -31,7 +31,14 @@ from keras_distill.files import (
     read_lines,
 )
 from keras_distill.process import run_child
-from keras_distill.run import RunFolder, Stage, lower_case, seed_folders
+from keras_distill.reuse import Reused
+from keras_distill.run import (
+    RUNS,
+    RunFolder,
+    Stage,
+    lower_case,
+    seed_folders,
+)
 from keras_distill.student.vector_file import Sources, check_ends
 from keras_distill.tasks import get_task
 from keras_distill.teacher.source import check_path
@@ -265,6 +272,7 @@ def _export(run: "Pipeline", place: Path) -> None:
         place,
         temperature=calibrate(folder, place),
         display_names=names,
+        final=run.path / "export",
     )
 
 
@@ -290,18 +298,29 @@ def _report_fits(run: "Pipeline", folder: Path) -> bool:
     )
 
 
+def _curves(stage: str) -> str:
+    """Return what the folders of all seeds' curves are called."""
+    return f"{RUNS[stage]}*"
+
+
 # Name, folder, what it needs, what makes it, what tells that it is whole.
 _STAGES = (
     Stage("data", "data", (), _data),
-    Stage("teacher", "teacher", ("data",), _teacher),
+    Stage("teacher", "teacher", ("data",), _teacher, logs="teacher"),
     Stage("vectors", "vectors", ("teacher",), _vectors),
     Stage("augment", "augmented", ("data", "vectors"), _augment),
     Stage(
         "label", "transfer_set", ("teacher", "augment"), _label, _shards_intact
     ),
     Stage("vocabulary", "vocabulary", ("label", "vectors"), _vocabulary),
-    Stage("student", "student", ("vocabulary",), _student, _seeds_complete),
-    Stage("baseline", "baseline", ("vocabulary",), _baseline, _seeds_complete),
+    Stage(
+        *("student", "student", ("vocabulary",), _student, _seeds_complete),
+        logs=_curves("student"),
+    ),
+    Stage(
+        *("baseline", "baseline", ("vocabulary",), _baseline, _seeds_complete),
+        logs=_curves("baseline"),
+    ),
     Stage("export", "export", ("student",), _export),
     Stage("report", "report", ("export", "baseline"), _report, _report_fits),
 )
@@ -329,6 +348,7 @@ class Pipeline(RunFolder):
         stages: Iterable[str] = STAGES,
         redo: bool = False,
         show: Callable[[str], object] = lambda text: None,
+        reuse: Path | None = None,
     ) -> None:
         """Run stages in order; those that are complete are skipped.
 
@@ -336,6 +356,8 @@ class Pipeline(RunFolder):
             stages: Names out of `STAGES`.
             redo: Make stages anew whose settings changed.
             show: Gets the summary of the data, before the first long stage.
+            reuse: Another run folder: finished stages that are equal there
+                are taken over first.
 
         Raises:
             UserError: Bad input, or a run folder made with other settings.
@@ -343,53 +365,71 @@ class Pipeline(RunFolder):
         wanted = set(stages) & set(self.stages)
         if not self.config.baseline.enabled:
             wanted.discard("baseline")
-        self.check(wanted, redo)
-        todo = {name for name in wanted if not self.is_done(name)}
-        self._check_files(todo)
+        other = reuse and Reused(self, reuse)
+        taken = other.names(wanted) if other else []
+        self.check(wanted.union(taken), redo)
+        todo = {n for n in wanted - {*taken} if not self.is_done(n)}
+        self._check_files(todo, taken)
         data = self.path / "data"
         with self.lock():
             self.config.save(self.path / "config.yaml")
+            for name in taken:
+                other.take(name)
             for name in STAGES:
                 if name in wanted:
-                    self.make(name)
+                    self.make(name, quiet=name in taken)
                 read = (data / "manifest.json").is_file()
                 if name == "data" and todo & _LONG and read:
                     show(summary(self, self.config, data, keep=True))
 
-    def check_run(self, redo: bool, show: Callable[[str], object]) -> None:
+    def check_run(
+        self,
+        redo: bool,
+        show: Callable[[str], object],
+        reuse: Path | None = None,
+    ) -> None:
         """Check all that can be before hours of work; leave nothing behind.
 
         Args:
             redo: As `run` takes it.
-            show: Gets the summary of the data.
+            show: Gets what would be taken over and the summary of the data.
+            reuse: As `run` takes it.
 
         Raises:
             UserError: The run would stop later.
             ReportedError: The teacher's process has said so.
         """
+        other = reuse and Reused(self, reuse)
+        taken = other.names(self.stages) if other else []
         self.check(set(self.stages), redo)
-        todo = {name for name in self.stages if not self.is_done(name)}
+        todo = {n for n in self.stages if not self.is_done(n)} - {*taken}
         check_writable(self.path)
-        self._check_files(todo)
+        self._check_files(todo, taken)
+        if taken:
+            lines = (f"{name}: would be taken from {reuse}" for name in taken)
+            show("\n".join(lines))
+        places = {name: other.folder(name) for name in taken}
         with tempfile.TemporaryDirectory(prefix="keras_distill-") as folder:
-            data = self.path / "data"
+            data = places.get("data", self.path / "data")
             if "data" in todo:
                 data = Path(folder) / "data"
                 write_data(self.config, data)
-            show(summary(self, self.config, data, keep=False))
+            held = places.values()
+            show(summary(self, self.config, data, keep=False, taken=held))
             if "teacher" in todo and not self.config.teacher.alone:
                 config = Path(folder) / "config.yaml"
                 self.config.save(config)
                 arguments = ["--config", str(config), "--data", str(data)]
                 run_child("keras_distill.teacher", ["check", *arguments])
 
-    def _check_files(self, todo: set[str]) -> None:
+    def _check_files(self, todo: set[str], taken: list[str]) -> None:
         """Check what files tell before there is data.
 
         Args:
             todo: The stages to be made.
+            taken: Those that another run gives.
         """
-        if not self.is_done("teacher"):
+        if not self.is_done("teacher") and "teacher" not in taken:
             check_teacher(self.config, None)
         if todo & {"teacher", "student", "baseline"}:
             check_class_weights(self.config)

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 # A killed session counts up to its last note: at most so much is missing.
 SECONDS_BETWEEN_NOTES = 10.0
 
+# What the runs of TensorBoard are called, by stage.
+RUNS = {"student": "student-distilled", "baseline": "student-labels-alone"}
+
 
 class Stopwatch:
     """Sums the seconds of all sessions that worked on one thing.
@@ -85,7 +88,7 @@ class Stopwatch:
 # with newer ones.
 CODE_SCHEMA = 1
 
-_RECORD = "stage.json"
+RECORD = "stage.json"
 _FIELDS = {"stage", "fingerprint", "settings", "seconds"}
 
 
@@ -104,6 +107,7 @@ class Stage:
         work: Gets the run and the place to make the folder at, which may
             hold what an interrupted run left behind.
         intact: Gets the run and a finished folder; says whether it is whole.
+        logs: What its folders in `logs/` are called, as a pattern.
     """
 
     name: str
@@ -111,6 +115,7 @@ class Stage:
     needs: tuple[str, ...]
     work: Callable[[Any, Path], None]
     intact: Callable[[Any, Path], bool] = _always
+    logs: str | None = None
 
 
 class RunFolder:
@@ -160,15 +165,14 @@ class RunFolder:
             UserError: They have not, or a stage that is needed is neither
                 there nor wanted.
         """
-        changed = {
-            name: record
+        changed = [
+            name
             for name in self.stages
-            if (record := self._record(name))
-            and record["fingerprint"] != self.fingerprint(name)
-        }
+            if self._record(name) and not self.is_done(name)
+        ]
         if changed and not redo:
-            first, record = next(iter(changed.items()))
-            difference = _difference(record["settings"], self.settings[first])
+            first = next(iter(changed))
+            difference = self.difference(first) or "an earlier stage differs"
             raise UserError(
                 f"{self.path} was made with other settings: {difference}. "
                 "Choose another --output-dir, or add --redo to make these "
@@ -191,13 +195,29 @@ class RunFolder:
             name
         )
 
-    def make(self, name: str) -> None:
-        """Make a stage, resume it, or skip it when it is complete."""
+    def difference(self, name: str) -> str:
+        """Return what the settings of a stage that is there were, and are.
+
+        Empty where they are the same, whatever the earlier stages are.
+        """
+        record = self._record(name)
+        if record is None:
+            return ""
+        return _difference(record["settings"], self.settings[name])
+
+    def make(self, name: str, quiet: bool = False) -> None:
+        """Make a stage, resume it, or skip it when it is complete.
+
+        Args:
+            name: Of the stage.
+            quiet: Whether a complete one is skipped without a word.
+        """
         stage = self.stages[name]
         final, place = self.path / stage.folder, self.place(name)
         if self.is_done(name):
             if stage.intact(self, final):
-                logger.info("%s: done before, skipped", name)
+                if not quiet:
+                    logger.info("%s: done before, skipped", name)
                 return
             logger.warning("%s: not complete, mending it", name)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -205,7 +225,7 @@ class RunFolder:
             os.replace(final, place)
         # The record comes last: with it, only the renaming is left to do,
         # unless this is a damaged stage that was set aside.
-        record = place / _RECORD
+        record = place / RECORD
         spent = None
         if record.is_file() and not stage.intact(self, place):
             spent = read_json(record)["seconds"]
@@ -213,6 +233,11 @@ class RunFolder:
         if not record.is_file():
             with self._recorded(stage, place, spent):
                 stage.work(self, place)
+        self.put(name, place)
+
+    def put(self, name: str, place: Path) -> None:
+        """Give a stage's folder, complete with its record, its name."""
+        final = self.path / self.stages[name].folder
         if final.exists():
             shutil.rmtree(final)
         os.replace(place, final)
@@ -232,7 +257,7 @@ class RunFolder:
             remove_hidden(place)
         seconds = round(watch.seconds, 1)
         write_json(
-            place / _RECORD,
+            place / RECORD,
             {
                 "stage": name,
                 "fingerprint": self.fingerprint(name),
@@ -280,7 +305,7 @@ class RunFolder:
             note.unlink()
 
     def _record(self, name: str) -> dict[str, Any] | None:
-        path = self.path / self.stages[name].folder / _RECORD
+        path = self.path / self.stages[name].folder / RECORD
         if not path.is_file():
             return None
         record = read_json(path)
@@ -300,7 +325,7 @@ def stage_seconds(run_dir: Path) -> dict[str, float]:
     was killed up to `SECONDS_BETWEEN_NOTES` before its end.
     """
     records = [
-        read_json(path) for path in sorted(Path(run_dir).glob(f"*/{_RECORD}"))
+        read_json(path) for path in sorted(Path(run_dir).glob(f"*/{RECORD}"))
     ]
     return {record["stage"]: record["seconds"] for record in records}
 
@@ -321,7 +346,7 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
         for key in sorted(old | new)
         if old.get(key) != new.get(key)
     ]
-    return "; ".join(changes) or "an earlier stage differs"
+    return "; ".join(changes)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -26,9 +26,11 @@ makes nothing: it says what was understood and whether a run can begin.
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from keras_distill.cli import configure_logging, exit_code, import_tensorflow
 from keras_distill.config import chosen_stages, parser, resolve
@@ -50,9 +52,9 @@ def run(options: argparse.Namespace) -> None:
 
     pipeline = Pipeline(config, run_dir)
     if options.check:
-        pipeline.check_run(options.redo, show=print)
+        pipeline.check_run(options.redo, print, options.reuse)
         return
-    pipeline.run(stages, options.redo, show=_to_terminal)
+    pipeline.run(stages, options.redo, _to_terminal, options.reuse)
     if options.profile:
         import_tensorflow()
         from keras_distill.student.training import profile_training
@@ -67,7 +69,7 @@ def run(options: argparse.Namespace) -> None:
         # The report cannot hold what it took to make it.
         results["seconds"]["report"] = stage_seconds(run_dir)["report"]
         print(results_table(results))
-        print(next_steps(run_dir))
+        print(next_steps(run_dir, results))
 
 
 def _to_terminal(text: str) -> None:
@@ -75,18 +77,28 @@ def _to_terminal(text: str) -> None:
     print(f"\n{text}\n", file=sys.stderr, flush=True)
 
 
-def next_steps(run_dir: Path) -> str:
-    """Return where the files are and what to try next."""
+def next_steps(run_dir: Path, results: dict[str, Any]) -> str:
+    """Return where the files are and what to try next.
+
+    Args:
+        run_dir: The run folder.
+        results: The content of its `results.json`.
+    """
+    run, pair = shlex.quote(str(run_dir)), results["pair"]
+    texts = '"your own text"' + (' --text-b "another one"' if pair else "")
+    # Neither pairs nor students that read case have a bundle.
+    bundle = any("mediapipe" in name for name in results["exports"])
+    forms = "SavedModel, TFLite" + (", MediaPipe" if bundle else "")
     return f"""
 Files: {run_dir}/README.md (model card), results.json, student/, \
-export/ (SavedModel, TFLite, MediaPipe)
+export/ ({forms})
 
 Next:
-  python -m keras_distill.predict {run_dir} "your own text"
-  python -m keras_distill.evaluate {run_dir} --data FILE
-  python -m keras_distill.tune --run {run_dir}
-  python -m keras_distill.export {run_dir} --max-size-mb 2
-  tensorboard --logdir {run_dir}/logs"""
+  python -m keras_distill.predict {run} {texts}
+  python -m keras_distill.evaluate {run} --data FILE
+  python -m keras_distill.tune --run {run}
+  python -m keras_distill.export {run} --max-size-mb 2
+  tensorboard --logdir {run}/logs"""
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 r"""Find the best student of a run: a KerasTuner search on its transfer set.
 
 Four students as in Tang et al. 2019 (LSTM units 150, 300 x hidden units 200,
-400), the best on the selection split becomes the run's; on the quick start's
-run 8 minutes on two CPU cores, half of them for the search:
+400); the best on the selection split becomes the run's if it is better beyond
+noise or smaller and no worse (--adopt: in any case); on the quick start's run 8
+minutes on two CPU cores, half of them for the search:
     python tune.py --run saved_models/quick
 
 More than the shape, 30 students of 2 epochs each, 3 hours of search at most,
@@ -38,20 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from keras_distill.search.command import tune
 
         print(tune(options, arguments, Pipeline))
-        print(next_steps(options.run, options.search_only))
 
     return exit_code(run)
-
-
-def next_steps(run: object, search_only: bool) -> str:
-    """Return where the files are and what to try next."""
-    where = f"\nFiles: {run}/tuning/README.md, results.csv, pareto.png"
-    if search_only:
-        return where
-    return f"""{where}
-
-The run's student is the winner now. To repeat it:
-  python -m keras_distill.train --config {run}/config.yaml --output-dir OTHER"""
 
 
 if __name__ == "__main__":

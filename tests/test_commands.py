@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import report_runs
+import tiny_runs
 
 from keras_distill.config import (
     Config,
@@ -145,6 +147,34 @@ def test_a_command_that_a_page_shows_is_accepted(
             Config(task="sst2").save(options.config)
         resolve(options)
         assert chosen_stages(options)
+
+
+@pytest.mark.parametrize("pair", [False, True])
+def test_what_a_finished_run_says_comes_next_can_be_done(
+    tmp_path, monkeypatch, pair
+):
+    # A name that a shell would split.
+    run = tmp_path / "my run"
+    report_runs.write_student(run / "student", seed=1, pair=pair)
+    exports = {"student.tflite": {}}
+    if not pair:
+        exports["student_mediapipe.tflite"] = {}
+    results = {"pair": pair, "exports": exports}
+    files, told = (
+        tiny_runs.script("train.py").next_steps(run, results).split("Next:")
+    )
+    assert ("MediaPipe" in files) is not pair
+    lines = [shlex.split(line) for line in told.strip().splitlines()]
+    assert all(str(run) in " ".join(words) for words in lines)
+    ours = [words[1:] for words in lines if words[0] == "python"]
+    assert len(ours) == len(lines) - 1 == 4
+    for command in ours:
+        with monkeypatch.context() as patch:
+            parse(command, patch)
+    # Whether a student takes what was read is known when it was loaded.
+    answered = tiny_runs.run_here(*ours[0])
+    assert answered.returncode == 0, answered.stderr
+    assert answered.stdout.startswith("{")
 
 
 def test_commands_are_found_in_blocks_loops_pipes_and_sentences():

@@ -338,6 +338,9 @@ def test_the_table_and_the_next_steps_are_printed(run):
     assert "Distillation changes accuracy on dev by" in output
     assert f"python -m keras_distill.predict {run.path}" in output
     assert "Traceback" not in run.result.stderr
+    # Files are named as they are called now.
+    assert f"{run.path}/export/student.tflite: " in run.result.stderr
+    assert ".work" not in run.result.stderr
 
 
 def test_the_time_printed_is_that_of_all_stages(run):

@@ -122,6 +122,16 @@ def test_a_run_without_exports_shows_keras_alone(data, tmp_path):
     assert list(evaluate.evaluate(run, data)["forms"]) == ["keras"]
 
 
+def test_smaller_students_in_folders_of_their_own_are_asked_too(
+    run, data, tmp_path
+):
+    copy = shutil.copytree(run, tmp_path / "run")
+    shutil.copytree(copy / "export", copy / "export-2-mb")
+    forms = evaluate.evaluate(copy, data)["forms"]
+    assert list(forms) == ["keras", "saved_model", "export-2-mb/saved_model"]
+    assert forms["export-2-mb/saved_model"] == forms["saved_model"]
+
+
 def test_a_baseline_is_not_compared_with_the_students_exports(data, tmp_path):
     run = make_run(tmp_path / "run")
     save_model(run)

@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
     from keras_distill.report.results import refresh_report
 
     own = options.run / "export"
-    output = options.output or own
+    output = options.output or default_output(options.run, options.max_size_mb)
     check_names(options.forms or ())
     picked = stored_threshold(student_dir, own)
     facts = export_student(
@@ -73,6 +73,13 @@ def run(options: argparse.Namespace) -> None:
     sys.stdout.writelines(f"{output / name}\n" for name in facts)
 
 
+def default_output(run_dir: Path, max_size_mb: float | None) -> Path:
+    """Return where an export goes: another student has a folder of its own."""
+    if max_size_mb is None:
+        return run_dir / "export"
+    return run_dir / f"export-{max_size_mb:g}-mb"
+
+
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m keras_distill.export",
@@ -83,7 +90,8 @@ def _parser() -> Parser:
         "--output",
         type=Path,
         metavar="FOLDER",
-        help="where the files are made (default: RUN/export)",
+        help="where the files are made (default: RUN/export, with "
+        "--max-size-mb N RUN/export-N-mb)",
     )
     parser.add_argument(
         "--forms",

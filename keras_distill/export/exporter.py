@@ -24,6 +24,8 @@ from keras_distill.student.predictor import StudentPredictor
 logger = logging.getLogger(__name__)
 
 NOTES = "exports.json"
+# To the run's Keras model, in exports.json as in every report.
+_OFF_BY = "max_abs_logit_difference"
 
 _REAL_TEXTS = 64
 
@@ -39,6 +41,7 @@ def export_student(
     window: int = 128,
     threshold: float | None = None,
     display_names: Mapping[str, str] | None = None,
+    final: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Export a student and note the facts in `exports.json`.
 
@@ -59,11 +62,13 @@ def export_student(
         threshold: With a probability of at least this the SavedModel calls
             itself confident; None leaves that output out.
         display_names: What apps show in place of a class's name.
+        final: What the folder will be called, for the log.
 
     Returns:
         For each file's name its `bytes` and `max_abs_logit_difference` to
-        the Keras model; of a smaller student also `words` and `width`; with
-        `max_size_mb` what `selection_cost` measures on the finished files.
+        the run's Keras model, also of a smaller student, which has `words`
+        and `width` too; with `max_size_mb` what `selection_cost` measures
+        on the finished files.
 
     Raises:
         UserError: The student cannot be read or made so small; a form does
@@ -88,17 +93,21 @@ def export_student(
         facts = _export_within(budget, student, output_dir, real)
         files = [output_dir / name for name in facts]
         for name, cost in selection_cost(student, student_dir, files).items():
-            facts[name] |= cost
+            # The proof of a smaller student tells nothing of the whole one.
+            known = facts[name].get(_OFF_BY, 0.0)
+            facts[name] |= cost | {_OFF_BY: max(known, cost.get(_OFF_BY, 0.0))}
     else:
         facts = {}
         proof = make_proof(student, real)
         if "saved_model" in wanted:
             path = output_dir / "saved_model"
             made = export_saved_model(exported, path, proof, saved_model)
-            facts["saved_model"] = _logged(path, made)
+            facts["saved_model"] = _logged(
+                (final or output_dir) / path.name, made
+            )
             facts["saved_model"]["variant"] = saved_model
         lite = [form for form in wanted if form in LITE_FORMS]
-        facts |= export_lite(lite, exported, output_dir, proof)
+        facts |= export_lite(lite, exported, output_dir, proof, final=final)
     notes = output_dir / NOTES
     known = read_json(notes) if notes.is_file() else {}
     write_json(notes, known | facts)
@@ -118,16 +127,13 @@ def _export_within(
         proof = make_proof(standard, real)
         try:
             facts = export_lite(
-                budget.forms, exported, output_dir, proof, budget.bytes
+                *(budget.forms, exported, output_dir, proof, budget.bytes),
+                smaller=not budget.whole_fits,
             )
         except _TooLarge as error:
             # The estimate was too low.
             budget.tighten(error.args[0])
             continue
-        if not budget.whole_fits:
-            words, width = exported.weights.vectors.shape
-            for values in facts.values():
-                values |= {"words": words, "width": width}
         return facts
 
 
@@ -141,8 +147,13 @@ def export_lite(
     output_dir: Path,
     proof: Proof,
     most_bytes: int | None = None,
+    smaller: bool = False,
+    final: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Export a student to TFLite files, none of them larger than allowed."""
+    """Export a student to TFLite files, none of them larger than allowed.
+
+    One that is smaller than the run's is proved by its own answers.
+    """
     if not forms:
         return {}
     facts = {}
@@ -164,10 +175,14 @@ def export_lite(
         with atomic_path(output) as temporary:
             temporary.write_bytes(content)
             difference = form.prove(temporary, exported, proof)
-        made = {"bytes": len(content), "max_abs_logit_difference": difference}
+        made = {"bytes": len(content), _OFF_BY: difference}
         if form.bundle:
             made["window"] = words_read(exported)
-        facts[output.name] = _logged(output, made)
+        if smaller:
+            words, width = exported.weights.vectors.shape
+            made |= {"words": words, "width": width}
+            del made[_OFF_BY]
+        facts[output.name] = _logged((final or output_dir) / output.name, made)
     return facts
 
 
@@ -208,10 +223,10 @@ def _real_texts(student_dir: Path, pair: bool) -> list[list[str]]:
 
 def _logged(path: Path, made: dict[str, Any]) -> dict[str, Any]:
     """Tell the user of a file that was made; return its facts."""
-    logger.info(
-        "%s: %.1f MB, logits within %.1e of the student's",
-        path,
-        made["bytes"] / 1e6,
-        made["max_abs_logit_difference"],
+    how = (
+        f"{made['words']:,} words x {made['width']}"
+        if "words" in made
+        else (f"logits off by {made[_OFF_BY]:.1e} at most")
     )
+    logger.info("%s: %.1f MB, %s", path, made["bytes"] / 1e6, how)
     return made

@@ -492,8 +492,9 @@ def selection_cost(
     """Ask finished files what the whole student is asked.
 
     By file name `rows` of the selection split that were asked, the file's
-    `accuracy` on them, and `points` that it is below the whole student's;
-    accuracy and points are None when the split is gone.
+    `accuracy` on them, the `points` that it is below the whole student's, and
+    `max_abs_logit_difference` to that; accuracy and points are None when the
+    split is gone, and there is no difference then.
     """
     columns, labels = selection_rows(student_dir, student.pair)
     if not len(labels):
@@ -511,13 +512,17 @@ def selection_cost(
         found = accuracy(asked.logits, asked.labels)
         points = 100 * (accuracy(asked.expected, asked.labels) - found)
         rows = len(asked.labels)
+        off_by = asked.facts()["max_abs_logit_difference"]
         logger.info(
-            "%s: %.2f%% on %d rows of the selection split (%+.2f points)",
+            "%s: %.2f%% on %d rows of the selection split (%+.2f points), "
+            "logits off by %.1e at most",
             asked.form.name,
             100 * found,
             rows,
             0 - points,
+            off_by,
         )
         cost = {"rows": rows, "accuracy": found, "points": points}
+        cost["max_abs_logit_difference"] = off_by
         costs[asked.form.name] = cost
     return costs

@@ -34,6 +34,7 @@ from keras_distill.report.table import (
     gain_sentence,
     models,
     number,
+    own_seconds,
     paper_results,
     promise,
     score,
@@ -503,9 +504,12 @@ def _making(results: dict[str, Any], config: Config) -> str:
             ]
         )
     rows.append(["seed", str(results["seed"])])
-    time = f"{duration(sum(results['seconds'].values()))} without the report"
-    if resumed := results["resumed_stages"]:
+    own = own_seconds(results)
+    time = f"{duration(sum(own.values()))} without the report"
+    if resumed := [n for n in results["resumed_stages"] if n in own]:
         time += f" (stopped and resumed: {', '.join(resumed)})"
+    if taken := [n for n in results["seconds"] if n not in own]:
+        time += f"; taken over from another run: {', '.join(taken)}"
     rows.append(["time", time])
     return f"""## How it was made
 

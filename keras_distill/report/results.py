@@ -600,7 +600,7 @@ def _cascade(
 
 
 def _times(run_dir: Path) -> dict[str, Any]:
-    """Return the seconds of the stages, and those stopped and resumed.
+    """Return the seconds of the stages, those resumed, those taken over.
 
     What an earlier report took says nothing of this one.
     """
@@ -610,4 +610,10 @@ def _times(run_dir: Path) -> dict[str, Any]:
     return {
         "seconds": {n: found[n]["seconds"] for n in STAGES if n in found},
         "resumed_stages": [n for n in found if found[n].get("resumed")],
+        # Each with the run folder that it was taken from (`--reuse`).
+        "taken_stages": {
+            n: found[n]["taken_from"]
+            for n in STAGES
+            if "taken_from" in found.get(n, {})
+        },
     }

@@ -80,7 +80,7 @@ def results_table(results: dict[str, Any]) -> str:
         classes_block(results),
         gain and wrapped(gain),
         _paper_block(results["task"]),
-        _seconds_block(results["seconds"]),
+        _seconds_block(results),
         _advice_block(results),
     ]
     return "\n\n".join(block for block in blocks if block)
@@ -310,16 +310,24 @@ def _advice_block(results: dict[str, Any]) -> str | None:
     )
 
 
-def _seconds_block(seconds: dict[str, float]) -> str | None:
-    if not seconds:
+def own_seconds(results: dict[str, Any]) -> dict[str, float]:
+    """Return the seconds of the stages that this run has made itself."""
+    taken = results.get("taken_stages", {})
+    return {n: s for n, s in results["seconds"].items() if n not in taken}
+
+
+def _seconds_block(results: dict[str, Any]) -> str | None:
+    if not results["seconds"]:
         return None
 
     def took(value: float) -> str:
         return duration(value).replace(" ", NO_BREAK)
 
-    stages = [
-        f"{name}{NO_BREAK}{took(value)}" for name, value in seconds.items()
-    ]
-    return wrapped(
-        f"Time: {', '.join(stages)}; together {took(sum(seconds.values()))}."
-    )
+    def listed(seconds: dict[str, float]) -> str:
+        return ", ".join(f"{n}{NO_BREAK}{took(s)}" for n, s in seconds.items())
+
+    own = own_seconds(results)
+    text = f"Time: {listed(own)}; together {took(sum(own.values()))}."
+    if taken := {n: s for n, s in results["seconds"].items() if n not in own}:
+        text += f" Taken over, made before: {listed(taken)}."
+    return wrapped(text)

@@ -15,11 +15,13 @@ from keras_distill.cli import (
     not_negative,
     positive,
 )
+from keras_distill.display import wrapped
 from keras_distill.errors import UserError
 from keras_distill.files import read_json, write_text
 
 if TYPE_CHECKING:
     from keras_distill.search.adopt import MakePipeline
+    from keras_distill.search.settings import Settings
     from keras_distill.search.show import SearchTable
 
 TUNERS = ("grid", "random", "bayesian", "hyperband")
@@ -112,10 +114,18 @@ def parser(description: str | None) -> Parser:
         "or 1 on one core or with a GPU)",
     )
     result_group = result.add_argument_group("result")
-    result_group.add_argument(
+    either = result_group.add_mutually_exclusive_group()
+    either.add_argument(
         "--search-only",
         action="store_true",
         help="leave the run's student as it is",
+    )
+    either.add_argument(
+        "--adopt",
+        action="store_true",
+        help="make the winner the run's student, whatever it gains (default: "
+        "if it is better beyond noise on the selection split, or smaller and "
+        "not worse)",
     )
     result_group.add_argument(
         "--no-baseline",
@@ -136,7 +146,7 @@ def tune(
     arguments: Sequence[str],
     make_pipeline: "MakePipeline",
 ) -> str:
-    """Search, write what was found, and make the winner the run's student.
+    """Search, write what was found, and make a better one the run's student.
 
     Args:
         options: The parsed flags.
@@ -144,7 +154,7 @@ def tune(
         make_pipeline: Makes what trains, exports and reports the winner.
 
     Returns:
-        The table for people.
+        For people: the table, what became of the winner, what to do next.
 
     Raises:
         UserError: Bad input.
@@ -176,11 +186,7 @@ def tune(
         pair = takes_pairs(options.run)
         load_space(options.space, config, words=0, pair=pair)
     import_tensorflow()
-    from keras_distill.search.adopt import (
-        adopt,
-        check_adoptable,
-        finished_student,
-    )
+    from keras_distill.search.adopt import check_adoptable, finished_student
     from keras_distill.search.search import Limits, search
     from keras_distill.search.show import SearchTable
 
@@ -219,16 +225,63 @@ def tune(
     )
     table = found()
     _write_report(options.run, folder, table, arguments)
+    parts = [
+        table.text(),
+        f"Files: {folder}/README.md, results.csv, pareto.png",
+    ]
     if not options.search_only:
-        adopt(
-            options.run,
-            settings,
-            records,
-            table.chosen,
-            make_pipeline,
-            baseline=not options.no_baseline,
-        )
-    return table.text()
+        parts += _end(options, arguments, settings, table, make_pipeline)
+    return "\n\n".join(parts)
+
+
+def _end(
+    options: argparse.Namespace,
+    arguments: Sequence[str],
+    settings: "Settings",
+    table: "SearchTable",
+    make_pipeline: "MakePipeline",
+) -> list[str]:
+    """Adopt the winner, or not; return what became of it, for people."""
+    from keras_distill.search.adopt import (
+        REPLACED,
+        adopt,
+        compared,
+        is_begun,
+        is_short,
+        note_search,
+    )
+    from keras_distill.search.decision import decide
+    from keras_distill.search.records import Records
+    from keras_distill.search.settings import FOLDER
+
+    run, winner = options.run, table.chosen
+    records, baseline = Records(run / FOLDER), not options.no_baseline
+    name = f"trial {winner['id']}"
+    why = None
+    if not is_begun(run, settings, winner, make_pipeline, baseline):
+        decision = decide(run, settings, records, winner, options.within)
+        why = decision.why
+        if not (decision.adopt or options.adopt):
+            note_search(run)
+            command = shlex.join(["tune.py", *arguments, "--adopt"])
+            kept = f"The run keeps its student. Of {name}: {why}."
+            if is_short(settings, winner):
+                kept += (
+                    " It was trained for less than the run's student; --adopt "
+                    "trains it with all epochs."
+                )
+            return [
+                wrapped(kept),
+                f"To take it all the same:\n  python {command}",
+            ]
+    adopt(run, settings, records, winner, make_pipeline, baseline)
+    said = f"The run's student is that of {name}"
+    parts = [wrapped(f"{said} now: {why}." if why else f"{said}.")]
+    if why and (before := compared(run)):
+        parts.append(before)
+        parts.append(f"The student before: {run / REPLACED}")
+    again = f"python train.py --config {run}/config.yaml --output-dir OTHER"
+    return [*parts, f"To repeat it:\n  {again}"]
 
 
 def _check_answered(run_dir: Path) -> None:

@@ -96,13 +96,16 @@ def tuning_facts(run_dir: Path) -> dict[str, Any]:
 
     Returns:
         `trials`, their number, and `best`, the trial that became the run's
-        student.
+        student, if one did.
     """
-    folder = Path(run_dir) / "tuning"
-    if not (folder / "best.json").is_file():
-        return {"trials": None, "best": None}
-    trials = read_json(folder / "trials.json")
-    return {"trials": len(trials), "best": read_json(folder / "best.json")}
+    trials, best = (
+        read_json(path) if path.is_file() else None
+        for path in (
+            Path(run_dir) / "tuning" / name
+            for name in ("trials.json", "best.json")
+        )
+    )
+    return {"trials": trials and len(trials), "best": best}
 
 
 @dataclass(frozen=True)

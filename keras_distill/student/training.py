@@ -18,7 +18,7 @@ from keras_distill.data.weights import run_weights
 from keras_distill.errors import UserError
 from keras_distill.files import atomic_path, read_json, write_json, write_text
 from keras_distill.progress import progress
-from keras_distill.run import seed_folders
+from keras_distill.run import RUNS, seed_folders
 from keras_distill.student.balance import Balance
 from keras_distill.student.callbacks import (
     Looks,
@@ -51,9 +51,6 @@ from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import NO_LABEL, ORIGINAL
 
 logger = logging.getLogger(__name__)
-
-# What the runs of TensorBoard are called, by stage.
-RUNS = {"student": "student-distilled", "baseline": "student-labels-alone"}
 
 _EVALUATION_BATCH = 256
 # A profile's first steps trace graphs and fill buffers.

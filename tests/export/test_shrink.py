@@ -425,15 +425,26 @@ def test_a_file_is_as_small_as_asked_for(run, in_process, capsys):
         [str(run), "--forms", "student_int8", "--max-size-mb", str(most / 1e6)]
     )
     assert code == 0, capsys.readouterr().err
-    path = run / "export" / "student_int8.tflite"
-    assert capsys.readouterr().out == f"{path}\n"
+    # Not among the files of the whole student, nor in its report.
+    path = run / f"export-{most / 1e6:g}-mb" / "student_int8.tflite"
+    assert not (run / "export").exists()
+    said = capsys.readouterr()
+    assert said.out == f"{path}\n"
     assert most - 24_000 < path.stat().st_size <= most
-    facts = read_json(run / "export" / "exports.json")["student_int8.tflite"]
+    facts = read_json(path.parent / "exports.json")["student_int8.tflite"]
     assert facts["bytes"] == path.stat().st_size
     lite = LiteStudent(path)
     assert len(lite.tokenizer) == facts["words"]
     assert in_process == [(facts["words"], facts["width"])]
     assert_measured(run, path)
+    # A difference is one to the run's student, wherever it is told.
+    assert said.err.count("logits off by") == 1
+    assert f"logits off by {facts['max_abs_logit_difference']:.1e} at most" in (
+        said.err
+    )
+    assert (
+        f"{path}: {facts['bytes'] / 1e6:.1f} MB, {facts['words']}" in said.err
+    )
 
 
 def assert_measured(run, path):
@@ -450,6 +461,10 @@ def assert_measured(run, path):
     assert facts["rows"] == len(rows)
     assert facts["accuracy"] == after
     assert facts["points"] == pytest.approx(100 * (before - after))
+    off_by = np.abs(said[0] - said[1]).max()
+    assert facts["max_abs_logit_difference"] >= off_by - 1e-6
+    if "words" in facts:
+        assert facts["max_abs_logit_difference"] == pytest.approx(off_by)
 
 
 def test_a_whole_student_that_fits_is_measured_too(
@@ -474,6 +489,21 @@ def test_a_cost_that_cannot_be_measured_is_said(
         )
     assert facts["student_int8.tflite"]["points"] is None
     assert "what the files cost is not known" in caplog.text
+
+
+def test_the_log_names_files_as_they_will_be_called(
+    run, in_process, tmp_path, caplog
+):
+    # A stage's folder gets its name when it is complete.
+    with caplog.at_level(logging.INFO):
+        exporter.export_student(
+            *(run / "student", tmp_path / "made"),
+            forms=["student_int8"],
+            final=run / "export",
+        )
+    path = run / "export" / "student_int8.tflite"
+    assert caplog.messages[-1].startswith(f"{path}: 0.")
+    assert not path.exists() and str(tmp_path / "made") not in caplog.text
 
 
 @pytest.mark.whole

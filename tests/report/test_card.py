@@ -212,6 +212,19 @@ def test_stages_that_were_resumed_are_named_beside_the_time():
     assert "stopped and resumed: teacher" in rows_of(text, "time")[0][1]
 
 
+def test_stages_that_were_taken_over_took_no_time_here():
+    results = sample_results(
+        seconds={"teacher": 7200.0, "student": 60.0},
+        resumed_stages=["teacher", "student"],
+        taken_stages={"teacher": "saved_models/sst2"},
+    )
+    text, _ = card(results)
+    assert rows_of(text, "time")[0][1] == (
+        "1 min 0 s without the report (stopped and resumed: student); taken "
+        "over from another run: teacher"
+    )
+
+
 def test_numbers_that_flatter_are_a_limit():
     results = sample_results(selected_on="dev")
     results["splits"]["dev"]["chosen_on"] = True

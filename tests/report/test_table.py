@@ -135,3 +135,15 @@ def test_the_table_fits_a_terminal():
     results = with_seeds(sample_results())
     for line in results_table(results).splitlines():
         assert len(line) <= 80, line
+
+
+def test_the_time_is_that_of_the_stages_made_here():
+    results = sample_results(
+        seconds={"teacher": 7200.0, "student": 60.0, "report": 3.0},
+        taken_stages={"teacher": "saved_models/sst2"},
+    )
+    words = results_table(results).replace("\N{NO-BREAK SPACE}", " ")
+    assert words.split("\n\n")[-1].replace("\n", " ") == (
+        "Time: student 1 min 0 s, report 3.0 s; together 1 min 3 s. Taken "
+        "over, made before: teacher 2 h 0 min."
+    )

@@ -11,6 +11,8 @@ from search_runs import found_by, quick_cost, trials, write_space
 from tensorboard_events import scalars
 
 from keras_distill.config import config_from_dict, load_config
+from keras_distill.pipeline import Pipeline
+from keras_distill.run import find_student
 from keras_distill.search import trial
 from keras_distill.student.predictor import StudentPredictor
 
@@ -127,6 +129,25 @@ def test_the_results_name_the_search_and_its_best(adopted):
     assert tuning["trials"] == 2
     assert tuning["best"]["hyperparameters"]["student.hidden_units"] == 6
     assert 0 <= tuning["best"]["metrics"]["accuracy"] <= 1
+
+
+def test_the_student_before_is_kept_and_can_come_back(adopted, sst2_run):
+    run, result = adopted
+    kept = run / "replaced"
+    ours, theirs = (
+        StudentPredictor.load(find_student(folder)).logits(TEXTS)
+        for folder in (kept, sst2_run.path)
+    )
+    assert np.array_equal(ours, theirs)
+    # Put back, it is what its configuration makes.
+    config = config_from_dict(load_config(kept / "config.yaml"))
+    record = json.loads((kept / "student" / "stage.json").read_text())
+    made = Pipeline(config, run).fingerprint("student")
+    assert record["fingerprint"] == made
+    before = results(kept)["student"]["dev"]["accuracy_mean"]
+    assert f"before  {100 * before:>8.1f}" in result.stdout
+    after = results(run)["student"]["dev"]["accuracy_mean"]
+    assert f"after   {100 * after:>8.1f}" in result.stdout
 
 
 def test_train_py_finds_everything_complete(adopted):

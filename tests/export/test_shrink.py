@@ -443,7 +443,8 @@ def test_a_file_is_as_small_as_asked_for(run, in_process, capsys):
         said.err
     )
     assert (
-        f"{path}: {facts['bytes'] / 1e6:.1f} MB, {facts['words']}" in said.err
+        f"{path}: {facts['bytes'] / 1e6:.1f} MB, {facts['words']:,} words"
+        in said.err
     )
 
 

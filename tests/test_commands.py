@@ -12,6 +12,7 @@ import pytest
 import report_runs
 import tiny_runs
 
+from keras_distill import train
 from keras_distill.config import (
     Config,
     chosen_stages,
@@ -160,9 +161,7 @@ def test_what_a_finished_run_says_comes_next_can_be_done(
     if not pair:
         exports["student_mediapipe.tflite"] = {}
     results = {"pair": pair, "exports": exports}
-    files, told = (
-        tiny_runs.script("train.py").next_steps(run, results).split("Next:")
-    )
+    files, told = train.next_steps(run, results).split("Next:")
     assert ("MediaPipe" in files) is not pair
     lines = [shlex.split(line) for line in told.strip().splitlines()]
     assert all(str(run) in " ".join(words) for words in lines)

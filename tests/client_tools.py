@@ -1,10 +1,13 @@
 """What the clients' tests need: compilers, and texts to disagree about."""
 
+import contextlib
 import json
 import os
 import random
 import shutil
+import sys
 import unicodedata
+import unittest.mock
 from pathlib import Path
 
 import tensorflow as tf
@@ -34,6 +37,19 @@ def find_kotlinc():
         or shutil.which("kotlinc")
         or (fetched if fetched.is_file() else None)
     )
+
+
+@contextlib.contextmanager
+def python_classifier():
+    """Import the Python client as its user does; yield its class."""
+    folder = str(Path(__file__).parent.parent / "clients" / "python")
+    with (
+        unittest.mock.patch.object(sys, "path", [folder, *sys.path]),
+        unittest.mock.patch.dict(sys.modules),
+    ):
+        import classifier
+
+        yield classifier.Classifier
 
 
 def old_characters():

@@ -1,6 +1,4 @@
 import json
-import sys
-from pathlib import Path
 
 import client_tools
 import numpy as np
@@ -14,7 +12,6 @@ from clients.python.tokenizer import Tokenizer
 from keras_distill.data.normalize import normalize
 from keras_distill.student.text import SPECIALS, StudentTokenizer
 
-CLIENT = Path(__file__).parent.parent / "clients" / "python"
 WORDS = [*SPECIALS, "a", "film"]
 OLD = client_tools.old_characters()
 
@@ -115,14 +112,10 @@ def test_half_a_character_is_an_unknown_one():
 
 class TestClassifier:
     @pytest.fixture
-    def classifier(self, monkeypatch):
+    def classifier(self):
         pytest.importorskip("ai_edge_litert")
-        monkeypatch.syspath_prepend(CLIENT)
-        import classifier
-
-        yield classifier.Classifier
-        for name in ("classifier", "tokenizer"):
-            sys.modules.pop(name)
+        with client_tools.python_classifier() as classifier:
+            yield classifier
 
     @pytest.mark.parametrize("model", make.MODELS)
     def test_it_gives_the_golden_probabilities(self, classifier, model):

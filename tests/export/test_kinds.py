@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from client_tools import python_classifier
 from exported_students import answer_here, convert_here
 from tiny_students import make_run, random_texts
 
@@ -11,6 +12,7 @@ from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
 from keras_distill.export import exporter
 from keras_distill.export.forms import exported_forms
+from keras_distill.export.opened import LiteStudent
 from keras_distill.export.saved_model import VARIANTS, SavedStudent
 from keras_distill.export.shrink import Score, Shrinker
 from keras_distill.export.student import load_exported, student_weights
@@ -60,6 +62,19 @@ def test_every_form_answers_as_the_keras_model(made):
         exact = name in ("saved_model", "student.tflite", "student_text.tflite")
         limit = 1e-4 if exact else 5e-2
         assert np.abs(found - expected).max() < limit * max(1, spread), name
+
+
+@pytest.mark.parametrize("file", ["student.tflite", "student_int8.tflite"])
+def test_the_client_without_tensorflow_answers_the_same(made, file):
+    pytest.importorskip("ai_edge_litert")
+    pair, run = made[1:3]
+    with python_classifier() as classifier:
+        student = classifier(run / "export" / file)
+
+    found = student.probabilities(*asked(pair))
+
+    _, expected = LiteStudent(run / "export" / file).answers(asked(pair))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_the_small_saved_model_answers_as_the_fast_one(made):

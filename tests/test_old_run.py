@@ -87,7 +87,7 @@ def test_export_renews_the_files_and_the_report(old, again):
 @pytest.mark.whole
 def test_benchmark_measures_teacher_and_students(again):
     path, _ = again
-    forms = ["teacher", "keras", "saved_model", "student_int8.tflite"]
+    forms = ["teacher", "student_int8.tflite"]
     result = done(
         *("benchmark", path, "--skip-bert-large", "--only", *forms),
         *("--sentences", 8, "--repeats", 1, "--seconds", 0.1),

@@ -27,9 +27,19 @@ HERE = Path(__file__).parent
     ids="-".join,
 )
 def test_the_teachers_world(names):
+    run_pytest("not slow", names)
+
+
+@pytest.mark.slow
+def test_the_slow_proofs_of_the_teachers_world():
+    """A step of every family's training, in each precision."""
+    run_pytest("slow", ["families"])
+
+
+def run_pytest(marked, names):
     files = [HERE / f"world_{name}.py" for name in names]
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", *files],
+        [sys.executable, "-m", "pytest", "-m", marked, *files],
         capture_output=True,
         text=True,
     )

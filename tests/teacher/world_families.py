@@ -180,8 +180,17 @@ def precision(request):
 
 @pytest.mark.parametrize(
     "precision",
-    [("float32", False), ("float32", True), ("mixed_bfloat16", False)],
-    ids=["float32", "bfloat16-cpu", "bfloat16-gpu"],
+    [
+        pytest.param(("float32", False), id="float32"),
+        pytest.param(
+            ("float32", True), id="bfloat16-cpu", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ("mixed_bfloat16", False),
+            id="bfloat16-gpu",
+            marks=pytest.mark.slow,
+        ),
+    ],
     indirect=True,
 )
 def test_a_step_of_training_moves_every_weight(folder, family, precision):

@@ -176,6 +176,7 @@ def _answered(
             )
     if config.data.train_file is None and config.task == "custom":
         own = len(answers.logits) - len(answers.golds)
+        answers.facts["own_golds"] = _own_golds(answers, splits)
         if own:
             splits.warn(
                 f"{rows_in_words(own)} of the teacher's answers have no gold "
@@ -192,6 +193,19 @@ def _labelled(config: Config, splits: "Splits") -> list[str]:
         return ["train", "select"]
     given = splits.selected_on == "dev" and "dev" in splits.told
     return ["select"] if given else []
+
+
+def _own_golds(answers: Answers, splits: "Splits") -> list[str]:
+    """Return the splits where every gold label is the teacher's answer."""
+    # A dev file that chooses is `select` by now.
+    files = {"select"} if splits.selected_on == "dev" else set()
+    files = {*splits.told, *(files if "dev" in splits.told else ())}
+    return [
+        name
+        for name, rows in splits.named().items()
+        if name not in files
+        and not any(texts_of(row) in answers.golds for row in rows)
+    ]
 
 
 def _warn_of_golds(

@@ -490,11 +490,14 @@ def _teacher(
     members = _members(run_dir, config)
     names = dict.fromkeys(member["name"] for member in members)
     alone = members[0] if len(members) == 1 else {}
+    answers = read_json(run_dir / "data" / "manifest.json").get("answers")
+    # To be right by its own answers says nothing.
+    own = (answers or {}).get("own_golds", []) if config.teacher.alone else []
     results = {
         "name": ", ".join(names),
         "fine_tuned_here": bool(config.teacher.names)
         and not config.teacher.checkpoints,
-        "answers": read_json(run_dir / "data" / "manifest.json").get("answers"),
+        "answers": answers,
         "parameters": sum(member["parameters"] or 0 for member in members)
         or None,
         "bytes": sum(member["bytes"] or 0 for member in members) or None,
@@ -507,19 +510,20 @@ def _teacher(
         "learning_rate": alone.get("learning_rate"),
         "epoch": alone.get("epoch"),
     }
+    places = {}
     for name, split in splits.items():
+        places[name] = run_dir / "transfer_set" / f"{name}.tfrecord"
+        if not places[name].is_file():
+            # Of a run that chose on dev.
+            places[name] = places[name].with_name("select.tfrecord")
         results[name] = None
-        if split.answered:
+        if split.answered and places[name].stem not in own:
             results[name] = classification_metrics(
                 split.teacher_logits, split.labels
             )
     if len(members) > 1:
         results["members"] = members
-        for name in splits:
-            path = run_dir / "transfer_set" / f"{name}.tfrecord"
-            if not path.is_file():
-                # Of a run that chose on dev.
-                path = path.with_name("select.tfrecord")
+        for name, path in places.items():
             note = read_json(path.parent / "done" / f"{path.name}.json")
             for member, scores in zip(members, note["members"], strict=True):
                 member[name] = scores

@@ -152,6 +152,23 @@ def test_a_teacher_that_learns_from_the_file_is_measured_everywhere(
     assert not [w for w in manifest["warnings"] if "is not measured" in w]
 
 
+@pytest.mark.parametrize("gold", [False, True])
+@pytest.mark.parametrize("dev", [False, True])
+def test_where_no_gold_label_is_a_person_s_is_noted(made, tmp_path, gold, dev):
+    rows = [
+        {"text": f"text {i}", "label": LABELS[i % 2]}
+        | ({"gold": LABELS[i % 2]} if gold else {})
+        for i in range(60)
+    ]
+    file = table(tmp_path / "dev.csv", [("one", "good"), ("two", "bad")])
+    manifest, _ = made(
+        lines(tmp_path / "said.jsonl", rows),
+        **({"dev_file": file, "select_on": "dev"} if dev else {}),
+    )
+    expected = ["train"] if dev else ["train", "select", "test"]
+    assert manifest["answers"]["own_golds"] == ([] if gold else expected)
+
+
 def test_a_gold_label_that_the_data_contradicts_is_told(made, tmp_path):
     said = [
         {"text": "text 0", "label": "good", "gold": "good"},

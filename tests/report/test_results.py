@@ -131,6 +131,23 @@ def test_the_teacher_is_measured_by_the_logits_in_the_records(run):
     )
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_teacher_is_not_measured_by_its_own_answers(tmp_path, alone):
+    names = [] if alone else ["acme/a"]
+    config = write_run(
+        tmp_path,
+        selected_on="heldout",
+        baseline=False,
+        teacher={"names": names, "logits": ["said.jsonl"]},
+    )
+    path = tmp_path / "data" / "manifest.json"
+    facts = {"own_golds": ["train", "select"]}
+    write_json(path, read_json(path) | {"answers": facts})
+    found = collect_results(tmp_path, config, {})[0]["teacher"]
+    assert found["dev"] is not None
+    assert (found["select"] is None) == alone
+
+
 def test_each_of_several_teachers_is_told_with_what_it_costs(tmp_path):
     rows = [
         {"index": 3, "learning_rate": 3e-5, "epoch": 2, "accuracy": 0.9},

@@ -165,7 +165,7 @@ def test_where_no_gold_label_is_a_person_s_is_noted(made, tmp_path, gold, dev):
         lines(tmp_path / "said.jsonl", rows),
         **({"dev_file": file, "select_on": "dev"} if dev else {}),
     )
-    expected = ["train"] if dev else ["train", "select", "test"]
+    expected = ["train"] if dev else ["train", "select", "dev"]
     assert manifest["answers"]["own_golds"] == ([] if gold else expected)
 
 

@@ -66,7 +66,7 @@ def texts_and_vocabularies(draw):
 
 
 @settings(
-    max_examples=300,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

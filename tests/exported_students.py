@@ -11,9 +11,10 @@ from tiny_students import VOCABULARY, make_run, tiny_model
 from keras_distill.data.examples import Example, write_examples
 from keras_distill.errors import ReportedError
 from keras_distill.export import convert, exporter, forms, saved_model
-from keras_distill.export.student import Exported, StudentWeights
+from keras_distill.export.student import Exported
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import SPECIALS, StudentTokenizer
+from keras_distill.student.weights import StudentWeights
 
 # 1 over it is no number that float16 has.
 TEMPERATURE = 1.37

@@ -28,10 +28,11 @@ from keras_distill.export.metadata import (
     with_metadata,
 )
 from keras_distill.export.opened import MediaPipeStudent, centred
-from keras_distill.export.student import Exported, StudentWeights, exported_from
+from keras_distill.export.student import Exported, exported_from
 from keras_distill.export.verify import Proof, make_proof
 from keras_distill.metrics import softmax
 from keras_distill.student.text import SPECIALS
+from keras_distill.student.weights import StudentWeights
 
 FLOAT, INT8 = "student_mediapipe.tflite", "student_mediapipe_int8.tflite"
 # A Python that has mediapipe, which cannot live beside this TensorFlow.

@@ -102,7 +102,7 @@ def export_run(folder, pair):
     examples = [Example(text, "film" if pair else None, 0)]
     write_examples(run / "data" / "train.jsonl.gz", examples)
     facts = exporter.export_student(
-        run / "student", run / "export", temperature=TEMPERATURE
+        run / "student", run / "export", temperature=TEMPERATURE, window=128
     )
     student = StudentPredictor.load(run / "student")
     return Exports(student, run / "export", facts)

@@ -109,6 +109,8 @@ class Exported:
             most frequent first: for clients that strip no accents.
         window: Most words of a text that a client reads which computes the
             whole window whatever the text's length.
+        cut: The share of the training texts that are longer; None where
+            they are gone.
         threshold: With a probability of at least this an answer may stand
             without the teacher's; None where none was picked.
         display_names: What apps show in place of a class's name.
@@ -122,6 +124,7 @@ class Exported:
     temperature: float = 1.0
     spellings: list[str] = field(default_factory=list)
     window: int = 128
+    cut: float | None = None
     threshold: float | None = None
     display_names: dict[str, str] = field(default_factory=dict)
 

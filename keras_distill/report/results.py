@@ -443,6 +443,9 @@ def _exports(
         values["max_abs_logit_difference"] = max(
             values["max_abs_logit_difference"], worst
         )
+        for key in ("window", "cut"):
+            if key in facts.get(form.name, {}):
+                values[key] = facts[form.name][key]
         latency = {}
         # Was it this file that the benchmark measured?
         if speeds.get(form.name, {}).get("bytes") == form.bytes:

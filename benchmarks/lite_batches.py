@@ -110,8 +110,9 @@ def as_page(found: dict[str, Any]) -> str:
 
 
 def _files(folder: Path, vocabulary: list[str]) -> dict[str, Path]:
-    from keras_distill.export.student import Exported, StudentWeights
+    from keras_distill.export.student import Exported
     from keras_distill.export.tflite import convert_float32, convert_int8
+    from keras_distill.student.weights import StudentWeights
 
     rng = np.random.default_rng(0)
 

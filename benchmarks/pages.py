@@ -1,4 +1,4 @@
-"""Write the tables of docs/speed.md and docs/scaling.md anew.
+"""Write the measured tables of docs/ anew.
 
     python benchmarks/pages.py
 
@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import augmentation
+import browser
 import inference
 import labelling
 import lite_batches
@@ -29,6 +30,7 @@ from keras_distill.files import read_json
 # Page: place: JSON file and what makes the table of it.
 PAGES = {
     "litert.md": {"batches": ("lite_batches", lite_batches.as_page)},
+    "mediapipe.md": {"browser": ("browser", browser.as_page)},
     "speed.md": {
         "inference": ("inference", inference.as_page),
         "training": ("training", training.as_page),

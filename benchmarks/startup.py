@@ -1,9 +1,10 @@
-"""Measure how soon the commands answer: --help, and a finished run again.
+"""Measure how soon the commands answer: help, one text, a finished run again.
 
     python benchmarks/startup.py --run saved_models/quick \
         --output results/bench/startup.json
 
-Help is to come below 2 s, a finished run started again below 15 s. Without
+Help and the answer to one text are to come below 2 s, a finished run started
+again below 15 s; beside it what one text takes through Keras. Without
 --run a small run on synthetic pairs is made first, in a temporary folder.
 """
 
@@ -20,8 +21,16 @@ from synthetic import train_command, write_pairs
 from keras_distill.files import read_json
 from keras_distill.progress import progress
 
-# Seconds to stay below: of help, and of a finished run.
-HELP_LIMIT, AGAIN_LIMIT = 2.0, 15.0
+# Seconds to stay below: of help, of one text, and of a finished run.
+HELP_LIMIT, TEXT_LIMIT, AGAIN_LIMIT = 2.0, 2.0, 15.0
+# The same command, but no text is few enough for numpy.
+KERAS = """
+import sys
+from keras_distill import answers, predict
+
+answers._MANY = 0
+sys.exit(predict.main(sys.argv[1:]))
+"""
 COMMANDS = {
     "train.py": ["train.py"],
     "tune.py": ["tune.py"],
@@ -53,6 +62,14 @@ def main() -> int:
             for name, command in COMMANDS.items()
         }
         commands["a finished run again"] = again, AGAIN_LIMIT
+        text = [str(run.resolve()), "a gripping film"]
+        if read_json(run / "student" / "text.json")["pair"]:
+            text += ["--text-b", "a dull film"]
+        for name, command in (
+            ("predict, one text", COMMANDS["predict"]),
+            ("predict, one text, by Keras", ["-c", KERAS]),
+        ):
+            commands[name] = [*command, *text], TEXT_LIMIT
         result["commands"] = measure_all(commands, options.repeats)
     print(as_page(result))
     write(result, options.output)

@@ -1,7 +1,9 @@
 """A run's student, for programs: what it says to texts."""
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_distill.cli import import_tensorflow
+from keras_distill.export.calibration import stored_temperature
 from keras_distill.metrics import softmax
 from keras_distill.run import find_student
+from keras_distill.student.plain import PlainStudent
 
 if TYPE_CHECKING:
     from keras_distill.student.predictor import StudentPredictor
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Student"]
 
 _DIGITS = 6
+# From so many texts on Keras is as soon done, its import and all.
+_MANY = 4096
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,10 @@ class Answer:
 class Student:
     """A trained student; `keras_distill.load` gives one.
 
+    Up to some thousand texts at once are answered in numpy; TensorFlow and
+    Keras are imported when there are more, or the student is of no kind that
+    numpy can read.
+
     Attributes:
         labels: Class names in the order of the logits.
         pair: Whether it takes pairs of texts.
@@ -45,27 +55,23 @@ class Student:
             than the run's main one, which it was not fitted for.
     """
 
-    def __init__(
-        self, predictor: "StudentPredictor", temperature: float = 1.0
-    ) -> None:
-        self.labels = list(predictor.labels)
-        self.pair = predictor.pair
+    def __init__(self, folder: Path, temperature: float = 1.0) -> None:
         self.temperature = temperature
-        self._predictor = predictor
+        self._folder = folder
+        self._plain = PlainStudent.load(folder)
+        student = self._plain or self._whole
+        self.labels = list(student.labels)
+        self.pair = student.pair
 
     @classmethod
     def load(cls, run: str | PathLike[str]) -> "Student":
         """Load a run's student; see `keras_distill.load`."""
         run = Path(run)
         folder = find_student(run)
-        import_tensorflow()
-        from keras_distill.export.selection import stored_temperature
-        from keras_distill.student.predictor import StudentPredictor
-
         temperature = None
         if folder == run / "student":
             temperature = stored_temperature(run / "export")
-        return cls(StudentPredictor.load(folder), temperature or 1.0)
+        return cls(folder, temperature or 1.0)
 
     def predict(
         self, texts: Iterable[str], second: Iterable[str] | None = None
@@ -114,7 +120,21 @@ class Student:
         columns = [_checked(texts, "text")]
         if second is not None:
             columns.append(_checked(second, "second text"))
-        return self._predictor.logits(*columns, on_rows=on_rows)
+        plain = self._plain
+        if (
+            plain is None
+            or len(columns[0]) >= _MANY
+            or not all(plain.reads(text) for text in chain(*columns))
+        ):
+            return self._whole.logits(*columns, on_rows=on_rows)
+        return plain.logits(*columns, on_rows=on_rows)
+
+    @functools.cached_property
+    def _whole(self) -> "StudentPredictor":
+        import_tensorflow()
+        from keras_distill.student.predictor import StudentPredictor
+
+        return StudentPredictor.load(self._folder)
 
     def __repr__(self) -> str:
         """Return what the student tells apart."""

@@ -63,8 +63,8 @@ def run(options: argparse.Namespace) -> None:
             "finished run of train.py"
         )
     import_tensorflow()
+    from keras_distill.export.calibration import stored_temperature
     from keras_distill.export.exporter import NOTES, export_student
-    from keras_distill.export.selection import stored_temperature
     from keras_distill.export.threshold import THRESHOLD, student_identity
     from keras_distill.report.results import RESULTS, refresh_report
     from keras_distill.report.table import promise

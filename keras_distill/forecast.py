@@ -34,8 +34,6 @@ _MEASURED_ROWS = 100_000
 # A vector file is sorted by frequency; more words tell little more.
 _MOST_WORDS = 1_000_000
 _MOST_OPEN_WORDS = 200_000
-# What an export for MediaPipe reads at most, where nobody asks otherwise.
-MEDIAPIPE_WORDS = 128
 _SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PERCENTILES = (50, 95, 99)
 
@@ -208,15 +206,11 @@ def _lengths(
         for parts in texts
     ]
     single = [length for row in lengths for length in row]
-    longest = config.student.max_length
     facts = {
         "lengths": _percentiles(single),
         "wordless": sum(length == 0 for length in single),
-        "cut": {"student": _above(single, longest)},
+        "cut": {"student": _above(single, config.student.max_length)},
     }
-    if all(len(row) == 1 for row in lengths):
-        window = min(longest, MEDIAPIPE_WORDS)
-        facts["cut"]["MediaPipe"] = _above(single, window)
     if pieces is not None:
         size = {
             chunk: sum(pieces[word] for word in parts)

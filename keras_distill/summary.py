@@ -14,7 +14,7 @@ from keras_distill.data.told import (
     skipped_in_words,
     written_as,
 )
-from keras_distill.forecast import MEDIAPIPE_WORDS, PERCENTILES
+from keras_distill.forecast import PERCENTILES
 
 # Below it the word vectors may be of another language.
 _FEW_COVERED = 0.6
@@ -239,7 +239,6 @@ def _cut_line(config: Config, facts: Mapping[str, Any]) -> str:
     cut = facts["cut"]
     limits = {"teacher": config.teacher.max_length}
     limits["student"] = config.student.max_length
-    limits["MediaPipe"] = min(limits["student"], MEDIAPIPE_WORDS)
     parts = [
         f"{name} {_share(cut[name])} (at {limit})"
         for name, limit in limits.items()

@@ -11,9 +11,10 @@ from tiny_students import VOCABULARY, make_run, tiny_model
 from keras_distill.data.examples import Example, write_examples
 from keras_distill.errors import ReportedError
 from keras_distill.export import convert, exporter, forms, saved_model
-from keras_distill.export.student import Exported, StudentWeights
+from keras_distill.export.student import Exported
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import SPECIALS, StudentTokenizer
+from keras_distill.student.weights import StudentWeights
 
 # 1 over it is no number that float16 has.
 TEMPERATURE = 1.37
@@ -101,7 +102,7 @@ def export_run(folder, pair):
     examples = [Example(text, "film" if pair else None, 0)]
     write_examples(run / "data" / "train.jsonl.gz", examples)
     facts = exporter.export_student(
-        run / "student", run / "export", temperature=TEMPERATURE
+        run / "student", run / "export", temperature=TEMPERATURE, window=128
     )
     student = StudentPredictor.load(run / "student")
     return Exports(student, run / "export", facts)

@@ -63,15 +63,9 @@ def test_lengths_are_counted_in_words_and_compared_with_the_windows(data):
     folder = data([" ".join(["word"] * n) for n in range(1, 101)])
     found = facts(folder, config={"student": {"max_length": 90}, "teacher": {}})
     assert found["lengths"] == {"p50": 50, "p95": 95, "p99": 99, "max": 100}
-    assert found["cut"] == {"student": 0.1, "MediaPipe": 0.1}
+    assert found["cut"] == {"student": 0.1}
     assert found["letters"] == 4
     assert found["text_bytes"] == pytest.approx(sum(range(1, 101)) / 20 - 1)
-
-
-def test_mediapipe_s_window_is_no_longer_than_its_export_s(data):
-    folder = data(["word " * 130] + ["word"] * 9)
-    found = facts(folder, config={"student": {"max_length": 200}})
-    assert found["cut"] == {"student": 0, "MediaPipe": 0.1}
 
 
 def test_a_teacher_s_window_counts_pieces_and_marks_of_both_texts(

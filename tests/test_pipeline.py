@@ -419,6 +419,8 @@ for name in ("student", "baseline"):
 write_json(place / "results.json", {"student": {"seeds": [42]}})
 (place / "README.md").write_text("")
 pipeline.run()
+# What the command prints at the end.
+from keras_distill.report.table import results_table
 assert "keras_distill.transfer_set.manifest" in sys.modules
 assert "tensorflow" not in sys.modules, "TensorFlow was imported"
 """

@@ -223,6 +223,33 @@ def test_texts_must_fit_the_student(single, pairs, ask):
         assert message in errors
 
 
+WITHOUT_TENSORFLOW = """
+import sys
+
+sys.modules["tensorflow"] = sys.modules["keras"] = None
+from keras_distill import predict
+
+sys.exit(predict.main(sys.argv[1:]))
+"""
+
+
+def test_a_stream_is_answered_line_by_line_without_tensorflow(pairs):
+    with subprocess.Popen(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, str(pairs)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        for line in ("good film\ta film\n", "bad\t\n"):
+            process.stdin.write(line)
+            process.stdin.flush()
+            answer = json.loads(process.stdout.readline())
+            assert [answer["text"], answer["text_b"] + "\n"] == line.split("\t")
+        process.stdin.close()
+        assert process.wait() == 0
+
+
 @pytest.mark.whole
 def test_a_reader_that_has_had_enough_is_no_error(single, tmp_path):
     texts = tmp_path / "texts.txt"

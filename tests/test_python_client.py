@@ -30,6 +30,11 @@ def wrong_lines(folder):
     return wrong
 
 
+def test_the_package_reads_text_by_the_same_file():
+    inside = make.HERE.parent.parent / "keras_distill/student/plain_text.py"
+    assert inside.read_bytes() == (CLIENT / "tokenizer.py").read_bytes()
+
+
 def test_the_golden_texts_have_their_ids():
     assert wrong_lines(make.HERE) == []
 

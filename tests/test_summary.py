@@ -11,7 +11,7 @@ FACTS = {
     "lengths": {"p50": 9, "p95": 21, "p99": 30, "max": 1041},
     "pieces": {"p50": 12, "p95": 28, "p99": 40, "max": 1300},
     "letters": 4.2,
-    "cut": {"student": 0.0012, "MediaPipe": 0.0012, "teacher": 0.0031},
+    "cut": {"student": 0.0012, "teacher": 0.0031},
     "wordless": 0,
     "teacher_unknown": 0.001,
     "vectors": {"file": "glove.bin", "words": 9, "tokens": 0.9, "types": 0.44},
@@ -86,7 +86,7 @@ def test_what_the_data_stage_tells_is_on_one_screen():
         "12 rows repeat another; 3 texts (7 rows) have several labels",
         "for 90.0% of the training words (44.0% of the different ones), glove",
         "about 4.6% of the tokens to choose on",
-        "teacher 0.3% (at 128), student 0.1% (at 128), MediaPipe 0.1% (at 128)",
+        "teacher 0.3% (at 128), student 0.1% (at 128)",
         "about 1.0 GB needed",
     ):
         assert part in text, part

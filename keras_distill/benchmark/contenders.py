@@ -26,7 +26,7 @@ from keras_distill.files import atomic_path, read_json
 if TYPE_CHECKING:
     import keras
 
-    from keras_distill.export.student import StudentWeights
+    from keras_distill.student.weights import StudentWeights
 
 Size = dict[str, int | None]
 

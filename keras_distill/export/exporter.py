@@ -18,6 +18,11 @@ from keras_distill.export.selection import run_examples
 from keras_distill.export.shrink import Budget, selection_cost
 from keras_distill.export.student import Exported, exported_from
 from keras_distill.export.verify import Proof, make_proof
+from keras_distill.export.window import (
+    fitting_window,
+    share_cut,
+    text_lengths,
+)
 from keras_distill.files import atomic_path, read_json, write_json
 from keras_distill.student.predictor import StudentPredictor
 
@@ -38,7 +43,7 @@ def export_student(
     temperature: float = 1.0,
     max_size_mb: float | None = None,
     saved_model: str = "fast",
-    window: int = 128,
+    window: int | None = None,
     threshold: float | None = None,
     display_names: Mapping[str, str] | None = None,
     final: Path | None = None,
@@ -58,7 +63,8 @@ def export_student(
             the TFLite files of word ids that `shrink.Budget` chooses, of a
             smaller student if need be; its logits are the standard then.
         saved_model: `fast`, with projected words, or `small`.
-        window: Most words that a MediaPipe bundle reads, at least 1.
+        window: Most words that a MediaPipe bundle reads, at least 1; None
+            lets the training texts decide, see `window.fitting_window`.
         threshold: With a probability of at least this the SavedModel calls
             itself confident; None leaves that output out.
         display_names: What apps show in place of a class's name.
@@ -67,8 +73,9 @@ def export_student(
     Returns:
         For each file's name its `bytes` and `max_abs_logit_difference` to
         the run's Keras model, also of a smaller student, which has `words`
-        and `width` too; with `max_size_mb` what `selection_cost` measures
-        on the finished files.
+        and `width` too, a bundle its `window` and `cut`, the share of the
+        training texts that are longer; with `max_size_mb` what
+        `selection_cost` measures on the finished files.
 
     Raises:
         UserError: The student cannot be read or made so small; a form does
@@ -79,14 +86,13 @@ def export_student(
     student = StudentPredictor.load(student_dir)
     exported = replace(
         exported_from(student, temperature),
-        window=window,
         threshold=threshold,
         display_names=dict(display_names or {}),
     )
     wanted = _wanted(forms, exported)
     if any(map(_is_bundle, wanted)):
-        texts = (row.text_a for row in run_examples(student_dir, "train"))
-        exported = replace(exported, spellings=written_spellings(texts))
+        texts = [row.text_a for row in run_examples(student_dir, "train")]
+        exported = _for_mediapipe(exported, texts, window)
     real = _real_texts(student_dir, student.pair)
     if max_size_mb is not None:
         budget = Budget(exported, student_dir, wanted, int(1e6 * max_size_mb))
@@ -177,13 +183,26 @@ def export_lite(
             difference = form.prove(temporary, exported, proof)
         made = {"bytes": len(content), _OFF_BY: difference}
         if form.bundle:
-            made["window"] = words_read(exported)
+            made |= {"window": words_read(exported), "cut": exported.cut}
         if smaller:
             words, width = exported.weights.vectors.shape
             made |= {"words": words, "width": width}
             del made[_OFF_BY]
         facts[output.name] = _logged((final or output_dir) / output.name, made)
     return facts
+
+
+def _for_mediapipe(
+    exported: Exported, texts: Sequence[str], window: int | None
+) -> Exported:
+    """Fit a student's bundle to the training texts."""
+    lengths = text_lengths(texts, exported.vocabulary, exported.lower_case)
+    exported = replace(
+        exported,
+        spellings=written_spellings(texts),
+        window=window or fitting_window(lengths),
+    )
+    return replace(exported, cut=share_cut(lengths, words_read(exported)))
 
 
 def _is_bundle(form: str) -> bool:
@@ -228,5 +247,10 @@ def _logged(path: Path, made: dict[str, Any]) -> dict[str, Any]:
         if "words" in made
         else (f"logits off by {made[_OFF_BY]:.1e} at most")
     )
+    if made.get("cut") is not None:
+        how += (
+            f", reads {made['window']} words ({100 * made['cut']:.1f}% of the "
+            "training texts are longer)"
+        )
     logger.info("%s: %.1f MB, %s", path, made["bytes"] / 1e6, how)
     return made

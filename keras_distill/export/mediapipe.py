@@ -16,9 +16,10 @@ from keras_distill.export.metadata import (
     described,
     with_metadata,
 )
-from keras_distill.export.student import Exported, StudentWeights, lines_file
+from keras_distill.export.student import Exported, lines_file
 from keras_distill.export.tflite import convert_function, gather_quantized
 from keras_distill.student.text import CLS_ID, PAD_ID, SEP_ID, UNK_ID
+from keras_distill.student.weights import StudentWeights
 
 # Closes a gate: sigmoid(-40) is 4e-18.
 _CLOSED = 40.0

@@ -22,8 +22,6 @@ from keras_distill.export.student import (
     IDS,
     TEXTS,
     Exported,
-    StudentWeights,
-    answer,
 )
 from keras_distill.export.verify import (
     FLOAT32,
@@ -32,8 +30,9 @@ from keras_distill.export.verify import (
     check_probabilities,
 )
 from keras_distill.files import atomic_path
-from keras_distill.student.kinds import hashed_pairs
+from keras_distill.student.formulas import answer, hashed_pairs
 from keras_distill.student.text import PAD_ID
+from keras_distill.student.weights import StudentWeights
 
 
 class StudentGraph(tf.Module):

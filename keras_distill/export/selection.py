@@ -1,7 +1,6 @@
 """The rows that choose, and the temperature fitted on them."""
 
 import logging
-import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,15 +9,13 @@ import numpy as np
 
 from keras_distill.data.examples import Example, read_examples
 from keras_distill.data.normalize import normalize
-from keras_distill.errors import UserError
+from keras_distill.export.calibration import CALIBRATION, stored_temperature
 from keras_distill.files import read_json, write_json
 from keras_distill.metrics import fit_temperature
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.vocabulary import count_words
 
 logger = logging.getLogger(__name__)
-
-CALIBRATION = "calibration.json"
 
 # A held-out selection split has no more rows; a dev file may.
 _MOST_ROWS = 5000
@@ -114,28 +111,4 @@ def export_temperature(
         write_json(
             output_dir / CALIBRATION, read_json(export_dir / CALIBRATION)
         )
-    return temperature
-
-
-def stored_temperature(export_dir: Path) -> float | None:
-    """Return the temperature that a run's exports have.
-
-    Args:
-        export_dir: The run's `export` folder.
-
-    Returns:
-        The temperature, or None when there is none.
-
-    Raises:
-        UserError: `calibration.json` is damaged.
-    """
-    path = Path(export_dir) / CALIBRATION
-    if not path.is_file():
-        return None
-    try:
-        temperature = float(read_json(path)["temperature"])
-    except (KeyError, TypeError, ValueError):
-        temperature = math.nan
-    if not 0 < temperature < math.inf:
-        raise UserError(f"{path}: expected a positive number as temperature")
     return temperature

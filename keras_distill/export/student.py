@@ -1,6 +1,5 @@
 """What every form of export is made from: a student's weights."""
 
-import itertools
 import json
 import math
 from collections.abc import Iterable
@@ -10,29 +9,24 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_distill.export.display_names import shown
 from keras_distill.student.kinds import (
-    KINDS,
     AttentionPooling,
     Interaction,
     LinearLogits,
-    Reading,
     arrays,
-    compared,
-    words_of,
 )
 from keras_distill.student.layers import (
     BiLSTM,
     PairUnit,
     Projection,
     WordVectors,
-    joined,
 )
 from keras_distill.student.models import kind_of
 from keras_distill.student.predictor import StudentPredictor
 from keras_distill.student.text import StudentTokenizer
+from keras_distill.student.weights import StudentWeights
 
 # What graphs take: word ids or raw text, of one text or two.
 IDS = ("ids_a", "ids_b")
@@ -42,55 +36,6 @@ TEXTS = ("text", "text_b")
 _WITHOUT_WEIGHTS = (keras.layers.InputLayer, keras.layers.Dropout, PairUnit)
 # Their weights have names that the kind's own functions know them by.
 _NAMED = (AttentionPooling, Interaction, LinearLogits)
-
-
-@dataclass(frozen=True)
-class StudentWeights:
-    """What a student has learned, float32, u LSTM units.
-
-    Every kind reads a word by one product: `vectors @ kernel + bias`.
-
-    Attributes:
-        vectors: [words, width]; several tables stand side by side.
-        kernel: [width, columns]; of a BiLSTM [width, 8u]: forward gates i,
-            f, g, o, then backward ones.
-        bias: [columns].
-        dense: (kernel, bias) of the hidden layer and of the output.
-        pair: Whether the student takes two texts.
-        kind: One of `kinds.KINDS`.
-        recurrent_kernel: [2, u, 4u]: forward, backward; None without a
-            BiLSTM.
-        rest: What else the kind has, by name.
-    """
-
-    vectors: np.ndarray
-    kernel: np.ndarray
-    bias: np.ndarray
-    dense: tuple[tuple[np.ndarray, np.ndarray], ...]
-    pair: bool
-    kind: str = "bilstm"
-    recurrent_kernel: np.ndarray | None = None
-    rest: dict[str, np.ndarray] = field(default_factory=dict)
-
-    @property
-    def units(self) -> int:
-        """Return the LSTM units of one direction, 0 without a BiLSTM."""
-        if self.recurrent_kernel is None:
-            return 0
-        return self.recurrent_kernel.shape[1]
-
-    @property
-    def body(self) -> list[np.ndarray]:
-        """Return all but the word vectors."""
-        arrays = [self.kernel, self.bias, *itertools.chain(*self.dense)]
-        if self.recurrent_kernel is not None:
-            arrays.append(self.recurrent_kernel)
-        return [*arrays, *self.rest.values()]
-
-    @property
-    def size(self) -> int:
-        """Return how many numbers these are."""
-        return self.vectors.size + sum(array.size for array in self.body)
 
 
 def student_weights(model: keras.Model) -> StudentWeights:
@@ -148,31 +93,6 @@ def student_weights(model: keras.Model) -> StudentWeights:
     )
 
 
-def answer(read: Reading, weights: StudentWeights, *ids: Any) -> Any:
-    """Compute logits, float32 [batch, classes], as every export does.
-
-    Args:
-        read: How the export reads words.
-        weights: The student's; of these `dense` and `rest` are used, which
-            may be tensors.
-        ids: int32 [batch, len], padded with 0 on the right; for pairs two,
-            whose len may differ.
-    """
-    kind = KINDS[weights.kind]
-    output = [kind.encode(read, weights.rest, text) for text in ids]
-    if kind.compare:
-        output = compared(
-            output, [words_of(text) for text in ids], weights.rest
-        )
-    else:
-        output = joined(*output) if weights.pair else output[0]
-    for place, (kernel, bias) in enumerate(weights.dense):
-        output = output @ kernel + bias
-        if place < len(weights.dense) - 1:
-            output = ops.relu(output)
-    return output
-
-
 @dataclass(frozen=True)
 class Exported:
     """A student to export: the trained one, or a smaller one made from it.
@@ -189,6 +109,8 @@ class Exported:
             most frequent first: for clients that strip no accents.
         window: Most words of a text that a client reads which computes the
             whole window whatever the text's length.
+        cut: The share of the training texts that are longer; None where
+            they are gone.
         threshold: With a probability of at least this an answer may stand
             without the teacher's; None where none was picked.
         display_names: What apps show in place of a class's name.
@@ -202,6 +124,7 @@ class Exported:
     temperature: float = 1.0
     spellings: list[str] = field(default_factory=list)
     window: int = 128
+    cut: float | None = None
     threshold: float | None = None
     display_names: dict[str, str] = field(default_factory=dict)
 

@@ -12,11 +12,10 @@ from keras_distill.export.student import (
     IDS,
     TEXTS,
     Exported,
-    StudentWeights,
-    answer,
 )
-from keras_distill.student.kinds import hashed_pairs
+from keras_distill.student.formulas import answer, hashed_pairs
 from keras_distill.student.text import PAD_ID, UNK_ID, StudentTokenizer
+from keras_distill.student.weights import StudentWeights
 
 SIGNATURE = "serving_default"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_distill.errors import UserError
-from keras_distill.export.selection import stored_temperature
+from keras_distill.export.calibration import stored_temperature
 from keras_distill.files import read_json, sha256_file
 
 logger = logging.getLogger(__name__)

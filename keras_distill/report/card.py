@@ -318,11 +318,23 @@ def _cost(results: dict[str, Any], size_picture: str | None = None) -> str:
                 ],
             )
         )
+        parts += _windows(results["exports"].values())
     if results["sizes"]:
         parts += _smaller(results)
     if size_picture is not None:
         parts.append(f"![Accuracy against size]({size_picture})")
     return "\n\n".join(parts)
+
+
+def _windows(exports: Iterable[dict[str, Any]]) -> list[str]:
+    """Say how much of a text MediaPipe's bundles read, where that is known."""
+    told = {
+        f"MediaPipe's bundle reads the first {values['window']} words of a "
+        f"text; {percent(values['cut'])}% of the training texts are longer."
+        for values in exports
+        if values.get("cut") is not None
+    }
+    return [wrapped(text) for text in sorted(told)]
 
 
 def _smaller(results: dict[str, Any]) -> list[str]:

@@ -1,14 +1,17 @@
 """How the models do on each class, and which classes are lost."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_distill.config import ClassesConfig
 from keras_distill.display import UNKNOWN, aligned, percent, wrapped
 from keras_distill.metrics import by_class
-from keras_distill.transfer_set.record import Rows
+
+if TYPE_CHECKING:
+    # It imports TensorFlow, which a finished run's table does without.
+    from keras_distill.transfer_set.record import Rows
 
 # A class with less than this part of an equal share of the training rows is
 # rare, and looked at where there are but two classes, too.
@@ -24,7 +27,7 @@ _WIDEST_NAME = 28
 
 def per_class(
     data: Mapping[str, Any],
-    splits: Mapping[str, Rows],
+    splits: Mapping[str, "Rows"],
     students: Mapping[str, Mapping[str, np.ndarray] | None],
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Return what there is to tell of each class of each labelled split.

@@ -18,10 +18,10 @@ import keras_distill
 from keras_distill.confidence import confident, risk_coverage
 from keras_distill.config import STAGES, Config
 from keras_distill.errors import UserError
+from keras_distill.export.calibration import stored_temperature
 from keras_distill.export.exporter import NOTES
 from keras_distill.export.forms import exported_forms
 from keras_distill.export.opened import ask_forms
-from keras_distill.export.selection import stored_temperature
 from keras_distill.export.shrink import measure_sizes
 from keras_distill.export.threshold import stored_threshold
 from keras_distill.files import (
@@ -443,6 +443,9 @@ def _exports(
         values["max_abs_logit_difference"] = max(
             values["max_abs_logit_difference"], worst
         )
+        for key in ("window", "cut"):
+            if key in facts.get(form.name, {}):
+                values[key] = facts[form.name][key]
         latency = {}
         # Was it this file that the benchmark measured?
         if speeds.get(form.name, {}).get("bytes") == form.bytes:

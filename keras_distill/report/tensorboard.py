@@ -15,7 +15,7 @@ from tensorboard.plugins import projector
 from keras_distill.config import Config
 from keras_distill.display import can_draw, markdown_table
 from keras_distill.events import rewritten
-from keras_distill.export.selection import stored_temperature
+from keras_distill.export.calibration import stored_temperature
 from keras_distill.files import write_bytes, write_text
 from keras_distill.metrics import softmax
 from keras_distill.report.charts import (

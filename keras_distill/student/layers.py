@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_distill.student.formulas import joined
+
 
 @keras.saving.register_keras_serializable("keras_distill")
 class WordVectors(keras.layers.Embedding):
@@ -272,13 +274,6 @@ class PairUnit(keras.layers.Layer):
     ) -> tuple:
         """Return `(batch, 4 * size)`."""
         return (first_shape[0], 4 * first_shape[1])
-
-
-def joined(first: Any, second: Any) -> Any:
-    """Join two encodings as `PairUnit` does."""
-    return ops.concatenate(
-        [first, second, first * second, ops.abs(first - second)], axis=-1
-    )
 
 
 def _both_ways(table: Any) -> Any:

@@ -9,13 +9,8 @@ from keras import ops
 
 from keras_distill.config import StudentConfig, check_kind
 from keras_distill.errors import UserError
-from keras_distill.student.kinds import (
-    KINDS,
-    NGRAMS,
-    Kind,
-    LinearLogits,
-    hashed_pairs,
-)
+from keras_distill.student.formulas import NGRAMS, hashed_pairs
+from keras_distill.student.kinds import KINDS, Kind, LinearLogits
 from keras_distill.student.layers import PairUnit, WordVectors
 
 logger = logging.getLogger(__name__)

@@ -13,6 +13,7 @@ from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
 from keras_distill.files import read_json, read_lines
 from keras_distill.student import kinds  # noqa: F401 (registers layers)
+from keras_distill.student.plain import text_columns
 from keras_distill.student.text import PAD_ID, StudentTokenizer
 
 
@@ -155,17 +156,7 @@ class StudentPredictor:
             ValueError: The texts are pairs and the student's are not, or
                 the other way round, or the numbers differ.
         """
-        if (texts_b is not None) != self.pair:
-            raise ValueError(
-                f"the student takes {'pairs' if self.pair else 'one text'}. "
-                f"Received: {'one text' if self.pair else 'pairs'}"
-            )
-        columns = [texts_a] if texts_b is None else [texts_a, texts_b]
-        if len(columns[-1]) != len(texts_a):
-            raise ValueError(
-                f"there must be as many first as second texts. Received: "
-                f"{len(texts_a)} and {len(columns[-1])}"
-            )
+        columns = text_columns(self.pair, texts_a, texts_b)
         result = np.zeros((len(texts_a), len(self.labels)), np.float32)
         window = _BATCHES_PER_WINDOW * batch_size
         for start in range(0, len(texts_a), window):

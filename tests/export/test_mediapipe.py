@@ -13,7 +13,7 @@ from tiny_students import VOCABULARY, random_texts
 from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
 from keras_distill.evaluate import evaluate
-from keras_distill.export import mediapipe
+from keras_distill.export import exporter, mediapipe
 from keras_distill.export.exporter import export_student
 from keras_distill.export.forms import LITE_FORMS
 from keras_distill.export.mediapipe_text import (
@@ -28,10 +28,12 @@ from keras_distill.export.metadata import (
     with_metadata,
 )
 from keras_distill.export.opened import MediaPipeStudent, centred
-from keras_distill.export.student import Exported, StudentWeights, exported_from
+from keras_distill.export.student import Exported, exported_from
 from keras_distill.export.verify import Proof, make_proof
+from keras_distill.files import read_json
 from keras_distill.metrics import softmax
 from keras_distill.student.text import SPECIALS
+from keras_distill.student.weights import StudentWeights
 
 FLOAT, INT8 = "student_mediapipe.tflite", "student_mediapipe_int8.tflite"
 # A Python that has mediapipe, which cannot live beside this TensorFlow.
@@ -143,23 +145,36 @@ def test_cells_grow_beyond_ten_as_in_keras(tmp_path):
     np.testing.assert_allclose(found, softmax(last_states), atol=1e-5)
 
 
-def test_a_shorter_window_reads_a_text_s_first_words(
-    made, tmp_path, monkeypatch
+def test_the_window_follows_the_training_texts(
+    made, tmp_path, monkeypatch, caplog
 ):
     convert_here(monkeypatch)
     student, _, export_dir = made
+    caplog.set_level("INFO")
+    # The only text has seven words.
     facts = export_student(
         export_dir.parent / "student",
         tmp_path,
         forms=["student_mediapipe"],
         temperature=TEMPERATURE,
-        window=3,
     )
-    assert facts[FLOAT]["window"] == 3
-    found = scores(MediaPipeStudent(tmp_path / FLOAT), ["good bad up " * 9])
+    assert (facts[FLOAT]["window"], facts[FLOAT]["cut"]) == (8, 0.0)
+    told = "reads 8 words (0.0% of the training texts are longer)"
+    assert told in caplog.text
+    assert read_json(tmp_path / "exports.json")[FLOAT] == facts[FLOAT]
+    found = scores(MediaPipeStudent(tmp_path / FLOAT), ["good bad " * 9])
     np.testing.assert_allclose(
-        found, expected(student, ["good bad up"]), atol=1e-6
+        found, expected(student, ["good bad " * 4]), atol=1e-6
     )
+
+
+def test_who_asks_for_a_window_is_told_what_it_cuts(made):
+    exported, texts = made[1], ["a film", "a good film !"]
+    asked = exporter._for_mediapipe(exported, texts, window=3)
+    assert (asked.window, asked.cut) == (3, 0.5)
+    # The student itself reads 20.
+    asked = exporter._for_mediapipe(exported, ["a " * 21], None)
+    assert (mediapipe.words_read(asked), asked.cut) == (20, 1.0)
 
 
 def test_the_window_holds_what_the_student_reads_up_to_128_words(made, bundle):

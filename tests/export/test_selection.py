@@ -11,10 +11,10 @@ from keras_distill import predict
 from keras_distill.data.examples import Example, write_examples
 from keras_distill.export import __main__ as command
 from keras_distill.export import exporter, selection
+from keras_distill.export.calibration import stored_temperature
 from keras_distill.export.selection import (
     calibrate,
     selection_rows,
-    stored_temperature,
     word_counts,
 )
 from keras_distill.files import read_json, write_json

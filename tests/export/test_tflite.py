@@ -24,8 +24,7 @@ from tiny_students import (
 from keras_distill.data.normalize import normalize
 from keras_distill.errors import UserError
 from keras_distill.export import __main__ as command
-from keras_distill.export import convert, exporter, tflite
-from keras_distill.export import selection as calibrated
+from keras_distill.export import calibration, convert, exporter, tflite
 from keras_distill.export.forms import exported_forms
 from keras_distill.export.metadata import packed, read_packed_files
 from keras_distill.export.opened import LiteStudent
@@ -430,7 +429,7 @@ def test_the_command_keeps_the_runs_temperature(monkeypatch, tmp_path):
 def test_a_damaged_calibration_is_named(tmp_path, content):
     (tmp_path / "calibration.json").write_text(content)
     with pytest.raises(UserError, match="calibration.json: expected a pos"):
-        calibrated.stored_temperature(tmp_path)
+        calibration.stored_temperature(tmp_path)
 
 
 def test_the_command_names_a_wrong_form_in_one_line(tmp_path, capsys):

@@ -13,11 +13,12 @@ import tensorflow as tf
 from keras_distill.data.normalize import normalize
 from keras_distill.export.metadata import packed
 from keras_distill.export.saved_model import StudentGraph
-from keras_distill.export.student import Exported, StudentWeights
+from keras_distill.export.student import Exported
 from keras_distill.export.tflite import convert_float32
 from keras_distill.metrics import softmax
 from keras_distill.student import text as vocabulary
 from keras_distill.student.text import StudentTokenizer
+from keras_distill.student.weights import StudentWeights
 
 HERE = Path(__file__).parent
 TOKENS, LOGITS = "tokens.jsonl", "logits.jsonl"

@@ -163,6 +163,20 @@ def test_a_run_without_export_shows_no_call_of_one():
     assert "saved_model" not in text
 
 
+def test_it_says_what_a_bundle_cuts_off():
+    results = sample_results()
+    export = results["exports"]["saved_model"]
+    assert "MediaPipe's bundle" not in card(results)[0]
+    windows = {"one": 40, "int8": 40}
+    results["exports"] |= {
+        name: export | {"window": window, "cut": 0.0042}
+        for name, window in windows.items()
+    }
+    text = " ".join(card(results)[0].split())
+    told = "reads the first 40 words of a text; 0.4% of the training texts"
+    assert text.count(told) == 1
+
+
 def test_without_a_baseline_nothing_is_compared():
     results = sample_results(baseline=None)
     results["gain"] |= dict.fromkeys(("points", "ci_low", "ci_high"))

@@ -64,7 +64,10 @@ def other(tmp_path_factory, short_timing):
     ):
         record = {"stage": stage, "seconds": 2.5, "resumed": resumed}
         write_json(folder / place / "stage.json", record)
-    facts = {"same": {"bytes": 1, "max_abs_logit_difference": 0.25}}
+    facts = {
+        "same": {"bytes": 1, "max_abs_logit_difference": 0.25},
+        "slow": {"window": 40, "cut": 0.004},
+    }
     write_json(folder / "export" / "exports.json", facts)
     for name in ("same", "turned", "slow"):
         (folder / "export" / name).write_text(name)
@@ -324,6 +327,8 @@ def test_every_export_is_asked_about_the_first_split(other):
 def test_a_slow_export_is_asked_about_rows_from_end_to_end(other):
     exports = other["exports"]
     assert exports["slow"]["rows"] == 3
+    assert (exports["slow"]["window"], exports["slow"]["cut"]) == (40, 0.004)
+    assert "window" not in exports["same"]
     assert exports["slow"]["max_abs_logit_difference"] < 1e-5
     assert exports["same"]["rows"] == other["splits"]["test"]["rows"] > 3
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from keras_distill.config import KIND_TEXTS, StudentConfig, fitting_kinds
 from keras_distill.errors import UserError
 from keras_distill.student import kinds
-from keras_distill.student.kinds import KINDS, WIDTHS
+from keras_distill.student.formulas import NGRAMS, WIDTHS, hashed_pairs
+from keras_distill.student.kinds import KINDS
 from keras_distill.student.layers import BiLSTM
 from keras_distill.student.models import (
     build_student,
@@ -186,9 +187,10 @@ def test_windows_are_those_of_keras_convolutions():
 @settings(max_examples=50, deadline=None)
 def test_pairs_of_words_are_hashed_within_32_bits(line):
     ids = np.array([line], "int32")
-    exact = [(a * 8191 + b) % kinds.NGRAMS for a, b in pairwise(line)]
-    found = np.array(kinds.hashed_pairs(ids))[0, :-1]
-    assert found.tolist() == exact
+    exact = [(a * 8191 + b) % NGRAMS for a, b in pairwise(line)]
+    # In Keras and in numpy.
+    for same in (keras.ops.convert_to_tensor(ids), ids):
+        assert np.array(hashed_pairs(same))[0, :-1].tolist() == exact
 
 
 def test_a_linear_student_sums_words_and_pairs():
@@ -198,7 +200,7 @@ def test_a_linear_student_sums_words_and_pairs():
     )
     (bias,) = model.get_layer("logits").get_weights()
     ids = np.array([[3, 9, 3, 0]], "int32")
-    pairs = [(3 * 8191 + 9) % kinds.NGRAMS, (9 * 8191 + 3) % kinds.NGRAMS]
+    pairs = [(3 * 8191 + 9) % NGRAMS, (9 * 8191 + 3) % NGRAMS]
     rows = [*of_words[[3, 9, 3]], *of_pairs[pairs]]
     expected = np.sum(rows, axis=0) / np.sqrt(5) + bias
     np.testing.assert_allclose(

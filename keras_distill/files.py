@@ -1,12 +1,13 @@
 """Atomic file and folder writes, hashes, fingerprints, identities."""
 
 import contextlib
+import glob
 import hashlib
 import io
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -222,6 +223,28 @@ def refuse_pipe(path: Path) -> None:
             f"cannot read {path}: a pipe or a device, expected a file: write "
             "it to one and name that"
         )
+
+
+def matching(names: Iterable[str]) -> list[Path]:
+    """Return the files that are meant: names, or patterns as a shell has them.
+
+    Those of a pattern are sorted. A file whose own name is a pattern is that
+    file.
+
+    Raises:
+        UserError: A pattern matches no file.
+    """
+    files: list[Path] = []
+    for name in names:
+        if not glob.has_magic(name) or Path(name).exists():
+            files.append(Path(name))
+            continue
+        found = sorted(map(Path, glob.glob(name, recursive=True)))
+        found = [path for path in found if path.is_file()]
+        if not found:
+            raise UserError(f"{name} matches no file")
+        files += found
+    return files
 
 
 def file_identity(path: Path) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from keras_distill.errors import UserError
 from keras_distill.files import (
     checkpoint_identity,
     file_identity,
+    matching,
     read_json,
     read_lines,
 )
@@ -600,7 +601,7 @@ def _data_settings(
     for key in ("encoding", "separator", "header", "drop_labels"):
         if data[key] in (None, True):
             del data[key]
-    data["unlabeled"] = [file_identity(Path(p)) for p in data["unlabeled"]]
+    data["unlabeled"] = list(map(file_identity, matching(data["unlabeled"])))
     if config.task == "quick":
         data["corpus"] = [file_identity(path) for path in corpus_files()]
     if data["data_dir"] is not None:

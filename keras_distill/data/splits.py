@@ -57,7 +57,7 @@ from keras_distill.data.told import (
 from keras_distill.data.weights import check_weights
 from keras_distill.display import aligned
 from keras_distill.errors import UserError
-from keras_distill.files import write_json
+from keras_distill.files import matching, write_json
 from keras_distill.tasks import Task, get_task
 
 logger = logging.getLogger(__name__)
@@ -316,7 +316,7 @@ def load_splits(config: Config) -> Splits:
     task = get_task(config.task)
     settings = config.data
     check_settings(config)
-    unlabeled = [Path(name) for name in settings.unlabeled]
+    unlabeled = matching(settings.unlabeled)
     # Nobody would label them.
     if task.name == "quick" and not config.teacher.alone:
         unlabeled.append(CORPUS / "unlabeled.txt")

@@ -309,6 +309,19 @@ def test_unlabelled_files_are_passed_on_and_must_exist(files, tmp_path):
         files(unlabeled=[str(more), str(tmp_path / "none.txt")])
 
 
+def test_unlabelled_files_may_be_a_pattern(files, tmp_path):
+    lake = tmp_path / "lake"
+    (lake / "day").mkdir(parents=True)
+    names = ["b.txt", "a.txt", "day/c.txt", "[d].txt"]
+    for name in names:
+        (lake / name).write_text("text\n")
+    found = files(unlabeled=[f"{lake}/**/*.txt"]).unlabeled
+    assert found == sorted(lake / name for name in names)
+    assert files(unlabeled=[f"{lake}/[d].txt"]).unlabeled == [lake / "[d].txt"]
+    with pytest.raises(UserError, match=r"\*.json matches no file"):
+        files(unlabeled=[f"{lake}/*.json"])
+
+
 @pytest.mark.parametrize(
     ("task", "settings", "reason"),
     [

@@ -8,6 +8,7 @@ actor goes to another, a few times and not for ever.
 import contextlib
 import dataclasses
 import logging
+import re
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -121,19 +122,12 @@ class _Crew:
         self._losses: Counter[str] = Counter()
         self._ends_at_start = 0
         # Nodes on which nothing can be written.
-        self._full: dict[str, DiskError] = {}
+        self._full: set[str] = set()
         self._since = time.monotonic()
         self._begun = False
         self._options = options
         self._needs, self._most = _sizes(options, memory, gpu)
-        self._actor = ray.remote(LabelActor).options(
-            **self._needs,
-            # `rows` beside `label`.
-            max_concurrency=2,
-            max_restarts=0,
-            max_task_retries=0,
-            scheduling_strategy="SPREAD",
-        )
+        self._actor = ray.remote(LabelActor)
 
     def label(self) -> dict[str, Labelled]:
         """Label everything that is missing; return its notes by name."""
@@ -159,14 +153,20 @@ class _Crew:
 
     def _hire(self) -> None:
         """Ask for actors while there is more to do than there are."""
-        if self._most - len(self._full) < 1:
-            raise next(reversed(self._full.values()))
-        wanted = min(
-            self._most - len(self._full),
-            len(self._missing) + len(self._busy()),
-        )
+        wanted = min(self._most, len(self._missing) + len(self._busy()))
+        where = {}
+        if self._full:
+            where["ray.io/node-id"] = f"!in({','.join(self._full)})"
         while len(self._members) < wanted:
-            handle = self._actor.remote()
+            handle = self._actor.options(
+                **self._needs,
+                # `rows` beside `label`.
+                max_concurrency=2,
+                max_restarts=0,
+                max_task_retries=0,
+                scheduling_strategy="SPREAD",
+                label_selector=where,
+            ).remote()
             self._members.append(_Member(handle, handle.node.remote()))
         # One that waits for a place makes a cloud start machines for it.
         for member in self._members[::-1]:
@@ -202,8 +202,6 @@ class _Crew:
         self._names |= {its: node_name(known[its]) for its in known}
         member.node = node
         if node in self._full:
-            # Ray would give the next one the same place.
-            self._most -= 1
             self._dismiss(member)
             return
         member.task = member.handle.begin.remote(*self._given)
@@ -216,12 +214,19 @@ class _Crew:
         """Go on without a node that cannot write; else it is the end."""
         name = self._name(member)
         if not isinstance(error, UserError):
-            error = UserError(one_line(error))
+            error = UserError(_reason(error))
         if not isinstance(error, DiskError):
             raise UserError(f"node {name}: {error}") from error
-        self._full[member.node] = DiskError(f"node {name}: {error}")
+        self._full.add(member.node)
+        labelling = {m.node for m in self._members} | set(_with_cores())
+        if labelling <= {None, *self._full}:
+            raise DiskError(f"node {name}: {error}") from error
         logger.warning("node %s: %s; going on without it", name, error)
         self._take_back(member, str(error))
+        # What waits for a place might be given this one.
+        for other in self._members[:]:
+            if other.node is None:
+                self._dismiss(other)
 
     def _lost(self, member: _Member, error: Exception) -> None:
         why = _reason(error)
@@ -309,8 +314,8 @@ class _Crew:
 
 def _sizes(options: Ray, memory: int, gpu: bool) -> tuple[dict[str, Any], int]:
     """Return what an actor needs, and how many are asked for at most."""
-    nodes = [node["Resources"] for node in live_nodes().values()]
-    cpus = [int(has["CPU"]) for has in nodes if has.get("CPU", 0) >= 1]
+    nodes = list(_with_cores().values())
+    cpus = [int(has["CPU"]) for has in nodes]
     gpus = int(sum(has.get("GPU", 0) for has in nodes)) if gpu else 0
     # A head may have no cores, and the machines are still to come.
     cores = options.cores
@@ -325,6 +330,12 @@ def _sizes(options: Ray, memory: int, gpu: bool) -> tuple[dict[str, Any], int]:
     return needs, most
 
 
+def _with_cores() -> dict[str, dict[str, float]]:
+    """Return what the nodes have that can hold an actor, by id."""
+    nodes = {its: node["Resources"] for its, node in live_nodes().items()}
+    return {its: has for its, has in nodes.items() if has.get("CPU", 0) >= 1}
+
+
 def _end(member: _Member) -> None:
     ray.kill(member.handle)
 
@@ -336,10 +347,12 @@ def _reason(error: Exception) -> str:
         "memory monitor" in text or "OutOfMemory" in text
     ):
         return "the node ran out of memory"
-    if "node has died" in text or "Socket closed" in text:
-        return "the node is gone"
-    if "ModuleNotFoundError" in text:
-        return text[text.rindex("ModuleNotFoundError") :].splitlines()[0]
+    if isinstance(error, ray.exceptions.ActorUnavailableError) or (
+        "node has died" in text
+    ):
+        return "the node is gone, or does not answer"
+    if found := re.search("No module named '[^']+'", text):
+        return f"{found[0]}; expected this package and Ray on every node"
     if "worker process has died" in text:
         return "its process ended (killed, or out of memory?)"
     return one_line(error)

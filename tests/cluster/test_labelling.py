@@ -11,11 +11,9 @@ from functools import partial
 import pytest
 import ray_teachers
 import teacher_tiny as tiny
-from tiny_runs import ROOT, until
+from tiny_runs import until
 
-ray = pytest.importorskip("ray")
-
-from ray.cluster_utils import Cluster  # noqa: E402
+pytest.importorskip("ray")
 
 from keras_distill.cluster import Ray, joined  # noqa: E402
 from keras_distill.config import Config  # noqa: E402
@@ -30,26 +28,7 @@ from keras_distill.transfer_set.labeller import (  # noqa: E402
 from keras_distill.transfer_set.plan import plan_shards  # noqa: E402
 
 SHARDS = 20
-SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
 MEMORY = 100 * 2**20
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A head without cores and two nodes, one of them with a full disk."""
-    head = {"num_cpus": 0, "node_name": "head", **SMALL}
-    made = Cluster(initialize_head=True, head_node_args=head)
-    made.named = {"one": add(made, "one"), "two": add(made, "two", full=True)}
-    yield made
-    made.shutdown()
-
-
-def add(cluster, name, full=False):
-    more = {"FULL_DISK": "1"} if full else {}
-    variables = {"NODE": name, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", **more}
-    return cluster.add_node(
-        num_cpus=1, node_name=name, env_vars=variables, **SMALL
-    )
 
 
 @pytest.fixture
@@ -129,7 +108,7 @@ class Losses:
         self._let(3)
         _, pid = self._busy("one")
         os.kill(int(pid), signal.SIGKILL)
-        add(self._cluster, "late")
+        self._cluster.add("late")
         until(lambda: "late" in {node for node, _ in self._begun()})
         self._let(8)
         self._busy("one")

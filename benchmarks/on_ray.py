@@ -138,7 +138,7 @@ def by_ray(folder: Path, load: Any, fingerprint: str, actors: int) -> None:
     """Label a plan on a cluster that says it has four cores."""
     from ray.cluster_utils import Cluster
 
-    from keras_distill.cluster import Ray, joined
+    from keras_distill.cluster import Ray
     from keras_distill.transfer_set.crew import label_works
     from keras_distill.transfer_set.labeller import Labeller
 
@@ -149,9 +149,8 @@ def by_ray(folder: Path, load: Any, fingerprint: str, actors: int) -> None:
     )
     options = Ray(cluster.address, actors, actors, max(1, 2 // actors))
     labeller = Labeller(None, folder, fingerprint)
-    with joined(options, folder / "ray.log"):
-        works = labeller.planned()
-        label_works(labeller, works, load, options, memory=2**28)
+    works, log = labeller.planned(), folder / "ray.log"
+    label_works(labeller, works, load, options, 2**28, log)
     cluster.shutdown()
 
 

@@ -12,6 +12,8 @@ import logging
 import os
 import platform
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,7 @@ _HOW_TO_INSTALL = (
 # Nothing but a few numbers goes through Ray's own memory.
 _OBJECT_STORE = 100 * 2**20
 _SECONDS_TO_ANSWER = 5
+_SECONDS_TO_JOIN = 60
 # What has to be the same where a teacher or a student computes.
 _PACKAGES = ("tensorflow", "keras", "tf-keras", "transformers", "numpy")
 
@@ -101,7 +104,21 @@ def ray_options(options: argparse.Namespace) -> Ray | None:
     size = options.ray_cores
     if size is not None and not (size.isdecimal() and int(size) > 0):
         raise UserError(f"--ray-cores {size}: expected a number from 1")
+    _set_environment(options.ray)
     return Ray(options.ray, least, most, size and int(size))
+
+
+def _set_environment(address: str) -> None:
+    """Set what Ray reads when it is imported."""
+    # Lines held back would be printed at the end, after the results.
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # A cluster of `ray start` asks for a token, which is not sent to an address
+    # unasked.
+    token = Path("~/.ray/auth_token").expanduser()
+    named = address != "auto" or "RAY_ADDRESS" in os.environ
+    if named and (token.is_file() or "RAY_AUTH_TOKEN" in os.environ):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _actors(text: str | None) -> tuple[int, int | None]:
@@ -151,9 +168,6 @@ def joined(options: Ray, log: Path) -> Iterator[None]:
     Raises:
         UserError: There is no such cluster, or it refuses this process.
     """
-    # Before Ray is imported. It holds lines back to print them at the end.
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -164,6 +178,8 @@ def joined(options: Ray, log: Path) -> Iterator[None]:
     ):
         try:
             _join(options.address)
+        except UserError:
+            raise
         # Ray's own errors, gRPC's and Python's, of which none is documented.
         except Exception as error:
             raise UserError(
@@ -183,6 +199,7 @@ def _join(address: str) -> None:
         "logging_level": logging.ERROR,
     }
     if address != "auto":
+        _try(address)
         ray.init(address=address, **quiet)
         return
     try:
@@ -194,7 +211,39 @@ def _join(address: str) -> None:
         )
     except ValueError:
         # The machine is part of a cluster, which has sizes of its own.
-        ray.init(**quiet)
+        _try(address)
+        ray.init(address=address, **quiet)
+
+
+def _try(address: str) -> None:
+    """Join a cluster in another process, which can be told to give up.
+
+    Ray itself tries for minutes, and for ever where something else listens.
+    """
+    join = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False)"
+    try:
+        tried = subprocess.run(
+            [sys.executable, "-c", join, address],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS_TO_JOIN,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UserError(
+            f"--ray {address}: no Ray cluster answered in {_SECONDS_TO_JOIN} "
+            "s; `ray status` asks one, and after `ray stop` --ray auto starts "
+            "its own"
+        ) from error
+    if "InvalidAuthToken" in tried.stderr:
+        raise UserError(
+            f"--ray {address}: the cluster's token is missing here or another "
+            "one; expected its head's ~/.ray/auth_token at the same place, or "
+            "in RAY_AUTH_TOKEN"
+        )
+    if tried.returncode:
+        *_, line = tried.stderr.strip().splitlines() or ["no reason given"]
+        raise UserError(f"--ray {address}: cannot join: {line}")
 
 
 def live_nodes() -> dict[str, dict[str, Any]]:

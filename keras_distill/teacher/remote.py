@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_distill.cluster import Ray, joined
+from keras_distill.cluster import Ray
 from keras_distill.config import Config
 from keras_distill.teacher.members import member_folders, told_members
 from keras_distill.teacher.runtime import prepare_environment
@@ -51,10 +51,14 @@ def label_on_ray(
     labeller = Labeller(None, folder, *told_members(config.teacher, teacher))
     train, measured = labeller.planned(), split_works(data)
     load = partial(load_labeller, config, data, teacher, folder)
-    with joined(options, data.parent / "logs" / "ray.log"):
-        notes = label_works(
-            labeller, [*train, *measured], load, options, memory_of(teacher)
-        )
+    notes = label_works(
+        labeller,
+        [*train, *measured],
+        load,
+        options,
+        memory_of(teacher),
+        data.parent / "logs" / "ray.log",
+    )
     write_manifest(
         labeller,
         config,

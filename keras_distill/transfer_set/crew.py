@@ -12,6 +12,7 @@ import re
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -20,6 +21,7 @@ from keras_distill.cli import one_line
 from keras_distill.cluster import (
     Ray,
     gibibytes,
+    joined,
     live_nodes,
     node_name,
     room,
@@ -52,23 +54,24 @@ def label_works(
     load: Load,
     options: Ray,
     memory: int,
-    gpu: bool = True,
+    log: Path,
 ) -> dict[str, Labelled]:
-    """Label what is missing on the cluster that this process has joined.
+    """Label what is missing on a cluster.
 
     Args:
         labeller: Knows what is finished; it needs no teacher.
         works: All files of rows.
         load: Makes a labeller with a teacher, in an actor's process.
-        options: How many actors, and their cores.
+        options: The cluster, how many actors, and their cores.
         memory: Bytes that an actor needs.
-        gpu: Whether each actor gets a GPU where nodes have some.
+        log: Gets what Ray says.
 
     Returns:
         The note of each work, by the name of its shard.
 
     Raises:
-        UserError: What one node, or all, cannot do; the node is named.
+        UserError: There is no cluster; or what one node, or all, cannot do:
+            the node is named.
     """
     notes = labeller.finished(works)
     tell_finished(notes, works)
@@ -77,11 +80,14 @@ def label_works(
         return notes
     total = sum(work.rows for work in works)
     done = sum(note.shard.rows for note in notes.values())
-    with progress(total, "labelling", "rows", done) as bar:
-        crew = _Crew(labeller, missing, load, options, memory, gpu, bar)
-        with contextlib.closing(crew):
-            notes |= crew.label()
-    return notes
+    with (
+        joined(options, log),
+        progress(total, "labelling", "rows", done) as bar,
+        contextlib.closing(
+            _Crew(labeller, missing, load, options, memory, bar)
+        ) as crew,
+    ):
+        return notes | crew.label()
 
 
 @dataclasses.dataclass
@@ -108,7 +114,6 @@ class _Crew:
         load: Load,
         options: Ray,
         memory: int,
-        gpu: bool,
         bar: Bar,
     ) -> None:
         self._labeller = labeller
@@ -126,7 +131,7 @@ class _Crew:
         self._since = time.monotonic()
         self._begun = False
         self._options = options
-        self._needs, self._most = _sizes(options, memory, gpu)
+        self._needs, self._most = _sizes(options, memory)
         self._actor = ray.remote(LabelActor)
 
     def label(self) -> dict[str, Labelled]:
@@ -312,11 +317,11 @@ class _Crew:
         return self._names.get(member.node, "unknown")
 
 
-def _sizes(options: Ray, memory: int, gpu: bool) -> tuple[dict[str, Any], int]:
+def _sizes(options: Ray, memory: int) -> tuple[dict[str, Any], int]:
     """Return what an actor needs, and how many are asked for at most."""
     nodes = list(_with_cores().values())
     cpus = [int(has["CPU"]) for has in nodes]
-    gpus = int(sum(has.get("GPU", 0) for has in nodes)) if gpu else 0
+    gpus = int(sum(has.get("GPU", 0) for has in nodes))
     # A head may have no cores, and the machines are still to come.
     cores = options.cores
     if cores is None and cpus:

@@ -15,7 +15,7 @@ from tiny_runs import until
 
 pytest.importorskip("ray")
 
-from keras_distill.cluster import Ray, joined  # noqa: E402
+from keras_distill.cluster import Ray  # noqa: E402
 from keras_distill.config import Config  # noqa: E402
 from keras_distill.errors import UserError  # noqa: E402
 from keras_distill.files import sha256_file, write_text  # noqa: E402
@@ -47,14 +47,14 @@ def planned(folder):
 def label(cluster, folder, load, memory=MEMORY, actors=(1, 3), works=None):
     labeller = Labeller(None, folder, ray_teachers.FINGERPRINT)
     options = Ray(cluster.address, *actors)
-    with joined(options, folder.parent / "ray.log"):
-        return crew.label_works(
-            labeller,
-            works or labeller.planned(),
-            partial(load, folder),
-            options,
-            memory,
-        )
+    return crew.label_works(
+        labeller,
+        works or labeller.planned(),
+        partial(load, folder),
+        options,
+        memory,
+        folder.parent / "ray.log",
+    )
 
 
 def test_what_a_node_cannot_do_is_one_line_that_names_it(

@@ -1,4 +1,4 @@
-"""Write the tables of docs/speed.md and docs/scaling.md anew.
+"""Write the measured tables of the pages in docs/ anew.
 
     python benchmarks/pages.py
 
@@ -17,6 +17,7 @@ import inference
 import labelling
 import lite_batches
 import memory
+import on_ray
 import projection
 import quickstart
 import scaling
@@ -28,6 +29,7 @@ from keras_distill.files import read_json
 
 # Page: place: JSON file and what makes the table of it.
 PAGES = {
+    "ray.md": {"on_ray": ("../ray/on_ray", on_ray.as_page)},
     "litert.md": {"batches": ("lite_batches", lite_batches.as_page)},
     "speed.md": {
         "inference": ("inference", inference.as_page),

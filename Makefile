@@ -14,7 +14,8 @@ TESTS ?=
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup \
     --no-loadscope-reorder
 
-.PHONY: help setup quickstart demo test test-all test-slow lint bench \
+.PHONY: help setup quickstart demo test test-all test-ray \
+    test-slow lint bench \
     bench-growth clean
 
 help:
@@ -22,6 +23,7 @@ help:
 	@echo "make demo        serve the web demo of RUN=$(RUN)"
 	@echo "make test        install everything and run the quick tests"
 	@echo "make test-all    those of whole runs as well"
+	@echo "make test-ray    those of labelling and search on a Ray cluster"
 	@echo "make test-slow   slow proofs, which nothing else runs"
 	@echo "make bench       measure all stages beside their peers (DATA=glue)"
 	@echo "make bench-growth  measure how time and memory grow with the sizes"
@@ -52,6 +54,19 @@ test: setup
 
 test-all: setup
 	$(PYTEST) -m "not slow" $(TESTS)
+
+# Ray is optional, and the other tests are of a run without it. Its own
+# environment borrows everything else.
+.ray/.done: $(VENV)/.done requirements-ray.txt
+	$(BIN)/python -m venv .ray
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	    > $$(.ray/bin/python -c 'import sysconfig; \
+	        print(sysconfig.get_path("purelib"))')/borrowed.pth
+	.ray/bin/python -m pip install --quiet -r requirements-ray.txt
+	touch $@
+
+test-ray: .ray/.done
+	.ray/bin/python -m pytest -m "not slow" tests/cluster
 
 # Proofs that measure: one at a time.
 test-slow: setup
@@ -90,4 +105,4 @@ bench-growth: setup
 	$(BIN)/python benchmarks/pages.py
 
 clean:
-	rm -rf $(VENV) benchmarks/.venv
+	rm -rf $(VENV) .ray benchmarks/.venv

@@ -18,6 +18,7 @@ import inference
 import labelling
 import lite_batches
 import memory
+import on_ray
 import projection
 import quickstart
 import scaling
@@ -29,6 +30,7 @@ from keras_distill.files import read_json
 
 # Page: place: JSON file and what makes the table of it.
 PAGES = {
+    "ray.md": {"on_ray": ("../ray/on_ray", on_ray.as_page)},
     "litert.md": {"batches": ("lite_batches", lite_batches.as_page)},
     "mediapipe.md": {"browser": ("browser", browser.as_page)},
     "speed.md": {

@@ -139,9 +139,10 @@ def start_labelling(shape: dict[str, int]) -> Prepare:
     from keras_distill.teacher.runtime import set_precision
 
     set_precision(precision)
+    from keras_distill.files import sha256_file
     from keras_distill.teacher.checkpoint import load_fine_tuned
     from keras_distill.teacher.predict import Predictor
-    from keras_distill.transfer_set.labeller import Labeller
+    from keras_distill.transfer_set.labeller import Labeller, Work
 
     with tempfile.TemporaryDirectory() as place:
         write_teacher(Path(place), **shape)
@@ -151,7 +152,11 @@ def start_labelling(shape: dict[str, int]) -> Prepare:
     def labelling(point: Point, folder: Path) -> Callable[[], object]:
         inputs = write_texts(point, folder, None)
         labeller = Labeller(predictor, folder, "synthetic")
-        return lambda: labeller.split(inputs, "rows")
+        digest = sha256_file(inputs)
+        work = Work(
+            *("rows.tfrecord", inputs, point["rows"], digest), measured=True
+        )
+        return lambda: labeller.split(work)
 
     return labelling
 

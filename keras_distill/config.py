@@ -20,6 +20,7 @@ from typing import Any, Literal
 import yaml
 
 from keras_distill.cli import Parser, number, path, whole
+from keras_distill.cluster import add_ray_flags
 from keras_distill.errors import UserError
 from keras_distill.files import write_text
 from keras_distill.tasks import RECIPES, TASKS, get_task
@@ -806,6 +807,7 @@ def parser(description: str) -> Parser:
         action="store_true",
         help="profile a few training steps for TensorBoard, after the run",
     )
+    add_ray_flags(result, actors=True)
     groups: dict[str, argparse._ArgumentGroup] = {}
     for group, key, item in _flags():
         if group not in groups:

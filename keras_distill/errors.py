@@ -11,6 +11,13 @@ class UserError(Exception):
     """
 
 
+class DiskError(UserError):
+    """A place where the run writes is full or cannot be written.
+
+    Another machine may be able to.
+    """
+
+
 class ReportedError(Exception):
     """Bad input that a child process has already told the user about."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_distill.errors import UserError
+from keras_distill.errors import DiskError
 
 _EVENTS = "*.tfevents.*"
 
@@ -46,7 +46,7 @@ def resumed_writer(folder: Path, last_step: int) -> tf.summary.SummaryWriter:
             are removed.
 
     Raises:
-        UserError: The folder cannot be written.
+        DiskError: The folder cannot be written.
     """
     with disk_errors(folder):
         if not last_step:
@@ -70,7 +70,7 @@ def rewritten(folder: Path, name: str) -> Iterator[None]:
         name: Of the writer: event files of other names in the folder stay.
 
     Raises:
-        UserError: The folder cannot be written.
+        DiskError: The folder cannot be written.
     """
     folder = Path(folder)
     suffix = f".{name}"
@@ -102,12 +102,12 @@ def disk_errors(folder: Path) -> Iterator[None]:
     """Turn errors while writing to a folder into one line for the user.
 
     Raises:
-        UserError: TensorFlow or the system could not write.
+        DiskError: TensorFlow or the system could not write.
     """
     try:
         yield
     except tf.errors.OpError as error:
         reason = str(error.message).split("; ")[-1].splitlines()[0]
-        raise UserError(f"cannot write {folder}: {reason}") from error
+        raise DiskError(f"cannot write {folder}: {reason}") from error
     except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror}") from error
+        raise DiskError(f"cannot write {folder}: {error.strerror}") from error

@@ -6,13 +6,14 @@ import hashlib
 import io
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_distill.errors import UserError
+from keras_distill.errors import DiskError, UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,10 +35,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         The path to write to; nothing exists there yet.
 
     Raises:
-        UserError: The disk is full or the place cannot be written.
+        DiskError: The disk is full or the place cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Machines that share a folder may have processes of the same number.
+    mine = f"{platform.node()}.{os.getpid()}"
+    temporary = path.with_name(f".{path.name}.{mine}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(temporary)
@@ -50,7 +53,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if error.filename is not None and not _inside(error, temporary, path):
             raise
         reason = error.strerror or str(error)
-        raise UserError(f"cannot write {path}: {reason}") from error
+        raise DiskError(f"cannot write {path}: {reason}") from error
     except BaseException:
         _remove(temporary)
         raise

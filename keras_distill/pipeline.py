@@ -14,6 +14,7 @@ from keras_distill.check import (
     summary,
 )
 from keras_distill.cli import import_tensorflow
+from keras_distill.cluster import Ray
 from keras_distill.config import STAGES, ClassesConfig, Config
 from keras_distill.data.examples import read_examples
 from keras_distill.data.reported import Reported
@@ -185,6 +186,13 @@ def _label(run: "Pipeline", place: Path) -> None:
         remove_plan(place)
         return
     plan_run(run.path, place, *sizes)
+    if run.ray:
+        from keras_distill.teacher.remote import label_on_ray
+
+        teacher = run.path / "teacher"
+        label_on_ray(run.config, run.path / "data", teacher, place, run.ray)
+        remove_plan(place)
+        return
     run_child(
         "keras_distill.teacher",
         [
@@ -330,18 +338,22 @@ _STAGES = (
 class Pipeline(RunFolder):
     """One run: its configuration, its folder and its stages."""
 
-    def __init__(self, config: Config, run_dir: Path) -> None:
+    def __init__(
+        self, config: Config, run_dir: Path, ray: Ray | None = None
+    ) -> None:
         """Work out what each stage depends on; nothing is written.
 
         Args:
             config: The resolved configuration.
             run_dir: The run folder.
+            ray: The cluster that labels; None: a process of this machine.
 
         Raises:
             UserError: The settings do not fit each other, a file that they
                 name is missing, or the word vectors do not fit.
         """
         self.config = config
+        self.ray = ray
         super().__init__(run_dir, _stages(config), _settings(config))
 
     def run(

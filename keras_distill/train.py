@@ -19,6 +19,9 @@ Your own data (CSV, TSV or JSONL) and unlabelled text:
     python train.py --task custom --train-file reviews.csv \
         --text-column review --label-column stars --unlabeled more.txt
 
+More machines label together on a Ray cluster (docs/ray.md):
+    python train.py ... --ray auto --ray-actors 1,8
+
 Installed by pip it is `keras-distill train`, from an empty folder too.
 
 Stop it at any moment; the same command goes on where it was. With --check it
@@ -33,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_distill.cli import configure_logging, exit_code, import_tensorflow
+from keras_distill.cluster import ray_options
 from keras_distill.config import chosen_stages, parser, resolve
 
 
@@ -45,12 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Run the pipeline and print the result."""
-    config = resolve(options)
+    config, ray = resolve(options), ray_options(options)
     stages = chosen_stages(options)
     run_dir = options.output_dir or Path("saved_models") / config.task
     from keras_distill.pipeline import Pipeline
 
-    pipeline = Pipeline(config, run_dir)
+    pipeline = Pipeline(config, run_dir, ray)
     if options.check:
         pipeline.check_run(options.redo, print, options.reuse)
         return

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import platform
 import subprocess
 import sys
 import textwrap
@@ -132,7 +133,7 @@ def test_an_error_about_another_file_is_not_taken_for_a_full_disk(tmp_path):
 
 def test_what_a_killed_process_left_behind_is_overwritten(tmp_path):
     # The same process id may come again.
-    stale = tmp_path / f".a.{os.getpid()}.tmp"
+    stale = tmp_path / f".a.{platform.node()}.{os.getpid()}.tmp"
     stale.mkdir()
     (stale / "half").write_text("half")
     write_text(tmp_path / "a", "whole")

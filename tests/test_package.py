@@ -83,15 +83,21 @@ def test_it_holds_the_package_and_nothing_else(wheel):
     }
 
 
-def test_it_asks_for_what_requirements_txt_lists(wheel):
+def test_it_asks_for_what_the_requirements_list(wheel):
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (n for n in archive.namelist() if n.endswith("/METADATA"))
         facts = email.message_from_bytes(archive.read(name))
         scripts = configparser.ConfigParser()
         entries = name.replace("METADATA", "entry_points.txt")
         scripts.read_string(archive.read(entries).decode())
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    wanted = [line for line in lines if line and not line.startswith("#")]
+    wanted = []
+    for file, only in (
+        ("requirements.txt", ""),
+        ("requirements-ray.txt", '; extra == "ray"'),
+    ):
+        lines = (ROOT / file).read_text().splitlines()
+        lines = [line for line in lines if line and not line.startswith("#")]
+        wanted += [line + only for line in lines]
     found = facts.get_all("Requires-Dist")
     assert set(map(Requirement, found)) == set(map(Requirement, wanted))
     assert len(found) == len(wanted)

@@ -15,6 +15,7 @@ from keras_distill.cli import (
     not_negative,
     positive,
 )
+from keras_distill.cluster import add_ray_flags, ray_options
 from keras_distill.display import wrapped
 from keras_distill.errors import UserError
 from keras_distill.files import read_json, write_text
@@ -111,8 +112,9 @@ def parser(description: str | None) -> Parser:
         type=count,
         metavar="N",
         help="trials at a time, each with its part of the cores (default: 2, "
-        "or 1 on one core or with a GPU)",
+        "or 1 on one core or with a GPU; with --ray as many as fit)",
     )
+    add_ray_flags(result, actors=False)
     result_group = result.add_argument_group("result")
     either = result_group.add_mutually_exclusive_group()
     either.add_argument(
@@ -162,9 +164,11 @@ def tune(
     from keras_distill.search.records import OBJECTIVES, Records, completed
     from keras_distill.search.settings import FOLDER, Request, space_config
 
+    cluster = ray_options(options)
     if _CHIEF in os.environ:
         raise UserError(
-            f"{_CHIEF} is set, expected it unset: a search runs on one machine"
+            f"{_CHIEF} is set, expected it unset: several machines search by "
+            "--ray"
         )
     tuner = options.tuner or ("random" if options.space == "wide" else "grid")
     # Bad input is to be found before the long import.
@@ -195,6 +199,7 @@ def tune(
         minutes=options.max_minutes,
         workers=options.workers,
         within=options.within,
+        ray=cluster,
     )
     if limits.trials is None and tuner in ("random", "bayesian"):
         limits = replace(limits, trials=_MOST_TRIALS)

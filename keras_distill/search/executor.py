@@ -1,9 +1,8 @@
 """Where trials run: in this process or in several of this machine.
 
-The loop of the search knows an `Executor` and no processes. Another one, of a
-cluster for instance, has the same four names and needs nothing else changed:
-what it runs, `TrialWork.run`, can be pickled, and reads and writes inside the
-run folder alone.
+The loop of the search knows an `Executor` and no processes; that of a cluster
+is `ray_tasks.RayTasks`. What it runs, `TrialWork.run`, can be pickled, and
+reads and writes inside the run folder alone.
 """
 
 import logging

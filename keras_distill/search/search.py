@@ -15,6 +15,7 @@ from keras_tuner.engine import base_tuner
 from keras_tuner.engine.trial import Trial
 
 from keras_distill.cli import import_tensorflow
+from keras_distill.cluster import Ray, joined
 from keras_distill.config import Config
 from keras_distill.errors import UserError
 from keras_distill.process import cores
@@ -54,6 +55,8 @@ class Limits:
     workers: int | None = None
     # Points within which the smaller student may be preferred.
     within: float = 0.5
+    # The cluster that runs the trials; None: this machine.
+    ray: Ray | None = None
 
 
 class StudentTuner(base_tuner.BaseTuner):
@@ -162,6 +165,9 @@ def search(
     `finished` returns the run's student if a configuration made it; `on_ended`
     is called when trials have ended.
     """
+    if limits.ray is not None:
+        # The nodes' processes have other current folders.
+        run_dir = run_dir.absolute()
     folder = run_dir / FOLDER
     records = Records(folder)
     objective = OBJECTIVES[request.objective]
@@ -194,8 +200,11 @@ def search(
         with Stopwatch(folder / "seconds") as watch:
             oracle.may_start = lambda: _ends_in_time(records, watch, limits)
             with (
+                _cluster(run_dir, limits),
                 contextlib.closing(_executor(work, limits)) as executor,
-                show.live() if executor.slots > 1 else contextlib.nullcontext(),
+                show.live()
+                if executor.slots > 1 or limits.ray
+                else contextlib.nullcontext(),
             ):
                 StudentTuner(
                     oracle,
@@ -224,10 +233,23 @@ def _trial_values(trial: Trial) -> dict[str, Any]:
 
 
 def _executor(work: TrialWork, limits: Limits) -> Executor:
+    if limits.ray is not None:
+        from keras_distill.search.ray_tasks import RayTasks
+
+        cores = limits.ray.cores or 1
+        return RayTasks(work.run, work.folder, cores, limits.workers)
     workers = limits.workers or _workers()
     if workers == 1:
         return InProcess(work.run)
     return LocalPool(work.run, workers, work.folder, import_tensorflow)
+
+
+def _cluster(
+    run_dir: Path, limits: Limits
+) -> contextlib.AbstractContextManager[None]:
+    if limits.ray is None:
+        return contextlib.nullcontext()
+    return joined(limits.ray, run_dir / "logs" / "ray.log")
 
 
 def _workers() -> int:

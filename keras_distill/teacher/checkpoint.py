@@ -19,12 +19,7 @@ from transformers import (
 )
 
 from keras_distill.errors import UserError
-from keras_distill.files import (
-    atomic_path,
-    fingerprint,
-    sha256_file,
-    write_json,
-)
+from keras_distill.files import atomic_path, write_json
 from keras_distill.teacher.classes import Matched, match_classes
 from keras_distill.teacher.families import (
     check_family,
@@ -202,20 +197,6 @@ def save_teacher(teacher: Teacher, folder: Path) -> None:
             "parameters": teacher.model.num_parameters(),
         }
         write_json(temporary / "teacher.json", facts)
-
-
-def checkpoint_fingerprint(folder: Path) -> str:
-    """Hash the files of a checkpoint folder that decide its logits."""
-    settings = ["config.json", "tokenizer.json"]
-    if not (folder / "tokenizer.json").is_file():
-        settings.append("vocab.json")
-    names = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix in (".h5", ".safetensors", ".txt", ".model")
-        or path.name in settings
-    )
-    return fingerprint({path.name: sha256_file(path) for path in names})
 
 
 def _load_config(name: str) -> PretrainedConfig:

@@ -4,15 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from keras_distill.config import Config
-from keras_distill.files import fingerprint, read_json
-from keras_distill.teacher.checkpoint import (
-    checkpoint_fingerprint,
-    load_fine_tuned,
-)
+from keras_distill.files import read_json
+from keras_distill.teacher.checkpoint import load_fine_tuned
 from keras_distill.teacher.ensemble import Ensemble
-from keras_distill.teacher.members import member_folders, member_sources
+from keras_distill.teacher.members import member_folders, told_members
 from keras_distill.teacher.predict import Predictor
-from keras_distill.teacher.source import short_name
 from keras_distill.transfer_set.labeller import Labeller, write_transfer_set
 
 
@@ -60,21 +56,13 @@ def fine_tuned(
         UserError: There is no teacher, or it does not fit the classes.
     """
     labels = read_json(data / "manifest.json")["labels"]
-    places = member_folders(teacher)
     members = [
         Predictor(
             load_fine_tuned(str(place), labels),
             config.teacher.max_length,
             config.teacher.tokens_per_batch,
         )
-        for place in places
+        for place in member_folders(teacher)
     ]
-    prints = [checkpoint_fingerprint(place) for place in places]
-    sources = member_sources(config.teacher, teacher)
-    told = [
-        {"name": short_name(name), "fingerprint": its}
-        for name, its in zip(sources, prints, strict=True)
-    ]
-    if len(members) == 1:
-        return members[0], prints[0], told
-    return Ensemble(members), fingerprint(prints), told
+    its, told = told_members(config.teacher, teacher)
+    return members[0] if len(members) == 1 else Ensemble(members), its, told

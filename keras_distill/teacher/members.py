@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from keras_distill.config import TeacherConfig
-from keras_distill.files import read_json, write_json
+from keras_distill.files import (
+    fingerprint,
+    read_json,
+    sha256_file,
+    write_json,
+)
 from keras_distill.teacher.source import short_name
 
 logger = logging.getLogger(__name__)
@@ -142,3 +147,38 @@ def install(
                 "not: so does the student not, unless the settings say so"
             )
         write_json(output / FACTS, facts[0] | {"lower_case": lower})
+
+
+def checkpoint_fingerprint(folder: Path) -> str:
+    """Hash the files of a checkpoint folder that decide its logits."""
+    settings = ["config.json", "tokenizer.json"]
+    if not (folder / "tokenizer.json").is_file():
+        settings.append("vocab.json")
+    names = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix in (".h5", ".safetensors", ".txt", ".model")
+        or path.name in settings
+    )
+    return fingerprint({path.name: sha256_file(path) for path in names})
+
+
+def told_members(
+    settings: TeacherConfig, teacher: Path
+) -> tuple[str, list[dict[str, str]]]:
+    """Return what tells a run's teacher; nothing of it is loaded.
+
+    Args:
+        settings: Of the run.
+        teacher: Its `teacher/`.
+
+    Returns:
+        The teacher's fingerprint, and each member's name and fingerprint.
+    """
+    prints = [checkpoint_fingerprint(p) for p in member_folders(teacher)]
+    sources = member_sources(settings, teacher)
+    told = [
+        {"name": short_name(name), "fingerprint": its}
+        for name, its in zip(sources, prints, strict=True)
+    ]
+    return prints[0] if len(prints) == 1 else fingerprint(prints), told

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +16,7 @@ from keras_distill.data.examples import Example, read_examples
 from keras_distill.errors import UserError
 from keras_distill.files import ShardInfo, read_json, sha256_file, write_json
 from keras_distill.metrics import classification_metrics
-from keras_distill.progress import Bar, progress
+from keras_distill.progress import progress
 from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.plan import load_plan, read_input
 from keras_distill.transfer_set.record import (
@@ -57,6 +57,25 @@ class Teacher(Protocol):
 
 
 @dataclass(frozen=True)
+class Work:
+    """A file of rows that becomes a shard.
+
+    Attributes:
+        name: Of the shard.
+        path: Of the file: a part of the plan, or a split's examples.
+        rows: How many it has.
+        sha256: Its checksum.
+        measured: Whether it is a split that is only measured on.
+    """
+
+    name: str
+    path: Path
+    rows: int
+    sha256: str
+    measured: bool = False
+
+
+@dataclass(frozen=True)
 class Labelled:
     """What is noted beside a finished shard, as `done/NAME.json`."""
 
@@ -82,17 +101,21 @@ class Labeller:
 
     A shard whose file fits its note is never labelled again; one that is
     missing, damaged, of another teacher or of other texts is made anew.
-    Memory holds one shard.
+    Memory holds one shard. Without a teacher it knows what is to be done.
     """
 
-    teacher: Teacher
+    teacher: Teacher | None
     folder: Path
     teacher_fingerprint: str
     # Name and fingerprint of each checkpoint.
     teachers: list[dict[str, str]] = field(default_factory=list)
 
-    def shards(self, wanted: Iterable[int] | None = None) -> list[Labelled]:
-        """Label the planned training shards, or those wanted, in order."""
+    def planned(self, wanted: Iterable[int] | None = None) -> list[Work]:
+        """Return the planned training shards, or those wanted, in order.
+
+        Raises:
+            UserError: There is no plan or no such shard.
+        """
         plan = list(load_plan(self.folder).items())
         places = range(len(plan)) if wanted is None else sorted(set(wanted))
         for index in places:
@@ -101,37 +124,82 @@ class Labeller:
                     f"--shards: there is no shard {index}, expected numbers "
                     f"from 0 to {len(plan) - 1}"
                 )
-        planned = {shard_name(i, len(plan)): plan[i] for i in places}
-        notes = {}
-        for name, (_, shard) in planned.items():
-            if note := self._finished(name, shard.sha256):
-                notes[name] = note
-        if notes:
-            logger.info(
-                "%d of %d shards are there already", len(notes), len(planned)
-            )
-        total = sum(shard.rows for _, shard in planned.values())
+        return [
+            Work(shard_name(i, len(plan)), path, shard.rows, shard.sha256)
+            for i in places
+            for path, shard in [plan[i]]
+        ]
+
+    def finished(self, works: Sequence[Work]) -> dict[str, Labelled]:
+        """Return the notes of those shards that are whole, by name."""
+        found = ((work.name, self._finished(work)) for work in works)
+        return {name: note for name, note in found if note}
+
+    def shards(self, wanted: Iterable[int] | None = None) -> list[Labelled]:
+        """Label the planned training shards, or those wanted, in order."""
+        works = self.planned(wanted)
+        notes = self.finished(works)
+        tell_finished(notes, works)
         done = sum(note.shard.rows for note in notes.values())
+        total = sum(work.rows for work in works)
         with progress(total, "labelling", "rows", done) as bar:
-            for name, (path, shard) in planned.items():
-                if name not in notes:
-                    notes[name] = self._label(
-                        name, list(read_input(path)), shard.sha256, bar
-                    )
-        return [notes[name] for name in planned]
+            for work in works:
+                if work.name not in notes:
+                    notes[work.name] = self.label(work, bar.update)
+        return [notes[work.name] for work in works]
 
-    def split(self, examples: Path, split: str) -> Labelled:
+    def split(self, work: Work) -> Labelled:
         """Label a split that is only measured on, into `SPLIT.tfrecord`."""
-        name, digest = f"{split}.tfrecord", sha256_file(examples)
-        if note := self._finished(name, digest):
+        if note := self._finished(work):
             return note
-        rows = [(ORIGINAL, example) for example in read_examples(examples)]
-        with progress(len(rows), f"labelling {split}", "rows") as bar:
-            return self._label(name, rows, digest, bar, measured=True)
+        label = f"labelling {Path(work.name).stem}"
+        with progress(work.rows, label, "rows") as bar:
+            return self.label(work, bar.update)
 
-    def _finished(self, name: str, input_sha256: str) -> Labelled | None:
+    def label(self, work: Work, on_rows: Callable[[int], object]) -> Labelled:
+        """Label a file of rows, whatever is there already.
+
+        Args:
+            work: The file.
+            on_rows: Called with the number of rows just done.
+
+        Raises:
+            UserError: The file is damaged, the teacher gave no numbers, or
+                (`DiskError`) the shard cannot be written.
+        """
+        if work.measured:
+            rows = [(ORIGINAL, e) for e in read_examples(work.path)]
+        else:
+            rows = list(read_input(work.path))
+        started = time.perf_counter()
+        logits, tokens = self.teacher.logits(
+            [example for _, example in rows], on_rows
+        )
+        seconds = time.perf_counter() - started
+        records = (
+            encode(example, row, source, unanswered=work.measured)
+            for (source, example), row in zip(rows, logits, strict=True)
+        )
+        sources = Counter(source for source, _ in rows)
+        note = Labelled(
+            shard=write_shard(self.folder / work.name, records),
+            counts={
+                called: sources[source]
+                for source, called in SOURCE_NAMES.items()
+            },
+            real_tokens=tokens.real,
+            padded_tokens=tokens.padded,
+            seconds=seconds,
+            teacher_fingerprint=self.teacher_fingerprint,
+            input_sha256=work.sha256,
+            members=self._members(rows) if work.measured else None,
+        )
+        write_json(self._note(work.name), asdict(note))
+        return note
+
+    def _finished(self, work: Work) -> Labelled | None:
         """Return the note of a shard that is whole, of teacher and input."""
-        path = self._note(name)
+        name, path = work.name, self._note(work.name)
         if not path.is_file():
             return None
         try:
@@ -142,47 +210,13 @@ class Labeller:
             return None
         if note.teacher_fingerprint != self.teacher_fingerprint:
             logger.info("%s is another teacher's: labelled again", name)
-        elif note.input_sha256 != input_sha256:
+        elif note.input_sha256 != work.sha256:
             logger.info("%s is of other texts: labelled again", name)
         elif note.shard.name != name or not note.shard.is_whole(self.folder):
             logger.warning("%s is missing or damaged: labelled again", name)
         else:
             return note
         return None
-
-    def _label(
-        self,
-        name: str,
-        rows: Sequence[tuple[int, Example]],
-        input_sha256: str,
-        bar: Bar,
-        measured: bool = False,
-    ) -> Labelled:
-        started = time.perf_counter()
-        logits, tokens = self.teacher.logits(
-            [example for _, example in rows], bar.update
-        )
-        seconds = time.perf_counter() - started
-        records = (
-            encode(example, row, source, unanswered=measured)
-            for (source, example), row in zip(rows, logits, strict=True)
-        )
-        sources = Counter(source for source, _ in rows)
-        note = Labelled(
-            shard=write_shard(self.folder / name, records),
-            counts={
-                called: sources[source]
-                for source, called in SOURCE_NAMES.items()
-            },
-            real_tokens=tokens.real,
-            padded_tokens=tokens.padded,
-            seconds=seconds,
-            teacher_fingerprint=self.teacher_fingerprint,
-            input_sha256=input_sha256,
-            members=self._members(rows) if measured else None,
-        )
-        write_json(self._note(name), asdict(note))
-        return note
 
     def _members(
         self, rows: Sequence[tuple[int, Example]]
@@ -197,6 +231,29 @@ class Labeller:
 
     def _note(self, name: str) -> Path:
         return self.folder / "done" / f"{name}.json"
+
+
+def tell_finished(notes: Collection[str], works: Sequence[Work]) -> None:
+    """Say how many of the training shards were there before."""
+    train = [work.name for work in works if not work.measured]
+    done = sum(name in notes for name in train)
+    if done:
+        logger.info("%d of %d shards are there already", done, len(train))
+
+
+def split_works(data: Path) -> list[Work]:
+    """Return the splits of a run that are only measured on.
+
+    Args:
+        data: The run's `data/`.
+    """
+    works = []
+    for split, rows in read_json(data / "manifest.json")["splits"].items():
+        if split != "train":
+            path = data / f"{split}.jsonl.gz"
+            name, digest = f"{split}.tfrecord", sha256_file(path)
+            works.append(Work(name, path, rows, digest, measured=True))
+    return works
 
 
 def write_transfer_set(
@@ -219,15 +276,30 @@ def write_transfer_set(
     Raises:
         UserError: There is no plan or no such shard.
     """
-    facts = read_json(data / "manifest.json")
     train = labeller.shards(shards)
     if shards is not None:
         return
-    measured = [
-        labeller.split(data / f"{split}.jsonl.gz", split)
-        for split in facts["splits"]
-        if split != "train"
-    ]
+    measured = [labeller.split(work) for work in split_works(data)]
+    write_manifest(labeller, config, data, train, measured)
+
+
+def write_manifest(
+    labeller: Labeller,
+    config: Config,
+    data: Path,
+    train: Sequence[Labelled],
+    measured: Sequence[Labelled],
+) -> None:
+    """Write the manifest of a transfer set whose shards are all there.
+
+    Args:
+        labeller: As `write_transfer_set` takes it.
+        config: The run's configuration.
+        data: The run's `data/`.
+        train: The notes of the training shards, in order.
+        measured: Those of the splits that are measured on.
+    """
+    facts = read_json(data / "manifest.json")
     counts = {
         name: sum(note.counts[name] for note in train)
         for name in SOURCE_NAMES.values()

@@ -22,7 +22,6 @@ from keras_distill.files import read_json, write_json
 from keras_distill.teacher import folder as folders
 from keras_distill.teacher.__main__ import main
 from keras_distill.teacher.checkpoint import (
-    checkpoint_fingerprint,
     load_fine_tuned,
     load_teacher,
     load_tokenizer,
@@ -32,6 +31,7 @@ from keras_distill.teacher.checkpoint import (
 from keras_distill.teacher.embed import _encode_words
 from keras_distill.teacher.families import TF_CLASSES
 from keras_distill.teacher.finetune import Trainer
+from keras_distill.teacher.members import checkpoint_fingerprint
 from keras_distill.teacher.predict import Predictor, encode
 
 LONG = "a good film " * 20

@@ -17,6 +17,7 @@ raw text in batches of 512. It can be killed and called again: with the same
 --work it goes on.
 """
 
+import csv
 import dataclasses
 import math
 import statistics
@@ -37,7 +38,7 @@ from keras_distill.config import (
     load_config,
 )
 from keras_distill.display import BLUE, RED, SKY, new_figure, save
-from keras_distill.files import read_json, write_text
+from keras_distill.files import read_json
 
 _BATCH, _REPEATS, _TEXTS = 512, 3, 4096
 
@@ -99,34 +100,26 @@ def measured(
     from keras_distill.student.training import Lessons, complete, fit_student
 
     note, cost = place / "measured.json", place / "cost.json"
-    if note.is_file() and cost.is_file():
-        return read_json(note) | read_json(cost)
     settings = dataclasses.replace(config.student, kind=kind)
     lessons = Lessons.of_run(config, run, lower_case(config, run))
-    watch = place / "seconds.txt"
-    seconds = float(watch.read_text()) if watch.is_file() else 0.0
     student = seed_folders(config, run / "student").get(seed, place)
-    if kind == config.student.kind and (student / "training.json").is_file():
-        # The run's own.
-        seconds = read_json(run / "results.json")["seconds"]["student"]
-        seconds /= len(config.seeds)
-    else:
-        student = place
+    # The run's own, where it has it.
+    own = kind == config.student.kind and (student / "training.json").is_file()
+    student = student if own else place
     if not (student / "training.json").is_file():
-        started = time.monotonic()
-        try:
-            looks = fit_student(settings, lessons, student, seed)
-            complete(student, seed, lessons, settings.max_length, looks)
-        finally:
-            seconds += time.monotonic() - started
-            write_text(watch, f"{seconds}")
+        looks = fit_student(settings, lessons, student, seed)
+        complete(student, seed, lessons, settings.max_length, looks)
     if not note.is_file():
         best = read_json(student / "training.json")["best"]
-        found = {"seed": seed, "seconds": round(seconds, 1)}
-        found |= {"best_epoch": best["epoch"]}
+        found = {"seed": seed, "best_epoch": best["epoch"]}
         write(found | scores(run, student, lessons, config), note)
-    write(costs(run, student), cost)
-    return read_json(note) | read_json(cost)
+    if not cost.is_file():
+        write(costs(run, student), cost)
+    with open(student / "history.csv", newline="") as stream:
+        *_, last = csv.DictReader(stream)
+    # Of all sittings, looks included.
+    seconds = {"seconds": round(float(last["seconds"]), 1)}
+    return read_json(note) | read_json(cost) | seconds
 
 
 def costs(run: Path, student: Path) -> dict[str, Any]:

@@ -52,9 +52,8 @@ def main() -> int:
     result = machine("tensorflow", "keras") | {"repeats": options.repeats}
     with tempfile.TemporaryDirectory() as place:
         run = options.run or make_run(Path(place), options.rows)
-        result["run_rows"] = read_json(run / "transfer_set" / "manifest.json")[
-            "counts"
-        ]
+        manifest = read_json(run / "transfer_set" / "manifest.json")
+        result["run_rows"] = manifest["counts"]
         again = ["train.py", "--config", str(run / "config.yaml")]
         again += ["--output-dir", str(run.resolve())]
         commands = {
@@ -63,7 +62,7 @@ def main() -> int:
         }
         commands["a finished run again"] = again, AGAIN_LIMIT
         text = [str(run.resolve()), "a gripping film"]
-        if read_json(run / "student" / "text.json")["pair"]:
+        if manifest["pair"]:
             text += ["--text-b", "a dull film"]
         for name, command in (
             ("predict, one text", COMMANDS["predict"]),

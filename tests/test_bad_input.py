@@ -6,7 +6,6 @@ here it is that train.py says so and leaves nothing behind.
 
 import gzip
 import os
-import resource
 import subprocess
 import sys
 
@@ -244,15 +243,11 @@ def limited(arguments, limit):
     That is what a full disk or a quota looks like from inside; it needs no
     rights to mount anything.
     """
-
-    def lower():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
+    lower = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))"
     return subprocess.run(
-        [sys.executable, "train.py", *map(str, arguments)],
+        tiny_runs.python("train.py", *arguments, prepare=lower),
         cwd=tiny_runs.ROOT,
         env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
-        preexec_fn=lower,
         capture_output=True,
         text=True,
     )

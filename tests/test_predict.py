@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny_runs
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_students import make_run, random_texts
@@ -616,15 +617,13 @@ class Pieces(io.BytesIO):
 @pytest.mark.whole
 def test_who_waits_gets_an_answer_and_ctrl_c_is_no_traceback(single):
     process = subprocess.Popen(
-        [sys.executable, "-m", "keras_distill.predict", str(single)],
+        tiny_runs.python("-m", "keras_distill.predict", single),
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-        # A shell's background jobs ignore Ctrl-C, and so would this one.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     for text in ("good", "bad", "film"):
         process.stdin.write(f"{text}\n")

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from tiny_runs import ROOT, lives, until
+from tiny_runs import ROOT, lives, python, until
 
 from keras_distill.errors import ReportedError, UserError
 from keras_distill.process import cores, run_child
@@ -105,12 +105,10 @@ def family(module, tmp_path):
     place = tmp_path / "pid"
     names = [str(tmp_path / "unfinished"), str(place)]
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, *names],
+        python("-c", PARENT, *names),
         cwd=ROOT,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        # Jobs in the background of a script are born deaf to Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with parent:
         until(place.exists)

@@ -137,18 +137,33 @@ def environment(**more):
     }
 
 
+# Not by preexec_fn, for which subprocess forks: gRPC's threads, which
+# TensorBoard and TensorFlow bring into this process, may abort a fork.
+_PREPARED = """
+import os, resource, signal, sys
+{}
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+# A shell's background jobs ignore Ctrl-C, and so would their children.
+HEARS_CTRL_C = "signal.signal(signal.SIGINT, signal.SIG_DFL)"
+
+
+def python(*arguments, prepare=HEARS_CTRL_C):
+    """Return the command that runs Python after a line of preparation."""
+    prepared = _PREPARED.format(prepare)
+    return [sys.executable, "-I", "-c", prepared, *map(str, arguments)]
+
+
 def run(*arguments, stdin=None, **more):
     """Run Python in the project's root; `more` joins its environment."""
     return subprocess.run(
-        [sys.executable, *map(str, arguments)],
+        python(*arguments),
         cwd=ROOT,
         env=environment(**more),
         input=stdin or "",
         capture_output=True,
         text=True,
         start_new_session=True,
-        # A shell's background jobs ignore Ctrl-C, and so would their children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

@@ -36,7 +36,8 @@ def commands(module, monkeypatch):
             counts = {"original": 100, "augmented": 200}
             folder = type(ROOT)(run)
             write_json(
-                folder / "transfer_set" / "manifest.json", {"counts": counts}
+                folder / "transfer_set" / "manifest.json",
+                {"counts": counts, "pair": True},
             )
             write_json(
                 folder / "results.json",
@@ -95,7 +96,10 @@ def test_startup_times_help_and_a_finished_run(call, commands):
     assert result["commands"]["train.py --help"] == {
         **{"seconds": 2.0, "cpu_seconds": 1.5, "limit_seconds": 2}
     }
-    assert commands[-1][:2] == ["train.py", "--config"]
+    *_, again, numpy, keras = commands
+    assert again[:2] == ["train.py", "--config"]
+    for one in (numpy, keras):
+        assert one[-3:] == ["a gripping film", "--text-b", "a dull film"]
     assert "a finished run again" in table
 
 

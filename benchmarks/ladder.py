@@ -227,6 +227,8 @@ def texts_per_second(
 
 def draw(results: list[dict[str, Any]], path: Path) -> None:
     """Draw quality against latency, a panel for each run, the front marked."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     figure = new_figure(4.5 * len(results), 4)
     panels = figure.subplots(1, len(results), squeeze=False)[0]
     for axes, result in zip(panels, results, strict=True):
@@ -241,7 +243,8 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
             axes.annotate(
                 kind,
                 (latency, quality),
-                xytext=(6, -3),
+                # Below the front, which rises to the right.
+                xytext=(5, -11),
                 textcoords="offset points",
                 fontsize="small",
             )
@@ -257,6 +260,9 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
             result["teacher"][split], color=RED, linestyle="--", label="teacher"
         )
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.margins(x=0.25, y=0.15)
         axes.set_title(f"{result['task']}, {result['rows']:,} rows")
         axes.set_xlabel("one text, int8, one thread (ms)")

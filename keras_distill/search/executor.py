@@ -161,6 +161,17 @@ def _begin(
     threading.Thread(target=_end_with, args=(life,), daemon=True).start()
     # Ctrl-C goes to every process of the group; the parent ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    begin_worker(log, threads)
+    prepare()
+
+
+def begin_worker(log: Path, threads: int) -> None:
+    """Prepare a process for trials, before anything imports TensorFlow in it.
+
+    Args:
+        log: Gets all that the process writes to stdout and stderr.
+        threads: That TensorFlow may use.
+    """
     with open(log, "ab") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
@@ -169,7 +180,6 @@ def _begin(
     # As `process.run_child` has it: nothing from the shell by chance.
     os.environ.pop("TF_USE_LEGACY_KERAS", None)
     configure_logging()
-    prepare()
 
 
 def _end_with(life: Connection) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import ray
 
-from keras_distill.cli import configure_logging, one_line
+from keras_distill.cli import one_line
 from keras_distill.cluster import (
     check_versions,
     live_nodes,
@@ -23,7 +23,7 @@ from keras_distill.cluster import (
 )
 from keras_distill.errors import UserError
 from keras_distill.files import sha256_file
-from keras_distill.search.executor import RunTrial
+from keras_distill.search.executor import RunTrial, begin_worker
 from keras_distill.search.records import Record
 
 logger = logging.getLogger(__name__)
@@ -159,22 +159,11 @@ def _run_trial(
                 f"{notes} is not the driver's, expected the run folder on a "
                 "file system that all nodes share, at the same path"
             )
-        _begin(folder / f"worker-{name}-{os.getpid()}.log", cores)
+        begin_worker(folder / f"worker-{name}-{os.getpid()}.log", cores)
         with _alone(folder / "work" / trial):
             return pickle.loads(run)(trial, values)
     except UserError as error:
         raise UserError(f"node {name}: {error}") from error
-
-
-def _begin(log: Path, cores: int) -> None:
-    """Begin as a process of the local pool does."""
-    with open(log, "ab") as stream:
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
-    for library in ("TF_NUM_INTRAOP", "TF_NUM_INTEROP", "OMP_NUM"):
-        os.environ[f"{library}_THREADS"] = str(cores)
-    os.environ.pop("TF_USE_LEGACY_KERAS", None)
-    configure_logging()
 
 
 @contextlib.contextmanager

@@ -288,15 +288,12 @@ class _Crew:
         placed = sum(member.node is not None for member in self._members)
         if placed >= (1 if self._begun else self._least()):
             self._begun, self._since = True, time.monotonic()
-        elif time.monotonic() - self._since > self._patience():
+        elif time.monotonic() - self._since > SECONDS_TO_BEGIN:
             raise UserError(self._why_no_place(placed))
 
     def _least(self) -> int:
         # There may be fewer shards than actors.
         return min(self._options.least, len(self._missing) + len(self._busy()))
-
-    def _patience(self) -> float:
-        return SECONDS_TO_BEGIN
 
     def _why_no_place(self, placed: int) -> str:
         nodes = "; ".join(
@@ -309,7 +306,7 @@ class _Crew:
             what += f", {needs['num_gpus']} GPU"
         return (
             f"--ray-actors: {placed} of {self._options.least} actors have a "
-            f"place after {self._patience():.0f} s; one needs {what}, "
+            f"place after {SECONDS_TO_BEGIN:.0f} s; one needs {what}, "
             f"{gibibytes(needs['memory'])}: {nodes}"
         )
 

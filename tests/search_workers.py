@@ -3,6 +3,8 @@
 import os
 import signal
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -35,3 +37,26 @@ def stay(trial, values):
     temporary.rename(note)
     while True:
         time.sleep(60)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What `ray_tasks` runs: such a function, and notes for each seed."""
+
+    folder: Path
+    run: Callable
+    seeds: tuple[int, ...] = ()
+
+    def seeds_apart(self, values):
+        return list(self.seeds)
+
+    def train(self, trial, values, seed):
+        """Wait for all other seeds to begin."""
+        (self.folder / f"{trial}-{seed}").touch()
+        if seed == values.get("fails"):
+            return {"id": trial, "status": "failed"}
+        if seed == values.get("dies"):
+            note = self.folder / f"{trial}-{seed}-died"
+            return die_once(trial, {"note": note}) and None
+        while len(list(self.folder.glob(f"{trial}-?"))) < len(self.seeds):
+            time.sleep(0.05)

@@ -237,7 +237,7 @@ def _executor(work: TrialWork, limits: Limits) -> Executor:
         from keras_distill.search.ray_tasks import RayTasks
 
         cores = limits.ray.cores or 1
-        return RayTasks(work.run, work.folder, cores, limits.workers)
+        return RayTasks(work, cores, limits.workers)
     workers = limits.workers or _workers()
     if workers == 1:
         return InProcess(work.run)

@@ -7,9 +7,9 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -39,6 +39,7 @@ from keras_distill.transfer_set.manifest import Manifest
 from keras_distill.transfer_set.record import Rows, read_rows
 
 logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 _METRICS = (
     "accuracy",
@@ -80,16 +81,34 @@ class TrialWork:
     def run(self, trial: str, values: Mapping[str, Any]) -> Record:
         """Train and measure, or go on where a killed process stopped."""
         logger.info("trial %s: %s", trial, described(values))
-        started = time.monotonic()
-        try:
-            return self._run(trial, values)
-        # Whatever it was: the other trials are still worth their time.
-        except Exception as error:
-            if _is_fatal(error):
-                raise UserError(str(error)) from error
-            logger.debug("trial %s", trial, exc_info=True)
-            seconds = time.monotonic() - started
-            return failed_record(trial, values, seconds, _one_line(error))
+        return _tried(trial, values, lambda: self._run(trial, values))
+
+    def train(
+        self, trial: str, values: Mapping[str, Any], seed: int
+    ) -> Record | None:
+        """Train one seed's student, and return a record only if that fails.
+
+        See `seeds_apart`.
+        """
+        logger.info("trial %s, seed %d: %s", trial, seed, described(values))
+
+        def work() -> None:
+            with Stopwatch(self._clock(trial, seed)):
+                place = self.students(trial)
+                self._train(self._config(values), trial, place, seed)
+
+        return _tried(trial, values, work)
+
+    def seeds_apart(self, values: Mapping[str, Any]) -> list[int]:
+        """Return the seeds whose students may be trained at the same time.
+
+        `train` does that, and `run` finds them trained. There are none where
+        there is one student, or where the run's are taken over.
+        """
+        config = self._config(values)
+        if len(config.seeds) == 1 or self._has(config):
+            return []
+        return config.seeds
 
     def students(self, trial: str) -> Path:
         """Return the folder of a trial's students while it is under way."""
@@ -100,28 +119,47 @@ class TrialWork:
         shutil.rmtree(self.folder / "work" / trial, ignore_errors=True)
 
     def _run(self, trial: str, values: Mapping[str, Any]) -> Record:
-        extra = {"student.extra_seeds": self.executions - 1}
-        config = with_values(self.config, {**values, **extra})
+        config = self._config(values)
         place = self.students(trial)
-        with Stopwatch(place.parent / "seconds") as watch:
+        with Stopwatch(self._clock(trial)) as watch:
             reused = self._reuse(config, trial, place)
             self._train(config, trial, place)
             metrics, by_seed = _metrics(config, place)
             metrics |= measure_cost(place, self._timed_rows())
             keras.backend.clear_session()
+        apart = [
+            float(clock.read_text())
+            for seed in config.seeds
+            if (clock := self._clock(trial, seed)).is_file()
+        ]
         return {
             "id": trial,
             "status": COMPLETED,
             "hyperparameters": dict(values),
             "metrics": metrics,
-            "seconds": round(watch.seconds, 1),
+            # They were trained side by side.
+            "seconds": round(watch.seconds + max(apart, default=0.0), 1),
             "seeds": config.seeds,
             "by_seed": by_seed,
             "reused": reused,
         }
 
-    def _train(self, config: Config, trial: str, place: Path) -> None:
-        """Train a student for each seed that has none yet."""
+    def _config(self, values: Mapping[str, Any]) -> Config:
+        extra = {"student.extra_seeds": self.executions - 1}
+        return with_values(self.config, {**values, **extra})
+
+    def _clock(self, trial: str, seed: int | None = None) -> Path:
+        name = "seconds" if seed is None else f"seconds-{seed}"
+        return self.folder / "work" / trial / name
+
+    def _train(
+        self,
+        config: Config,
+        trial: str,
+        place: Path,
+        seed: int | None = None,
+    ) -> None:
+        """Train a student for each seed that has none yet, or for one."""
         train_students(
             config,
             self.run_dir,
@@ -130,6 +168,7 @@ class TrialWork:
             max_updates=self.max_updates,
             vocabulary=self._words(config, trial),
             logs=self._logs(trial),
+            seed=seed,
         )
 
     def _words(self, config: Config, trial: str) -> Path:
@@ -149,13 +188,7 @@ class TrialWork:
 
     def _reuse(self, config: Config, trial: str, place: Path) -> bool:
         """Take the students over that the run has already; say if so."""
-        if self.finished is None or place.exists():
-            return False
-        ours, theirs = (
-            dataclasses.replace(one.student, extra_seeds=0)
-            for one in (config, self.config)
-        )
-        if ours != theirs:
+        if place.exists() or not self._has(config):
             return False
         write_curves(config, self._logs(trial), self.finished)
         for seed, target in seed_folders(config, place).items():
@@ -175,6 +208,14 @@ class TrialWork:
                 shutil.copyfile(source / name, target / name)
             logger.info("the run's student of seed %d is this trial's", seed)
         return place.exists()
+
+    def _has(self, config: Config) -> bool:
+        """Say whether the run has students that such a trial would train."""
+        ours, theirs = (
+            dataclasses.replace(one.student, extra_seeds=0)
+            for one in (config, self.config)
+        )
+        return self.finished is not None and ours == theirs
 
     def _logs(self, trial: str) -> Path:
         return self.run_dir / "logs" / "tuning" / trial
@@ -256,6 +297,22 @@ def _metrics(
         statistics.stdev(by_seed["accuracy"]) if several else None
     )
     return metrics, by_seed
+
+
+def _tried(
+    trial: str, values: Mapping[str, Any], work: Callable[[], _T]
+) -> _T | Record:
+    """Return what some work returns, or the record of its failure."""
+    started = time.monotonic()
+    try:
+        return work()
+    # Whatever it was: the other trials are still worth their time.
+    except Exception as error:
+        if _is_fatal(error):
+            raise UserError(str(error)) from error
+        logger.debug("trial %s", trial, exc_info=True)
+        seconds = time.monotonic() - started
+        return failed_record(trial, values, seconds, _one_line(error))
 
 
 def _is_fatal(error: BaseException | None) -> bool:

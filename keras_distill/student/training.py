@@ -141,6 +141,7 @@ def train_students(
     max_updates: int | None = None,
     vocabulary: Path | None = None,
     logs: Path | None = None,
+    seed: int | None = None,
 ) -> None:
     """Train the distilled student, once for each seed that has none yet.
 
@@ -159,6 +160,7 @@ def train_students(
         vocabulary: The folder with the words and their vectors, in place of
             the run's.
         logs: What TensorBoard shows, in place of the run's.
+        seed: The one to train, in place of all of the configuration's.
 
     Raises:
         UserError: As `fit_student` raises it, or a part of the run is
@@ -170,6 +172,7 @@ def train_students(
         lessons,
         place,
         logs or run_dir / "logs",
+        seed,
         max_updates=max_updates,
     )
 
@@ -401,11 +404,16 @@ def profile_training(config: Config, run_dir: Path) -> Path:
 
 
 def _train_seeds(
-    config: Config, lessons: Lessons, place: Path, logs: Path, **budget: Any
+    config: Config,
+    lessons: Lessons,
+    place: Path,
+    logs: Path,
+    only: int | None = None,
+    **budget: Any,
 ) -> None:
     stage = "baseline" if lessons.labelled_only else "student"
     for seed, folder in seed_folders(config, place).items():
-        if (folder / "training.json").is_file():
+        if only not in (None, seed) or (folder / "training.json").is_file():
             continue
         curve = _curve(config, logs, stage, seed)
         looks = fit_student(

@@ -20,7 +20,9 @@ def tasks(cluster, tmp_path):
     """Return a function that makes an executor on the cluster."""
     write_json(tmp_path / "search.json", {})
     with joined(Ray(cluster.address), tmp_path / "ray.log"):
-        yield lambda run, cores=1: RayTasks(run, tmp_path, cores, None)
+        yield lambda run, cores=1, seeds=(): RayTasks(
+            search_workers.Work(tmp_path, run, seeds), cores, None
+        )
 
 
 def ended(executor):
@@ -52,6 +54,28 @@ def test_a_lost_trial_is_told_and_can_be_run_again(tasks, tmp_path):
     assert ended(executor) == {"0000": None}
     executor.submit("0000", values)
     assert ended(executor)["0000"]["id"] == "0000"
+
+
+def test_the_seeds_of_a_trial_run_side_by_side(tasks):
+    executor = tasks(search_workers.answer, seeds=(1, 2))
+    # Each waits for the other.
+    executor.submit("0000", {"units": 3})
+    found = ended(executor)["0000"]
+    assert found["units"] == 3
+
+
+def test_a_trial_fails_or_is_lost_with_a_seed_of_its(tasks, tmp_path):
+    executor = tasks(search_workers.answer, seeds=(1, 2))
+    executor.submit("0000", {"fails": 2})
+    assert ended(executor) == {"0000": {"id": "0000", "status": "failed"}}
+    assert {path.name for path in tmp_path.glob("0000-*")} == {
+        "0000-1",
+        "0000-2",
+    }
+    executor.submit("0001", {"dies": 1})
+    assert ended(executor) == {"0001": None}
+    executor.submit("0001", {"dies": 1})
+    assert ended(executor)["0001"]["id"] == "0001"
 
 
 def test_a_node_that_is_not_fit_is_named(tasks, tmp_path, monkeypatch):

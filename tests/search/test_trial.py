@@ -96,6 +96,39 @@ def test_a_trial_trains_real_students(tmp_path, monkeypatch):
     assert last.split(",")[0] == "2"
 
 
+def test_students_trained_apart_are_those_of_one_after_the_other(
+    tmp_path, monkeypatch
+):
+    values = {"student.vocabulary_size": 7}
+    one, other = (
+        make_work(tmp_path / name, monkeypatch)(executions=2, updates=2)
+        for name in ("one", "other")
+    )
+    expected = one.run("0000", values)
+    seeds = other.seeds_apart(values)
+    assert seeds == [7, 8]
+    # The main seed's student lies around the other's.
+    for seed in reversed(seeds):
+        assert other.train("0000", values, seed) is None
+    clocks = other.students("0000").parent.glob("seconds-*")
+    trained = max(float(clock.read_text()) for clock in clocks)
+    found = other.run("0000", values)
+    assert found["by_seed"] == expected["by_seed"]
+    assert found["seconds"] >= trained > 0
+    wrong = other.train("0001", {"student.optimizer": "none"}, 7)
+    assert wrong["status"] == "failed" and wrong["id"] == "0001"
+
+
+def test_what_the_run_has_is_not_trained_apart(work):
+    first = work(executions=2)
+    values = {"student.lstm_units": 3}
+    first.run("0000", values)
+    again = work(first.students("0000"), executions=2)
+    assert again.seeds_apart(values) == []
+    assert again.seeds_apart({"student.lstm_units": 2}) == [7, 8]
+    assert work().seeds_apart(values) == []
+
+
 @pytest.mark.whole
 def test_the_cost_is_that_of_the_int8_file(tmp_path):
     small, large = (

@@ -47,6 +47,58 @@ def rates(watch: Watch, unit: str, count: float) -> dict[str, float]:
     return {f"{unit}_per_s": count / wall, f"{unit}_per_cpu_s": count / cpu}
 
 
+class Batches:
+    """Times a teacher's answers to the batches that `save_batches` wrote.
+
+    Args:
+        folder: Where they are.
+        answer: Gives logits [rows, classes] of padded columns by name.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        answer: Callable[[dict[str, np.ndarray]], np.ndarray],
+    ) -> None:
+        self._answer = answer
+        self._batches: list[dict[str, np.ndarray]] = []
+        with np.load(folder / "batches.npz") as arrays:
+            for key, array in arrays.items():
+                place, _, name = key.partition(" ")
+                if int(place) == len(self._batches):
+                    self._batches.append({})
+                self._batches[int(place)][name] = array
+        self._real = sum(int(b["attention_mask"].sum()) for b in self._batches)
+
+    def label(self, number: int) -> dict[str, float]:
+        """Label all; return real tokens/s."""
+        watch = Watch()
+        for batch in self._batches:
+            self._answer(batch)
+        return rates(watch, "real_tokens", self._real)
+
+    def check(self, number: int) -> dict[str, Any]:
+        """Return all logits, once."""
+        if number:
+            return {}
+        logits = [self._answer(batch).tolist() for batch in self._batches]
+        return {"logits": [row for part in logits for row in part]}
+
+
+def save_batches(
+    batches: Sequence[dict[str, np.ndarray]], folder: Path
+) -> None:
+    """Write what all engines are to answer: the columns of each batch."""
+    np.savez(
+        folder / "batches.npz",
+        **{
+            f"{place} {name}": array
+            for place, batch in enumerate(batches)
+            for name, array in batch.items()
+        },
+    )
+
+
 class Work:
     """Batches of rows and the weights.
 

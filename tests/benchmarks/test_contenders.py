@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tiny_runs
 from tiny_runs import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -35,10 +36,15 @@ FAKE = """
         def measure(self, number):
             return {{"a product": 8.0}}
 
+        def check(self, number):
+            return {{"logits": [[0.0, 1.0], [3.0, 2.0]]}}
+
+        def tune(self, number):
+            return self.label(number) | {{"loss": 0.5 + number}}
+
     def build(kind, folder, options):
-        if kind in ("", "ours", "padded", "longest") and not (
-            folder / "targets.npy"
-        ).exists():
+        teacher = ("ours", "padded", "longest", "engine", "tuning")
+        if kind.startswith(teacher) and not (folder / "targets.npy").exists():
             return Other()
         work = Work(folder)
         if (folder / "targets.npy").exists():
@@ -314,6 +320,46 @@ def test_labelling_is_reported(fakes, call):
     assert result["gflop_per_cpu_s"] == 0
     assert result["limit_gflop_per_cpu_s"] == {"a product": 8.0}
     assert "sorted by length (ours)" in printed
+
+
+def test_engines_are_reported_and_missing_ones_do_not_end_it(fakes, call):
+    result, printed = call(
+        *("engines", "teacher", "--peers", sys.executable),
+        *("--rows", 24, "--rounds", 2),
+    )
+    ours, *others = result["labelling"].values()
+    assert ours["real_tokens_per_s"] == 4
+    # PyTorch, which all are compared with, is missing here.
+    assert ours["agrees"] is None and "missing" in others[-1]
+    tuned = result["tuning"]["TensorFlow, as train.py has it (ours)"]
+    assert tuned["loss"] == 2.5
+    assert "Trainer in PyTorch, bfloat16" in printed
+
+
+def test_logits_of_engines_are_compared_with_pytorch_s(module):
+    engines = module("engines")
+    said = {"check": [{"logits": [[0.0, 1.0], [3.0, 2.0]]}]}
+    other = {"check": [{"logits": [[0.0, 1.0], [1.5, 2.0]]}]}
+    rows = {engines.REFERENCE: said, "other": other}
+    assert engines.figures(rows, "other", other) == {
+        "logits_differ_by": 1.5,
+        "agrees": 50.0,
+    }
+
+
+@pytest.mark.slow
+def test_engines_give_equal_logits(start, tmp_path):
+    teacher = tmp_path / "teacher"
+    written = tiny_runs.run(tiny_runs.__file__, teacher)
+    assert written.returncode == 0, written.stderr
+    result, _ = start(
+        *("engines", teacher, "--peers", peer("openvino"), "--rows", 24),
+        *("--rounds", 1, "--updates", 2, "--batch-size", 4),
+    )
+    for name, row in result["labelling"].items():
+        most = 1e-4 if "float32" in name else 0.1
+        assert row["logits_differ_by"] < most, name
+    assert all(row["loss"] > 0 for row in result["tuning"].values())
 
 
 @pytest.mark.slow

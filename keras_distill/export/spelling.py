@@ -66,6 +66,14 @@ _RULES = (
     (rf"(?i){_START}(got) (ta){_END}", r"\1\2\3\4"),
     (rf"(?i){_START}(lem|gim) (me){_END}", r"\1\2\3\4"),
 )
+# Words of printable ASCII and a space between each: what comes before the rules
+# leaves such a text as it is. Text that is not UTF-8 is not one.
+_PLAIN = r"(?:[!-~]+(?: [!-~]+)*)?"
+# Without any of these no rule has something to do; most typed text has none.
+_TRIGGER = (
+    r"(?i).*(?:-[lr][rsc]b-|\\[/*]|`|''|' '| n't|can not|gon na|wan na"
+    r"|got ta|lem me|gim me).*"
+)
 # One rule can make room for another. Each application shortens a text or
 # rids it of a "`"; text that anybody writes is done after two.
 _MAX_ROUNDS = 10
@@ -77,6 +85,20 @@ def normalize_for_ids(texts: tf.Tensor) -> tf.Tensor:
     `StudentTokenizer` gives it the ids that it gives
     `data.normalize.normalize(text)`.
     """
+    matches = tf.strings.regex_full_match
+    # Most of the time that a text took went to rules that found nothing.
+    asked = ~matches(texts, _PLAIN) | matches(texts, _TRIGGER)
+    places = tf.where(asked)
+    return tf.cond(
+        tf.reduce_any(asked),
+        lambda: tf.tensor_scatter_nd_update(
+            texts, places, _normalized(tf.gather_nd(texts, places))
+        ),
+        lambda: texts,
+    )
+
+
+def _normalized(texts: tf.Tensor) -> tf.Tensor:
     texts = tf.strings.regex_replace(texts, _INVISIBLE, "")
     for pattern, quote in _CURLY_QUOTES:
         texts = tf.strings.regex_replace(texts, pattern, quote)

@@ -4,12 +4,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_distill.data.normalize import normalize
-from keras_distill.export.spelling import normalize_for_ids
+from keras_distill.export.spelling import _normalized, normalize_for_ids
 from keras_distill.student.text import WordSplitter
 
 split = WordSplitter(lower_case=False)
 in_graph = tf.function(
     normalize_for_ids, input_signature=[tf.TensorSpec([None], tf.string)]
+)
+
+by_all_rules = tf.function(
+    _normalized, input_signature=[tf.TensorSpec([None], tf.string)]
 )
 
 
@@ -28,6 +32,9 @@ TREEBANK = [
     "typed ` chris rock , ' ` anthony hopkins ' and ` terrorists ' here",
     "you can not say , can not only , Can Not",
     "gon na wan na got ta lem me gim me gonna",
+    *("Gon na", "wan na", "GOT TA", "lem me", "gim me"),
+    *("a -Rsb-", "typed ` x", "the '' end", "he ca N'T", "I can not"),
+    *("x ' ' y", "2 \\* 3"),
     "either \\/ or 2 \\* 3",
     "the girls ' room ' ' x",
     "can not only can not only CAN NOT just can not only can not",
@@ -68,7 +75,7 @@ def test_no_texts_give_no_texts():
 
 pieces = st.sampled_from(
     "do ca can not only Can n't 's `` '' \" -lrb- -RRB- gon na got ta lem me "
-    "\\/ \\* , . ! : ( ) é naïve 5 % $ x 😀 好 \u200b \u2028 \x07".split(" ")
+    "' ` \\/ \\* , . ! : ( ) é naïve 5 % $ x 😀 好 \u200b \u2028 \x07".split(" ")
 )
 
 
@@ -90,3 +97,21 @@ def test_treebank_tokens_in_any_order_give_the_words_of_training(parts, gap):
 @given(st.text(st.characters(blacklist_categories=["Cs"]), max_size=30))
 def test_any_text_gives_the_words_of_training(text):
     assert words_here([text]) == words_in_training([text])
+
+
+joined = st.tuples(st.lists(pieces, max_size=8), st.sampled_from([" ", ""]))
+texts = st.one_of(
+    joined.map(lambda both: both[1].join(both[0]).encode()),
+    st.text(st.characters(codec="ascii"), max_size=12).map(str.encode),
+    # Not always UTF-8.
+    st.binary(max_size=12),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(texts, max_size=4))
+def test_the_rules_find_nothing_in_a_text_that_is_spared_them(batch):
+    batch = tf.constant(batch, tf.string)
+    assert in_graph(batch).numpy().tolist() == (
+        by_all_rules(batch).numpy().tolist()
+    )

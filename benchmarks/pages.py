@@ -14,6 +14,7 @@ from pathlib import Path
 
 import augmentation
 import browser
+import engines
 import inference
 import labelling
 import lite_batches
@@ -37,6 +38,7 @@ PAGES = {
         "inference": ("inference", inference.as_page),
         "training": ("training", training.as_page),
         "labelling": ("labelling", labelling.as_page),
+        "engines": ("engines", engines.as_page),
         "augmentation": ("augmentation", augmentation.as_page),
         "quickstart": ("quickstart", quickstart.as_page),
         "startup": ("startup", startup.as_page),

@@ -112,10 +112,11 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--saved-model",
-        choices=("fast", "small"),
+        choices=("fast", "small", "bfloat16"),
         default="fast",
         help="fast: holds every word's projection; small: holds the words' "
-        "vectors, for about half the size (default: fast)",
+        "vectors, for about half the size; bfloat16: as fast, in half the "
+        "bits, for processors that compute with them (default: fast)",
     )
     parser.add_argument(
         "--window",

@@ -62,7 +62,7 @@ def export_student(
         max_size_mb: No file may be larger, in millions of bytes. Made are
             the TFLite files of word ids that `shrink.Budget` chooses, of a
             smaller student if need be; its logits are the standard then.
-        saved_model: `fast`, with projected words, or `small`.
+        saved_model: One of `saved_model.VARIANTS`.
         window: Most words that a MediaPipe bundle reads, at least 1; None
             lets the training texts decide, see `window.fitting_window`.
         threshold: With a probability of at least this the SavedModel calls

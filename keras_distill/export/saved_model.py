@@ -24,6 +24,7 @@ from keras_distill.export.student import (
     Exported,
 )
 from keras_distill.export.verify import (
+    BFLOAT16,
     FLOAT32,
     Proof,
     check_logits,
@@ -40,11 +41,18 @@ class StudentGraph(tf.Module):
 
     Folded, it holds every word's projection instead of its vector. What is
     read of a text are look-ups then, which is faster; the table is as wide as
-    the kernel instead of a vector.
+    the kernel instead of a vector. With `half` that table and the recurrent
+    kernel are bfloat16, and so is their product; sums and states stay float32.
     """
 
-    def __init__(self, weights: StudentWeights, folded: bool = False) -> None:
+    def __init__(
+        self,
+        weights: StudentWeights,
+        folded: bool = False,
+        half: bool = False,
+    ) -> None:
         super().__init__(name="student")
+        kept = tf.bfloat16 if half else tf.float32
         self.pair = weights.pair
         self.units = weights.units
         self.folded = folded
@@ -53,7 +61,7 @@ class StudentGraph(tf.Module):
         if folded:
             table = weights.vectors @ weights.kernel + weights.bias
             self.table = _constant(
-                table.reshape(-1, self._columns), "projected"
+                table.reshape(-1, self._columns), "projected", kept
             )
         else:
             self.vectors = _constant(weights.vectors, "vectors")
@@ -61,7 +69,7 @@ class StudentGraph(tf.Module):
             self.bias = _constant(weights.bias, "bias")
         if weights.recurrent_kernel is not None:
             self.recurrent_kernel = _constant(
-                weights.recurrent_kernel, "recurrent_kernel"
+                weights.recurrent_kernel, "recurrent_kernel", kept
             )
         self._held = replace(
             weights,
@@ -90,7 +98,7 @@ class StudentGraph(tf.Module):
     def projected(self, ids: tf.Tensor) -> tf.Tensor:
         """Return words by the kernel, float32 [batch, len, columns]."""
         projected, words = self._projected(ids)
-        return tf.gather(projected, words)
+        return _single(tf.gather(projected, words))
 
     def pairs(self, ids: tf.Tensor) -> tf.Tensor:
         """Return the rows of pairs of words."""
@@ -113,12 +121,12 @@ class StudentGraph(tf.Module):
         Those are [len, 2, batch, units].
         """
         gates = self._input_gates(ids)
-        words = tf.cast(ids != PAD_ID, gates.dtype)
+        words = tf.cast(ids != PAD_ID, tf.float32)
         steps = tf.expand_dims(_both_ways(words), axis=-1)
         length = tf.shape(ids)[1]
         shape = [2, None, self.units]
         written = (
-            [tf.TensorArray(gates.dtype, length, element_shape=shape)]
+            [tf.TensorArray(tf.float32, length, element_shape=shape)]
             if every
             else []
         )
@@ -126,10 +134,11 @@ class StudentGraph(tf.Module):
         def step(
             time: tf.Tensor, state: tf.Tensor, cell: tf.Tensor, *written: Any
         ):
+            product = tf.matmul(
+                tf.cast(state, gates.dtype), self.recurrent_kernel
+            )
             i, f, g, o = tf.split(
-                gates[time] + tf.matmul(state, self.recurrent_kernel),
-                4,
-                axis=-1,
+                _single(gates[time]) + _single(product), 4, axis=-1
             )
             new_cell = tf.sigmoid(f) * cell + tf.sigmoid(i) * tf.tanh(g)
             new_state = tf.sigmoid(o) * tf.tanh(new_cell)
@@ -139,7 +148,7 @@ class StudentGraph(tf.Module):
             written = [array.write(time, state) for array in written]
             return time + 1, state, cell, *written
 
-        zeros = tf.zeros([2, tf.shape(ids)[0], self.units], gates.dtype)
+        zeros = tf.zeros([2, tf.shape(ids)[0], self.units])
         _, state, _, *written = tf.while_loop(
             lambda time, *_: time < length,
             step,
@@ -164,9 +173,15 @@ class StudentGraph(tf.Module):
         return projected, tf.reshape(places, tf.shape(ids))
 
 
-def _constant(value: np.ndarray, name: str) -> tf.Variable:
+def _constant(
+    value: np.ndarray, name: str, dtype: tf.DType = tf.float32
+) -> tf.Variable:
     # A variable and not a constant of the graph: graphs end at 2 GB.
-    return tf.Variable(value, trainable=False, name=name)
+    return tf.Variable(tf.cast(value, dtype), trainable=False, name=name)
+
+
+def _single(tensor: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tensor, tf.float32)
 
 
 def _both_ways(table: tf.Tensor) -> tf.Tensor:
@@ -211,8 +226,9 @@ class GraphStudent:
         return np.concatenate(logits)[np.argsort(np.concatenate(batches))]
 
 
-# "fast" looks projected words up, "small" looks words up and projects them.
-VARIANTS = ("fast", "small")
+# "fast" looks projected words up, "small" looks words up and projects them;
+# "bfloat16" is "fast" in half of the bits. How far each may be off.
+VARIANTS = {"fast": FLOAT32, "small": FLOAT32, "bfloat16": BFLOAT16}
 
 _BATCH = 512
 _REOPEN = Path(__file__).with_name("reopen.py")
@@ -228,7 +244,11 @@ class SavedStudent(tf.Module):
                 f"variant must be one of {', '.join(VARIANTS)}. "
                 f"Received: {variant!r}"
             )
-        self.graph = StudentGraph(exported.weights, folded=variant == "fast")
+        self.graph = StudentGraph(
+            exported.weights,
+            folded=variant != "small",
+            half=variant == "bfloat16",
+        )
         self._labels = exported.labels
         self._tokenizer = exported.tokenizer()
         self._temperature = exported.temperature
@@ -301,18 +321,20 @@ def export_saved_model(
         extra.mkdir()
         (extra / "vocab.txt").write_bytes(exported.vocabulary_file())
         (extra / "labels.txt").write_bytes(exported.labels_file())
-        difference = _prove(temporary, exported, proof)
+        difference = _prove(temporary, exported, proof, VARIANTS[variant])
         size = folder_bytes(temporary)
     return {"bytes": size, "max_abs_logit_difference": difference}
 
 
-def _prove(saved_model: Path, exported: Exported, proof: Proof) -> float:
+def _prove(
+    saved_model: Path, exported: Exported, proof: Proof, tolerance: float
+) -> float:
     """Return the largest difference of a logit to the proof's."""
     name = "the SavedModel"
     texts = dict(zip(TEXTS, proof.columns, strict=False))
     answers = _answers_alone(saved_model, texts)
     logits, probabilities = answers["logits"], answers["probabilities"]
-    difference = check_logits(proof.logits, logits, FLOAT32, name)
+    difference = check_logits(proof.logits, logits, tolerance, name)
     check_probabilities(logits, probabilities, exported.temperature, name)
     labels = [label.decode("utf-8") for label in answers["label"]]
     # Not the proof's labels: a tie may fall either way.

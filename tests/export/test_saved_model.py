@@ -269,7 +269,7 @@ def test_a_savedmodel_that_answers_otherwise_is_refused(
     exported = exported_from(student, TEMPERATURE)
     with pytest.raises(RuntimeError, match=message):
         saved_model._prove(
-            folder / "saved_model", exported, make_proof(student)
+            folder / "saved_model", exported, make_proof(student), 1e-4
         )
 
 
@@ -341,6 +341,31 @@ def test_a_small_savedmodel_keeps_vectors_and_a_fast_one_projections():
     # projection's kernel and bias.
     words = len(VOCABULARY)
     assert numbers[1] - numbers[0] == words * (32 - 12) - 12 * 32 - 32
+
+
+def test_bfloat16_halves_the_projections_and_moves_logits_a_little(
+    monkeypatch, tmp_path
+):
+    answer_here(monkeypatch, lambda answers: answers)
+    student = student_of()
+    facts = {
+        variant: export_saved_model(
+            *(exported_from(student), tmp_path / variant),
+            *(make_proof(student), variant),
+        )
+        for variant in ("fast", "bfloat16")
+    }
+    off = facts["bfloat16"]["max_abs_logit_difference"]
+    assert facts["fast"]["max_abs_logit_difference"] < 1e-5 < off < 5e-2
+    held = [
+        sum(
+            variable.dtype.size * variable.shape.num_elements()
+            for variable in SavedStudent(exported_from(student), v).variables
+        )
+        for v in ("fast", "bfloat16")
+    ]
+    # Projections, and the recurrent kernels of 4 units, take 2 bytes less.
+    assert held[0] - held[1] == 2 * (len(VOCABULARY) * 32 + 2 * 4 * 16)
 
 
 def test_the_command_notes_what_it_exported(monkeypatch, tmp_path, capsys):

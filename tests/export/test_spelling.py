@@ -75,7 +75,9 @@ def test_no_texts_give_no_texts():
 
 pieces = st.sampled_from(
     "do ca can not only Can n't 's `` '' \" -lrb- -RRB- gon na got ta lem me "
-    "' ` \\/ \\* , . ! : ( ) é naïve 5 % $ x 😀 好 \u200b \u2028 \x07".split(" ")
+    "' ` \\/ \\* , . ! : ( ) é naïve 5 % $ x 😀 好 \u200b \u2028 \x07".split(
+        " "
+    )
 )
 
 

@@ -26,7 +26,6 @@ from contest import (
     compared,
     contest,
     contest_table,
-    median,
 )
 from measuring import machine, page, parser, write
 from peers import peers_python
@@ -114,8 +113,8 @@ def main() -> int:
 def figures(rows: dict[str, Row], name: str, row: Row) -> dict[str, Any]:
     """Return what the table tells of a row beside its rates."""
     if "tune" in row:
-        # Of the last round: all began with the same weights.
-        return {"loss": round(median(row["tune"][-1:], "loss"), 4)}
+        # Of the last round: each begins anew, with batches of its own.
+        return {"loss": round(row["tune"][-1]["loss"], 4)}
     reference = logits_of(rows.get(REFERENCE, {}))
     mine = logits_of(row)
     if reference is None or mine is None:

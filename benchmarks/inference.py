@@ -78,6 +78,7 @@ def contenders(options: Any) -> list[Contender]:
         Contender(OURS, here, "saved_model"),
         Contender("SavedModel from raw text (ours)", here, "saved_model_text"),
         Contender("SavedModel, small (ours)", here, "saved_model_small"),
+        Contender("SavedModel, bfloat16 (ours)", here, "saved_model_bfloat16"),
         Contender("Keras student (ours)", here, "student"),
         Contender("LiteRT float32, 1 thread (ours)", here, "lite_float32"),
         Contender("LiteRT int8, 1 thread (ours)", here, "lite_int8"),

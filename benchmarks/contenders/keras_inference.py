@@ -114,6 +114,10 @@ def lite(convert: str, work: Work) -> tuple:
 KINDS: dict[str, tuple[Callable[[Work], tuple], Callable]] = {
     "saved_model": (partial(saved_model, "ids", "fast"), id_column),
     "saved_model_small": (partial(saved_model, "ids", "small"), id_column),
+    "saved_model_bfloat16": (
+        partial(saved_model, "ids", "bfloat16"),
+        id_column,
+    ),
     "saved_model_text": (
         partial(saved_model, "serving_default", "fast"),
         text_column,

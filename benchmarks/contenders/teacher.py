@@ -81,7 +81,14 @@ class Tuning:
         self._encoded = coded(self._teacher, texts)
         self._labels = self._encoded.lengths % 2
         self._weights = self._teacher.model.get_weights()
-        self._trainer = self._made()
+        # Not before `opened`: these import TensorFlow.
+        from keras_distill.config import TeacherConfig
+        from keras_distill.teacher.finetune import Trainer
+        from keras_distill.teacher.runtime import build_strategy
+
+        self._trainer = Trainer(
+            self._teacher.model, TeacherConfig(), build_strategy()
+        )
 
     def tune(self, number: int) -> dict[str, float]:
         """Begin anew and make the updates; return real tokens/s."""
@@ -106,13 +113,6 @@ class Tuning:
             tokens += int(lengths[rows].sum())
         found = rates(watch, "real_tokens", tokens)
         return found | {"loss": float(np.mean(losses))}
-
-    def _made(self) -> Any:
-        from keras_distill.config import TeacherConfig
-        from keras_distill.teacher.finetune import Trainer
-        from keras_distill.teacher.runtime import build_strategy
-
-        return Trainer(self._teacher.model, TeacherConfig(), build_strategy())
 
 
 def opened(

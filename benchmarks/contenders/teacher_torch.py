@@ -71,20 +71,18 @@ class Tuning:
         self._precision = precision
         texts = json.loads((folder / "texts.json").read_text())
         self._tokenizer = AutoTokenizer.from_pretrained(options["teacher"])
-        model = load(options)
-        longest = min(128, model.config.max_position_embeddings)
+        config = AutoConfig.from_pretrained(options["teacher"])
+        longest = min(128, config.max_position_embeddings)
         coded = self._tokenizer(texts, truncation=True, max_length=longest)
         # Labels that can be learned, the same for all contenders.
         self._rows = [
             {"label": len(ids) % 2, **{n: coded[n][row] for n in coded}}
             for row, ids in enumerate(coded["input_ids"])
         ]
-        self._weights = model.state_dict()
 
     def tune(self, number: int) -> dict[str, float]:
         """Begin anew and make the updates; return real tokens/s."""
         model = load(self._options)
-        model.load_state_dict(self._weights)
         counted = Counted(DataCollatorWithPadding(self._tokenizer))
         with tempfile.TemporaryDirectory() as place:
             trainer = Trainer(

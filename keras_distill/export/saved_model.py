@@ -42,7 +42,8 @@ class StudentGraph(tf.Module):
     Folded, it holds every word's projection instead of its vector. What is
     read of a text are look-ups then, which is faster; the table is as wide as
     the kernel instead of a vector. With `half` that table and the recurrent
-    kernel are bfloat16, and so is their product; sums and states stay float32.
+    kernel are bfloat16, and so is the recurrent product; sums and states stay
+    float32.
     """
 
     def __init__(
@@ -135,7 +136,8 @@ class StudentGraph(tf.Module):
             time: tf.Tensor, state: tf.Tensor, cell: tf.Tensor, *written: Any
         ):
             product = tf.matmul(
-                tf.cast(state, gates.dtype), self.recurrent_kernel
+                tf.cast(state, self.recurrent_kernel.dtype),
+                self.recurrent_kernel,
             )
             i, f, g, o = tf.split(
                 _single(gates[time]) + _single(product), 4, axis=-1

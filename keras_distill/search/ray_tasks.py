@@ -82,9 +82,8 @@ class RayTasks:
         self._checks = notes, sha256_file(notes), versions()
         self._work = work
         self._cores = cores
-        self._given: dict[str, Mapping[str, Any]] = {}
-        # Trial and seed by task.
-        self._running: dict[Any, tuple[str, int | None]] = {}
+        # Trial, values and seed by task.
+        self._running: dict[Any, tuple[str, Mapping[str, Any], int | None]] = {}
         # Of trials whose seeds are under way: how these ended that failed.
         self._failed: dict[str, Record | None] = {}
         self._room_since = time.monotonic()
@@ -97,29 +96,28 @@ class RayTasks:
 
     def submit(self, trial: str, values: Mapping[str, Any]) -> None:
         """Give a trial, or its seeds, to Ray, which finds a node for each."""
-        self._given[trial] = values
         for seed in self._work.seeds_apart(values) or [None]:
-            self._start(trial, seed)
+            self._start(trial, values, seed)
 
     def wait(self, seconds: float) -> dict[str, Record | None]:
         """Wait for a trial to end, or to be lost."""
         done, _ = ray.wait(list(self._running), timeout=seconds)
         ended: dict[str, Record | None] = {}
         for task in done:
-            trial, seed = self._running.pop(task)
+            trial, values, seed = self._running.pop(task)
             lost, record = self._outcome(task, trial)
             if seed is None:
                 ended[trial] = record
                 continue
             if lost or record:
                 self._failed[trial] = record
-            if trial in (other for other, _ in self._running.values()):
+            if trial in (other for other, *_ in self._running.values()):
                 continue
             # The last of its seeds. What it still needs is to be measured.
             if trial in self._failed:
                 ended[trial] = self._failed.pop(trial)
             else:
-                self._start(trial, None)
+                self._start(trial, values, None)
         if any(map(self._fits, _resources().values())):
             self._room_since = time.monotonic()
         elif time.monotonic() - self._room_since > SECONDS_WITHOUT_ROOM:
@@ -131,14 +129,16 @@ class RayTasks:
         for task in self._running:
             ray.cancel(task, force=True)
 
-    def _start(self, trial: str, seed: int | None) -> None:
+    def _start(
+        self, trial: str, values: Mapping[str, Any], seed: int | None
+    ) -> None:
+        what = trial, values, seed
         # Not retried by Ray: the search counts how often one is lost.
         task = ray.remote(_run_trial).options(
             **self._needs, max_retries=0, scheduling_strategy="SPREAD"
         )
-        what = trial, self._given[trial], seed
         reference = task.remote(self._pickled, self._checks, self._cores, *what)
-        self._running[reference] = trial, seed
+        self._running[reference] = what
 
     def _outcome(self, task: Any, trial: str) -> tuple[bool, Record | None]:
         """Return whether a task is lost, and the record that it made."""
@@ -190,9 +190,10 @@ def _run_trial(
     values: Mapping[str, Any],
     seed: int | None,
 ) -> Record | None:
-    """Run a trial, or one seed of it, in a process that has no TensorFlow yet.
+    """Run a trial, or one seed of it.
 
-    Ray may also give it to one that a task of this kind ran in before.
+    The process may have imported no TensorFlow yet, but for an earlier task of
+    this kind that Ray ran in it.
     """
     name = platform.node()
     notes, known, expected = checks

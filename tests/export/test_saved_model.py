@@ -176,10 +176,11 @@ def test_the_graph_needs_neither_python_nor_cudnn(exported):
     assert not {kind for kind in kinds if "Cudnn" in kind or "PyFunc" in kind}
 
 
+@pytest.mark.parametrize("half", [False, True], ids=["float32", "half"])
 @pytest.mark.parametrize("folded", [False, True], ids=["small", "fast"])
 @pytest.mark.parametrize("pair", [False, True])
 @pytest.mark.parametrize("mode", MODES)
-def test_every_student_has_the_logits_of_keras(mode, pair, folded):
+def test_every_student_has_the_logits_of_keras(mode, pair, folded, half):
     model = tiny_model(pair, mode, classes=3, dropout=0.3)
     rng = np.random.default_rng(1)
     batch = {}
@@ -190,9 +191,9 @@ def test_every_student_has_the_logits_of_keras(mode, pair, folded):
     batch = batch if pair else {"ids_a": batch["ids_a"]}
     expected = model(batch, training=False)
     assert np.ptp(expected) > 0.1
-    graph = StudentGraph(student_weights(model), folded)
+    graph = StudentGraph(student_weights(model), folded, half)
     logits = graph.logits(*map(tf.constant, batch.values()))
-    np.testing.assert_allclose(logits, expected, atol=1e-5)
+    np.testing.assert_allclose(logits, expected, atol=5e-2 if half else 1e-5)
 
 
 def test_padding_changes_nothing():

@@ -492,6 +492,8 @@ class TestPage:
         shutil.copytree(folder / "two", folder / "old")
         (folder / "old" / "app.mjs").write_text("a syntax error")
         browser.open(f"{address}/old/")
+        # A page is there before its styles are.
+        browser.wait("document.readyState === 'complete'")
         shown = "getComputedStyle(document.querySelector('#unstarted'))"
         # Not at once: where the script runs nobody shall see it flash.
         assert browser.evaluate(f"{shown}.animationDelay") == "4s"

@@ -9,6 +9,15 @@ scale, because it has no noise of the labels in it.
     python benchmarks/ablation.py saved_models/qqp-best --embeddings FILE \
         --output results/qqp-best/ablation.json
 
+`--only` also takes other ways to make word vectors, for a run on a file's and
+the teacher's (`--embeddings FILE,teacher`):
+
+unfilled      random vectors where the file has none, not ridge regression from
+              the teacher's
+concatenated  the file's beside the teacher's, by PCA to the usual width
+weighted      all divided by how usual the word is, a / (a + p), a 0.001
+              (Arora et al. 2017; model2vec does it)
+
 It can be killed and called again: with the same --work it goes on.
 """
 
@@ -36,6 +45,10 @@ _PAPERS_VOCABULARY = {
 }
 # Operators whose rows are left out.
 _SOURCES = {"neighbours": "neighbour", "joined": "joined", "mined": "mined"}
+# Other word vectors.
+_INSTEAD = ("unfilled", "concatenated", "weighted")
+# Arora et al. 2017, section 4.1.
+_SMOOTHING = 1e-3
 
 
 def main() -> int:
@@ -49,7 +62,9 @@ def main() -> int:
     )
     options.add_argument("--seeds", type=int, default=1)
     options.add_argument(
-        "--only", nargs="+", help="some of: all, vocabulary, vectors, ..."
+        "--only",
+        nargs="+",
+        choices=("all", "vocabulary", "vectors", *_SOURCES, *_INSTEAD),
     )
     options.add_argument(
         "--work", type=Path, help="default: RUN/ablation; may be removed later"
@@ -147,6 +162,9 @@ def prepared(
             vectors = folder / "vectors"
             vectors.mkdir()
             files_vectors(folder, vectors, config, lower)
+        if part in _INSTEAD:
+            vectors = folder / "vectors"
+            other_vectors(run, vectors, part, lower)
         (folder / "vocabulary").mkdir()
         write_vocabulary(
             config,
@@ -173,6 +191,40 @@ def files_vectors(
     tokens = teacher_tokens(folder / "teacher")
     write_words(place, config.student, counts, tokens, lower)
     write_vectors(place, config.student, None, (), lower, config.seed)
+
+
+def other_vectors(run: Path, place: Path, part: str, lower: bool) -> None:
+    """Make the vectors of a run's words in another way."""
+    from keras_distill.files import read_lines
+    from keras_distill.student.embeddings import random_vectors, reduced
+    from keras_distill.student.vocabulary import SPECIALS, count_words
+    from keras_distill.transfer_set.manifest import Manifest
+    from keras_distill.transfer_set.record import read_texts
+
+    shutil.copytree(run / "vectors", place)
+    file, teacher, found = (
+        np.load(place / f"{name}.npy")
+        for name in ("vectors", "trainable", "found")
+    )
+    words, spread = read_lines(place / "words.txt"), float(file[found].std())
+    if part == "unfilled":
+        drawn = random_vectors([*SPECIALS, *words], file.shape[1], seed=0)
+        file = np.where(found[:, None], file, drawn[len(SPECIALS) :])
+    if part == "concatenated":
+        both = np.concatenate([file * found[:, None], teacher], axis=1)
+        file = reduced(both, file.shape[1], spread)
+    if part == "weighted":
+        manifest = Manifest.load(run / "transfer_set")
+        files = manifest.files(run / "transfer_set", "train")
+        counts = count_words(read_texts(files, manifest.pair), lower)
+        usual = np.array([counts.get(word, 0) for word in words])
+        weights = _SMOOTHING / (_SMOOTHING + usual / usual.sum())
+        file, teacher = (
+            table * weights[:, None] / (table * weights[:, None]).std() * spread
+            for table in (file, teacher)
+        )
+    np.save(place / "vectors.npy", file.astype(np.float32))
+    np.save(place / "trainable.npy", teacher.astype(np.float32))
 
 
 def filtered(source: Path, target: Path, part: str) -> None:
@@ -254,7 +306,7 @@ def as_page(result: dict[str, Any]) -> str:
         if isinstance(value, dict)
     ]
     kinds = ("accuracy", "agreement", "distance")
-    head = ["without", "rows", "words"]
+    head = ["without, or instead", "rows", "words"]
     head += [f"{split} {kind}" for split in splits for kind in kinds]
     rows = []
     for part, seeds in result["parts"].items():

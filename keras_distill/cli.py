@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TextIO, TypeVar
 
 from tqdm import tqdm
 
@@ -19,6 +19,8 @@ from keras_distill.errors import ReportedError, UserError
 _Number = TypeVar("_Number", int, float)
 
 BAD_INPUT = 2
+# What the line about it begins with.
+ERROR = "error: "
 INTERRUPTED = 130
 # Libraries' messages go on for pages.
 _MAX_MESSAGE = 300
@@ -36,10 +38,15 @@ class _AboveBars(logging.StreamHandler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            tqdm.write(self.format(record), file=self.stream)
-            self.flush()
+            write_above_bars(self.format(record), self.stream)
         except Exception:
             self.handleError(record)
+
+
+def write_above_bars(line: str, stream: TextIO | None = None) -> None:
+    """Write a line to stderr, above the bar that may be drawn there."""
+    tqdm.write(line, file=stream or sys.stderr)
+    (stream or sys.stderr).flush()
 
 
 def configure_logging() -> None:
@@ -150,7 +157,7 @@ def one_line(error: Exception) -> str:
 
 def _bad_input(message: str) -> int:
     # One line, whatever a file's name or a library's message may hold.
-    sys.stderr.write(f"error: {' '.join(message.splitlines())}\n")
+    sys.stderr.write(f"{ERROR}{' '.join(message.splitlines())}\n")
     return BAD_INPUT
 
 

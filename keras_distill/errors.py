@@ -18,6 +18,10 @@ class DiskError(UserError):
     """
 
 
+class LostError(UserError):
+    """A child process died."""
+
+
 class ReportedError(Exception):
     """Bad input that a child process has already told the user about."""
 

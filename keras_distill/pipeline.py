@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from keras_distill.check import (
     check_teacher,
     summary,
 )
-from keras_distill.cli import import_tensorflow
+from keras_distill.cli import import_tensorflow, write_above_bars
 from keras_distill.cluster import Ray
 from keras_distill.config import STAGES, ClassesConfig, Config
 from keras_distill.data.examples import read_examples
@@ -24,7 +25,7 @@ from keras_distill.data.splits import (
     write_data,
 )
 from keras_distill.disk import check_writable
-from keras_distill.errors import UserError
+from keras_distill.errors import LostError, UserError
 from keras_distill.files import (
     checkpoint_identity,
     file_identity,
@@ -32,7 +33,8 @@ from keras_distill.files import (
     read_json,
     read_lines,
 )
-from keras_distill.process import run_child
+from keras_distill.process import Child, cores, run_child
+from keras_distill.progress import on_terminal
 from keras_distill.reuse import Reused
 from keras_distill.run import (
     RUNS,
@@ -362,6 +364,7 @@ class Pipeline(RunFolder):
         redo: bool = False,
         show: Callable[[str], object] = lambda text: None,
         reuse: Path | None = None,
+        side_by_side: bool = False,
     ) -> None:
         """Run stages in order; those that are complete are skipped.
 
@@ -371,6 +374,7 @@ class Pipeline(RunFolder):
             show: Gets the summary of the data, before the first long stage.
             reuse: Another run folder: finished stages that are equal there
                 are taken over first.
+            side_by_side: Train both students at a time where it pays.
 
         Raises:
             UserError: Bad input, or a run folder made with other settings.
@@ -388,12 +392,59 @@ class Pipeline(RunFolder):
             self.config.save(self.path / "config.yaml")
             for name in taken:
                 other.take(name)
+            quiet = {*taken}
             for name in STAGES:
+                if name == "student" and side_by_side and self._pays(wanted):
+                    quiet |= self._train_side_by_side(wanted)
                 if name in wanted:
-                    self.make(name, quiet=name in taken)
+                    self.make(name, quiet=name in quiet)
                 read = (data / "manifest.json").is_file()
                 if name == "data" and todo & _LONG and read:
                     show(summary(self, self.config, data, keep=True))
+
+    def _pays(self, wanted: set[str]) -> bool:
+        """Say whether it pays to train the two students side by side.
+
+        A training has little of a second core; two have it all. A GPU is for
+        one at a time.
+        """
+        from keras_distill.transfer_set.manifest import Manifest
+
+        both = {"student", "baseline"}
+        if not both <= wanted or any(map(self.is_whole, both)) or cores() < 2:
+            return False
+        student = self.config.student
+        rows = Manifest.load(self.path / "transfer_set").rows("train")
+        updates = student.epochs * math.ceil(rows / student.batch_size)
+        if updates * len(self.config.seeds) < _UPDATES_WORTH_A_PROCESS:
+            return False
+        import_tensorflow()
+        import tensorflow as tf
+
+        return not tf.config.list_physical_devices("GPU")
+
+    def _train_side_by_side(self, wanted: set[str]) -> set[str]:
+        """Train the undistilled student in a process of its own meanwhile.
+
+        Returns:
+            The stages that were made.
+        """
+        here = [name for name in ("student", "export") if name in wanted]
+        arguments = [str(self.path), "baseline", "--beside", ",".join(here)]
+        if on_terminal():
+            arguments.append("--no-looks")
+        threads = {f"TF_NUM_{k}OP_THREADS": str(cores() // 2) for k in _POOLS}
+        with Child(
+            "keras_distill.stage", arguments, threads, tell=write_above_bars
+        ) as child:
+            for name in here:
+                self.make(name)
+            try:
+                child.wait()
+            except LostError as error:
+                logger.warning("%s; going on with it here", error)
+                return {*here}
+        return {*here, "baseline"}
 
     def check_run(
         self,
@@ -491,6 +542,10 @@ def _needs_vectors(config: Config) -> bool:
     learned = Sources.of(student.embeddings).learned is not None
     return learned or opened or _swaps(config)
 
+
+# A process takes some seconds to start.
+_UPDATES_WORTH_A_PROCESS = 500
+_POOLS = ("INTRA", "INTER")
 
 # Before these a person sees what was understood of the data.
 _LONG = {"data", "teacher", "augment", "label"}

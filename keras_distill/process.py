@@ -4,12 +4,12 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from keras_distill.cli import BAD_INPUT
-from keras_distill.errors import ReportedError, UserError
+from keras_distill.cli import BAD_INPUT, ERROR
+from keras_distill.errors import LostError, ReportedError, UserError
 
 # Set for children that must not outlive their parent.
 _GUARD = "KERAS_DISTILL_EXIT_WITH_PARENT"
@@ -22,6 +22,95 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+class Child:
+    """`python -m module arguments`, at work beside this process.
+
+    It ends when this process ends, also when it is killed: a run that is
+    started again must not meet its own orphan. As a context it ends with
+    the block.
+
+    Args:
+        module: The module.
+        arguments: Its command line.
+        variables: Joined to the child's environment.
+        log: Gets what the child writes to stdout and stderr; None leaves
+            it to the user's eyes.
+        tell: Gets the lines of its stderr in place of these, but for the
+            one about bad input, which `wait` raises.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        variables: Mapping[str, str] | None = None,
+        log: BinaryIO | None = None,
+        tell: Callable[[str], object] | None = None,
+    ) -> None:
+        self._module = module
+        self._bad_input: str | None = None
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.PIPE,
+            env=child_environment({_GUARD: "1", **(variables or {})}),
+            stdout=log,
+            stderr=subprocess.PIPE if tell else log,
+        )
+        self._listener = threading.Thread(target=self._listen, args=(tell,))
+        self._listener.start()
+
+    def __enter__(self) -> "Child":
+        """Return the child."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End it, if it has not ended by itself."""
+        # Its end closes, which a child waits for that ends with its parent.
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process.wait()
+        self._listener.join()
+        if self._process.stderr:
+            self._process.stderr.close()
+
+    def wait(self) -> None:
+        """Wait for its end.
+
+        Raises:
+            ReportedError: It found bad input and has said so.
+            UserError: It found bad input, which nobody has seen yet.
+            LostError: It died.
+            KeyboardInterrupt: It was interrupted.
+        """
+        try:
+            code = self._process.wait()
+        except KeyboardInterrupt:
+            self._process.wait()
+            raise
+        self._listener.join()
+        if code == BAD_INPUT:
+            raise (
+                UserError(self._bad_input) if self._bad_input else ReportedError
+            )
+        if code in (130, -2):
+            raise KeyboardInterrupt
+        if code:
+            reason = "was killed" if code < 0 else "failed"
+            detail = f"signal {-code}" if code < 0 else f"exit code {code}"
+            hint = " (out of memory?)" if code == -9 else ""
+            raise LostError(
+                f"python -m {self._module} {reason}: {detail}{hint}"
+            )
+
+    def _listen(self, tell: Callable[[str], object] | None) -> None:
+        for line in map(bytes.rstrip, self._process.stderr or ()):
+            text = line.decode("utf-8", "replace")
+            if text.startswith(ERROR):
+                self._bad_input = text.removeprefix(ERROR)
+            elif tell is not None:
+                tell(text)
+
+
 def run_child(
     module: str,
     arguments: Sequence[str],
@@ -30,44 +119,10 @@ def run_child(
 ) -> None:
     """Run `python -m module arguments` and wait for it.
 
-    The child ends when this process ends, also when it is killed: a run
-    that is started again must not meet its own orphan.
-
-    Args:
-        module: The module.
-        arguments: Its command line.
-        variables: Joined to the child's environment.
-        log: Gets what the child writes to stdout and stderr; None leaves
-            it to the user's eyes.
-
-    Raises:
-        ReportedError: The child found bad input and has said so.
-        UserError: The child died.
-        KeyboardInterrupt: The child was interrupted.
+    Args and errors are those of `Child`.
     """
-    environment = child_environment({_GUARD: "1", **(variables or {})})
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
-        stdin=subprocess.PIPE,
-        env=environment,
-        stdout=log,
-        stderr=log,
-    )
-    with process:
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:
-            process.wait()
-            raise
-    if code == BAD_INPUT:
-        raise ReportedError
-    if code in (130, -2):
-        raise KeyboardInterrupt
-    if code:
-        reason = "was killed" if code < 0 else "failed"
-        detail = f"signal {-code}" if code < 0 else f"exit code {code}"
-        hint = " (out of memory?)" if code == -9 else ""
-        raise UserError(f"python -m {module} {reason}: {detail}{hint}")
+    with Child(module, arguments, variables, log) as child:
+        child.wait()
 
 
 def start_child(module: str, arguments: Sequence[str]) -> subprocess.Popen[str]:

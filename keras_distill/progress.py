@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
+# Apart, so that they can be left out where another process has the terminal.
+looks = logging.getLogger(f"{__name__}.looks")
 
 # Logs and CI get a line now and then in place of a bar that redraws itself.
 _SECONDS_BETWEEN_LINES = 30.0
@@ -91,7 +93,7 @@ class _Lines(_Bar):
 
     def look(self, line: str, best: str) -> None:
         super().look(line, best)
-        logger.info("%s", line)
+        looks.info("%s", line)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         # The end comes with an empty message.

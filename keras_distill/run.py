@@ -205,17 +205,27 @@ class RunFolder:
             return ""
         return _difference(record["settings"], self.settings[name])
 
-    def make(self, name: str, quiet: bool = False) -> None:
+    def is_whole(self, name: str) -> bool:
+        """Say whether a stage is complete and nothing of it is missing."""
+        stage = self.stages[name]
+        return self.is_done(name) and stage.intact(
+            self, self.path / stage.folder
+        )
+
+    def make(
+        self, name: str, quiet: bool = False, beside: Sequence[str] = ()
+    ) -> None:
         """Make a stage, resume it, or skip it when it is complete.
 
         Args:
             name: Of the stage.
             quiet: Whether a complete one is skipped without a word.
+            beside: Stages that another process makes meanwhile.
         """
         stage = self.stages[name]
         final, place = self.path / stage.folder, self.place(name)
         if self.is_done(name):
-            if stage.intact(self, final):
+            if self.is_whole(name):
                 if not quiet:
                     logger.info("%s: done before, skipped", name)
                 return
@@ -231,7 +241,7 @@ class RunFolder:
             spent = read_json(record)["seconds"]
             record.unlink()
         if not record.is_file():
-            with self._recorded(stage, place, spent):
+            with self._recorded(stage, place, spent, beside):
                 stage.work(self, place)
         self.put(name, place)
 
@@ -245,7 +255,11 @@ class RunFolder:
 
     @contextlib.contextmanager
     def _recorded(
-        self, stage: Stage, place: Path, spent: float | None
+        self,
+        stage: Stage,
+        place: Path,
+        spent: float | None,
+        beside: Sequence[str],
     ) -> Iterator[None]:
         """Time a stage's work and write its record when it is done."""
         name, resumed = stage.name, place.exists()
@@ -265,6 +279,7 @@ class RunFolder:
                 "needs": {n: self.fingerprint(n) for n in stage.needs},
                 "seconds": seconds,
                 "resumed": resumed,
+                "beside": {n: self.fingerprint(n) for n in beside},
             },
         )
         logger.info("%s: done in %s", name, duration(seconds))

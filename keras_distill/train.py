@@ -58,7 +58,9 @@ def run(options: argparse.Namespace) -> None:
     if options.check:
         pipeline.check_run(options.redo, print, options.reuse)
         return
-    pipeline.run(stages, options.redo, _to_terminal, options.reuse)
+    pipeline.run(
+        stages, options.redo, _to_terminal, options.reuse, side_by_side=True
+    )
     if options.profile:
         import_tensorflow()
         from keras_distill.student.training import profile_training

@@ -6,8 +6,8 @@ import sys
 import pytest
 from tiny_runs import ROOT, lives, python, until
 
-from keras_distill.errors import ReportedError, UserError
-from keras_distill.process import cores, run_child
+from keras_distill.errors import LostError, ReportedError, UserError
+from keras_distill.process import Child, cores, run_child
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ time.sleep(120)
 """
 PARENT = """
 import sys
-from keras_distill.process import cores, run_child
+from keras_distill.process import Child, cores, run_child
 run_child("some_child", sys.argv[1:])
 """
 
@@ -155,3 +155,33 @@ def test_where_no_affinity_is_told_the_machine_counts(monkeypatch, found):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: found)
     assert cores() == (found or 1)
+
+
+def test_a_child_beside_tells_lines_and_holds_back_what_was_bad(module):
+    lines = []
+    name = module(
+        "import sys\n"
+        "sys.stderr.write('one\\ntwo \\xb5\\nerror: nothing to learn\\n')\n"
+        "raise SystemExit(2)\n"
+    )
+    with Child(name, [], tell=lines.append) as child:
+        with pytest.raises(UserError) as caught:
+            child.wait()
+    assert lines == ["one", "two \xb5"]
+    assert str(caught.value) == "nothing to learn"
+
+
+def test_a_child_beside_that_dies_can_be_told_from_bad_input(module):
+    code = "import os\nos.kill(os.getpid(), 9)"
+    with Child(module(code), [], tell=print) as child:
+        with pytest.raises(LostError, match="was killed: signal 9"):
+            child.wait()
+
+
+def test_a_child_beside_ends_with_what_is_done_here(module, tmp_path):
+    place, final = tmp_path / "at", tmp_path / "pid"
+    with pytest.raises(ValueError, match="here"):
+        with Child(module(WAITING), [place, final], tell=print):
+            until(final.exists)
+            raise ValueError("what went wrong here")
+    assert not lives(int(final.read_text()))

@@ -40,6 +40,7 @@ from keras_distill.report.table import (
     score,
     teacher_names,
     texts_name,
+    whole_seconds,
     yardstick_sentence,
 )
 from keras_distill.report.understood import shown
@@ -517,7 +518,7 @@ def _making(results: dict[str, Any], config: Config) -> str:
         )
     rows.append(["seed", str(results["seed"])])
     own = own_seconds(results)
-    time = f"{duration(sum(own.values()))} without the report"
+    time = f"{duration(whole_seconds(results))} without the report"
     if resumed := [n for n in results["resumed_stages"] if n in own]:
         time += f" (stopped and resumed: {', '.join(resumed)})"
     if taken := [n for n in results["seconds"] if n not in own]:

@@ -612,15 +612,29 @@ def _times(run_dir: Path) -> dict[str, Any]:
     What an earlier report took says nothing of this one.
     """
     paths = sorted(run_dir.glob("*/stage.json"))
-    found = {record["stage"]: record for record in map(read_json, paths)}
-    found.pop("report", None)
+    records = {record["stage"]: record for record in map(read_json, paths)}
+    found = {n: records[n] for n in STAGES if n in records and n != "report"}
     return {
-        "seconds": {n: found[n]["seconds"] for n in STAGES if n in found},
+        "seconds": {n: record["seconds"] for n, record in found.items()},
+        "beside": _beside(found),
         "resumed_stages": [n for n in found if found[n].get("resumed")],
         # Each with the run folder that it was taken from (`--reuse`).
         "taken_stages": {
-            n: found[n]["taken_from"]
-            for n in STAGES
-            if "taken_from" in found.get(n, {})
+            n: record["taken_from"]
+            for n, record in found.items()
+            if "taken_from" in record
         },
     }
+
+
+def _beside(found: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the stages made while others were, which are as they were then."""
+    beside = {
+        name: [
+            other
+            for other, was in record.get("beside", {}).items()
+            if other in found and found[other]["fingerprint"] == was
+        ]
+        for name, record in found.items()
+    }
+    return {name: others for name, others in beside.items() if others}

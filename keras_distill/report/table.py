@@ -316,6 +316,17 @@ def own_seconds(results: dict[str, Any]) -> dict[str, float]:
     return {n: s for n, s in results["seconds"].items() if n not in taken}
 
 
+def whole_seconds(results: dict[str, Any]) -> float:
+    """Return what a run's own stages took together, some side by side."""
+    own = own_seconds(results)
+    saved = (
+        min(own[name], sum(own.get(other, 0.0) for other in others))
+        for name, others in results.get("beside", {}).items()
+        if name in own
+    )
+    return sum(own.values()) - sum(saved)
+
+
 def _seconds_block(results: dict[str, Any]) -> str | None:
     if not results["seconds"]:
         return None
@@ -327,7 +338,11 @@ def _seconds_block(results: dict[str, Any]) -> str | None:
         return ", ".join(f"{n}{NO_BREAK}{took(s)}" for n, s in seconds.items())
 
     own = own_seconds(results)
-    text = f"Time: {listed(own)}; together {took(sum(own.values()))}."
+    text = f"Time: {listed(own)}; together {took(whole_seconds(results))}"
+    for name, others in results.get("beside", {}).items():
+        if name in own:
+            text += f" ({name} beside {' and '.join(others)})"
+    text += "."
     if taken := {n: s for n, s in results["seconds"].items() if n not in own}:
         text += f" Taken over, made before: {listed(taken)}."
     return wrapped(text)

@@ -94,7 +94,7 @@ def adopt(
     if not config.baseline.enabled:
         shutil.rmtree(run_dir / "baseline", ignore_errors=True)
         forget_runs(run_dir / "logs", f"{RUNS['baseline']}*", set())
-    pipeline.run(_STAGES, redo=True)
+    pipeline.run(_STAGES, redo=True, side_by_side=True)
     note_search(run_dir)
     return config
 

@@ -268,12 +268,19 @@ class RunningMean(keras.callbacks.Callback):
 
 
 class Notes(keras.callbacks.Callback):
-    """Moves the progress bar, and tells of the looks."""
+    """Moves the progress bar, and tells of the looks.
 
-    def __init__(self, bar: Bar, looks: Looks) -> None:
+    Args:
+        bar: The bar.
+        looks: The looks.
+        label: What lines of a log call the training.
+    """
+
+    def __init__(self, bar: Bar, looks: Looks, label: str) -> None:
         super().__init__()
         self._bar = bar
         self._looks = looks
+        self._label = label
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Count the update; tell of a look, or now and then the loss."""
@@ -281,7 +288,7 @@ class Notes(keras.callbacks.Callback):
         if looks.looked:
             row = looks.history[-1]
             self._bar.look(
-                f"update {looks.update}: {looks.metric} "
+                f"{self._label}: update {looks.update}, {looks.metric} "
                 f"{row[looks.metric]:.4f} on the selection split, loss "
                 f"{row['loss']:.4f}",
                 f"best {looks.best[looks.metric]:.4f}",

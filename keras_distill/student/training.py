@@ -312,9 +312,9 @@ def fit_student(
             **data,
         )
         rate = float(optimizer.learning_rate)
-        with progress(
-            looks.updates, "training", "updates", looks.update
-        ) as bar:
+        # The two students may train side by side.
+        label = "labels alone" if lessons.labelled_only else "training"
+        with progress(looks.updates, label, "updates", looks.update) as bar:
             # One epoch for Keras, which knows an epoch's end only as a place
             # to evaluate and resume at: ours are looks, which come within
             # epochs, and a resumed training begins within one.
@@ -325,7 +325,7 @@ def fit_student(
                     mean,
                     looks,
                     checkpoint,
-                    Notes(bar, looks),
+                    Notes(bar, looks, label),
                     ScalarLog(log_dir, looks.history, rate, rows),
                     *callbacks,
                 ],

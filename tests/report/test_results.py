@@ -365,6 +365,17 @@ def test_seconds_come_in_the_order_of_the_stages(other):
     assert other["resumed_stages"] == ["label"]
 
 
+def test_stages_are_side_by_side_while_both_are_as_they_were():
+    found = {
+        "student": {"fingerprint": "new"},
+        "baseline": {"beside": {"student": "old", "export": "same"}},
+        "export": {"fingerprint": "same"},
+    }
+    assert module._beside(found) == {"baseline": ["export"]}
+    found["baseline"]["beside"] = {"student": "old", "data": "gone"}
+    assert module._beside(found) == {}
+
+
 def test_results_do_not_tell_where_a_users_files_lie(other):
     assert other["teacher"]["name"] == "tuned"
     assert not other["teacher"]["fine_tuned_here"]

@@ -147,3 +147,16 @@ def test_the_time_is_that_of_the_stages_made_here():
         "Time: student 1 min 0 s, report 3.0 s; together 1 min 3 s. Taken "
         "over, made before: teacher 2 h 0 min."
     )
+
+
+def test_what_was_made_side_by_side_counts_once():
+    results = sample_results(
+        seconds={"label": 10.0, "student": 60.0, "baseline": 90.0, "export": 9},
+        beside={"baseline": ["student", "export"]},
+    )
+    words = results_table(results).replace("\N{NO-BREAK SPACE}", " ")
+    assert words.split("\n\n")[-1].replace("\n", " ") == (
+        "Time: label 10.0 s, student 1 min 0 s, baseline 1 min 30 s, "
+        "export 9.0 s; together 1 min 40 s (baseline beside student and "
+        "export)."
+    )

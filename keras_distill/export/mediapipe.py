@@ -17,7 +17,7 @@ from keras_distill.export.metadata import (
     with_metadata,
 )
 from keras_distill.export.student import Exported, lines_file
-from keras_distill.export.tflite import convert_function, gather_quantized
+from keras_distill.export.tflite import Table, convert_function
 from keras_distill.student.text import CLS_ID, PAD_ID, SEP_ID, UNK_ID
 from keras_distill.student.weights import StudentWeights
 
@@ -36,9 +36,9 @@ class _MediaPipeGraph:
             of its word vector. Several lines may share one.
         window: Ids in the input, [CLS] and [SEP] among them.
         int8: Prepare for a converter that quantises: hold the word vectors
-            as whole numbers with one scale for each word, see `LiteGraph`,
-            and keep the dense layers out of it. They are small, and cost
-            more accuracy than all the others.
+            as whole numbers with one scale for each word, see `Table`, and
+            keep the dense layers out of it. They are small, and cost more
+            accuracy than all the others.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class _MediaPipeGraph:
     ) -> None:
         if int8:
             weights = _balanced(weights)
+        self.table = Table(weights.vectors, int8)
         self._weights = weights
         self._rows = rows
         self._window = window
@@ -119,11 +120,9 @@ class _MediaPipeGraph:
         return tf.reduce_sum(tf.transpose(row) * kernel, axis=0, keepdims=True)
 
     def _vectors(self, ids: tf.Tensor) -> tf.Tensor:
-        vectors = self._weights.vectors
-        if len(self._rows) > len(vectors):
+        if len(self._rows) > len(self._weights.vectors):
             ids = tf.gather(self._rows, ids)
-        gather = gather_quantized if self._int8 else tf.gather
-        return gather(vectors, ids)
+        return self.table.rows(ids)
 
     def _states(self, inputs: tf.Tensor, direction: int) -> tf.Tensor:
         """Return all states, float32 [window, units], in reading order."""
@@ -324,8 +323,8 @@ def _convert(exported: Exported, bytes_per_weight: int) -> bytes:
 
     # Fixed shapes, and from a SavedModel: only so are the LSTMs fused.
     specs = [tf.TensorSpec([1, window], tf.int32, name) for name in INPUTS]
-    function = tf.function(answer, specs)
-    model = convert_function(function, exported, bytes_per_weight)
+    function = tf.function(answer, specs, autograph=False)
+    model = convert_function(function, graph.table, exported, bytes_per_weight)
     return _unclipped(model) if exported.weights.units else model
 
 

@@ -76,12 +76,37 @@ _NARROW = 16
 _STEPS = 2**23
 
 
-class LiteGraph:
-    """The forward pass of a student.
+class Table(tf.Module):
+    """Word vectors, float32 [words, width], to be looked up.
 
-    With `int8_vectors` word vectors are whole numbers with one scale for each
-    word. The converter would quantise the table with one scale for all words,
-    and unpack it when loaded.
+    As a variable: until the converter has it, TensorFlow copies a graph with
+    all of its constants a dozen times. With `int8` they are whole numbers with
+    one scale for each word: the converter would quantise the table with one
+    scale for all words, and unpack it when loaded.
+    """
+
+    def __init__(self, vectors: np.ndarray, int8: bool) -> None:
+        super().__init__()
+        self._int8 = int8
+        if int8:
+            self._numbers, self._scales, self._unit = quantized_rows(vectors)
+        else:
+            self._vectors = tf.Variable(vectors, trainable=False)
+
+    def rows(self, ids: tf.Tensor) -> tf.Tensor:
+        """Return the vectors of ids, float32 [ids, width]."""
+        if not self._int8:
+            return tf.gather(self._vectors, ids)
+        found = tf.cast(tf.gather(self._numbers, ids), tf.float32)
+        scales = tf.cast(tf.gather(self._scales, ids), tf.float32)
+        return found * (scales * self._unit)
+
+
+class LiteGraph:
+    """The forward pass of a student, with `int8_vectors` as `Table` has them.
+
+    Attributes:
+        table: The word vectors.
     """
 
     def __init__(
@@ -90,9 +115,7 @@ class LiteGraph:
         self._weights = weights
         # A scale would be as large as what it scales.
         narrow = weights.vectors.shape[1] < _NARROW
-        self._gather = (
-            gather_quantized if int8_vectors and not narrow else tf.gather
-        )
+        self.table = Table(weights.vectors, int8_vectors and not narrow)
         self._kernel, self._bias = weights.kernel, weights.bias
         if weights.recurrent_kernel is not None:
             # Gates i, f, o, g: one sigmoid for three that stand together.
@@ -197,8 +220,7 @@ class LiteGraph:
 
     def _read(self, ids: tf.Tensor) -> tf.Tensor:
         """Look up and project; return [ids, columns]."""
-        found = self._gather(self._weights.vectors, ids)
-        return tf.matmul(found, self._kernel) + self._bias
+        return tf.matmul(self.table.rows(ids), self._kernel) + self._bias
 
 
 class _Both:
@@ -249,13 +271,6 @@ def quantized_rows(
     return numbers.astype(np.int8), steps.astype(np.int32), unit
 
 
-def gather_quantized(table: np.ndarray, ids: tf.Tensor) -> tf.Tensor:
-    """Look up rows of a table that the graph holds as `quantized_rows`."""
-    numbers, scales, unit = quantized_rows(table)
-    found = tf.cast(tf.gather(numbers, ids), tf.float32)
-    return found * (tf.cast(tf.gather(scales, ids), tf.float32) * unit)
-
-
 def _sigmoids_first(array: np.ndarray, units: int) -> np.ndarray:
     """Reorder gates i, f, g, o of the last axis to i, f, o, g."""
     shape = array.shape
@@ -294,8 +309,9 @@ def _convert_ids(exported: Exported, bytes_per_weight: int) -> bytes:
             tf.TensorSpec([None, None], tf.int32, name)
             for name in IDS[: exported.texts]
         ],
+        autograph=False,
     )
-    return convert_function(function, exported, bytes_per_weight)
+    return convert_function(function, graph.table, exported, bytes_per_weight)
 
 
 def convert_text(exported: Exported) -> bytes:
@@ -310,10 +326,11 @@ def convert_text(exported: Exported) -> bytes:
             tf.TensorSpec([None], tf.string, name)
             for name in TEXTS[: exported.texts]
         ],
+        autograph=False,
     )
     # The graph holds the tokenizer's model but not its owner.
     function.keep_alive = tokenizer
-    return convert_function(function, exported, custom_ops=True)
+    return convert_function(function, graph.table, exported, custom_ops=True)
 
 
 def _answers(
@@ -329,18 +346,19 @@ def _answers(
 
 def convert_function(
     function: tf.types.experimental.PolymorphicFunction,
+    table: Table,
     exported: Exported,
     bytes_per_weight: int = 4,
     custom_ops: bool = False,
 ) -> bytes:
-    """Convert a `tf.function` to a bare model with one signature.
+    """Convert a `tf.function`, with its table, to a bare model.
 
-    Weights are float32, float16 or whole numbers of one byte. With the last,
-    activations are quantised as they come (dynamic range), so that no data is
-    needed.
+    It has one signature. Weights are float32, float16 or whole numbers of one
+    byte. With the last, activations are quantised as they come (dynamic range),
+    so that no data is needed.
     """
     module = tf.Module()
-    module.function = function
+    module.function, module.table = function, table
     with tempfile.TemporaryDirectory() as folder:
         # Not from_concrete_functions: given a Keras model it has written
         # files without weights and said nothing.

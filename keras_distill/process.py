@@ -116,12 +116,15 @@ def run_child(
     arguments: Sequence[str],
     variables: Mapping[str, str] | None = None,
     log: BinaryIO | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> None:
     """Run `python -m module arguments` and wait for it.
 
-    Args and errors are those of `Child`.
+    What is to be done `meanwhile` is called while the child works. The other
+    arguments and the errors are those of `Child`.
     """
     with Child(module, arguments, variables, log) as child:
+        meanwhile()
         child.wait()
 
 

@@ -68,8 +68,9 @@ def random_exported(
 def convert_here(patch, function=None):
     """Let the child's work be done here, perhaps by another converter."""
 
-    def run_child(module, arguments):
+    def run_child(module, arguments, meanwhile):
         names, work = arguments
+        meanwhile()
         try:
             convert._convert(names.split(","), Path(work))
         except SystemExit as error:

@@ -157,6 +157,18 @@ def test_where_no_affinity_is_told_the_machine_counts(monkeypatch, found):
     assert cores() == (found or 1)
 
 
+def test_what_is_to_be_done_meanwhile_is_done_while_the_child_works(
+    module, tmp_path
+):
+    name = module(
+        "import os, sys, time\n"
+        "while not os.path.exists(sys.argv[1]): time.sleep(0.02)\n"
+    )
+    done = tmp_path / "done"
+    run_child(name, [str(done)], meanwhile=done.touch)
+    assert done.exists()
+
+
 def test_a_child_beside_tells_lines_and_holds_back_what_was_bad(module):
     lines = []
     name = module(

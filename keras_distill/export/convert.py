@@ -11,7 +11,7 @@ import contextlib
 import os
 import pickle
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from keras_distill.cli import (
     exit_code,
     import_tensorflow,
 )
-from keras_distill.errors import ReportedError, UserError
+from keras_distill.errors import LostError, ReportedError, UserError
 from keras_distill.files import atomic_path, write_bytes
 from keras_distill.process import exit_with_parent, run_child
 
@@ -34,7 +34,10 @@ _STUDENT, _SAID = "student.pickle", "said.txt"
 
 
 def convert_all(
-    forms: Sequence[str], exported: "Exported", work: Path
+    forms: Sequence[str],
+    exported: "Exported",
+    work: Path,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> dict[str, Path]:
     """Convert a student to several forms in one process.
 
@@ -42,6 +45,7 @@ def convert_all(
         forms: Keys of `forms.LITE_FORMS`.
         exported: The student.
         work: An empty folder.
+        meanwhile: Called while that process works.
 
     Returns:
         The bare models by form, files in `work`, without metadata.
@@ -53,10 +57,10 @@ def convert_all(
     with atomic_path(work / _STUDENT) as path, open(path, "wb") as stream:
         pickle.dump(exported, stream)
     try:
-        run_child(_MODULE, [",".join(forms), str(work)])
-    except (ReportedError, UserError) as error:
+        run_child(_MODULE, [",".join(forms), str(work)], meanwhile=meanwhile)
+    except (ReportedError, LostError) as error:
         reason = _last_line(work / _SAID)
-        if isinstance(error, UserError):
+        if isinstance(error, LostError):
             # It died without a word of its own.
             reason = f"{error}; {reason}" if reason else str(error)
         elif not reason:

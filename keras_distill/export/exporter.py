@@ -3,7 +3,7 @@
 import itertools
 import logging
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,15 +105,19 @@ def export_student(
     else:
         facts = {}
         proof = make_proof(student, real)
-        if "saved_model" in wanted:
+
+        def save() -> None:
+            if "saved_model" not in wanted:
+                return
             path = output_dir / "saved_model"
             made = export_saved_model(exported, path, proof, saved_model)
-            facts["saved_model"] = _logged(
-                (final or output_dir) / path.name, made
-            )
-            facts["saved_model"]["variant"] = saved_model
+            named = _logged((final or output_dir) / path.name, made)
+            facts[path.name] = named | {"variant": saved_model}
+
         lite = [form for form in wanted if form in LITE_FORMS]
-        facts |= export_lite(lite, exported, output_dir, proof, final=final)
+        facts |= export_lite(
+            lite, exported, output_dir, proof, final=final, meanwhile=save
+        )
     notes = output_dir / NOTES
     known = read_json(notes) if notes.is_file() else {}
     write_json(notes, known | facts)
@@ -155,19 +159,22 @@ def export_lite(
     most_bytes: int | None = None,
     smaller: bool = False,
     final: Path | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> dict[str, dict[str, Any]]:
     """Export a student to TFLite files, none of them larger than allowed.
 
-    One that is smaller than the run's is proved by its own answers.
+    One that is smaller than the run's is proved by its own answers. What is
+    to be done `meanwhile` is done while another process converts.
     """
     if not forms:
+        meanwhile()
         return {}
     facts = {}
     output_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
         dir=output_dir, prefix=".convert-"
     ) as work:
-        models = convert_all(forms, exported, Path(work))
+        models = convert_all(forms, exported, Path(work), meanwhile)
         contents = {
             name: LITE_FORMS[name].pack(exported, path.read_bytes())
             for name, path in models.items()

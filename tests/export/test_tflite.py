@@ -297,6 +297,20 @@ def test_a_conversion_that_fails_says_why(monkeypatch, tmp_path):
     assert not (tmp_path / "student.tflite").exists()
 
 
+def test_what_fails_meanwhile_is_no_failed_conversion(monkeypatch, tmp_path):
+    def save(*given, **more):
+        raise UserError("cannot write export: No space left on device")
+
+    convert_here(monkeypatch)
+    monkeypatch.setattr(exporter, "export_saved_model", save)
+    folder = make_student(tmp_path / "student")
+    with pytest.raises(UserError, match="^cannot write export: No space"):
+        exporter.export_student(
+            folder, tmp_path, forms=["saved_model", "student"]
+        )
+    assert not list(tmp_path.glob("*.tflite"))
+
+
 def test_a_file_that_answers_otherwise_is_refused(monkeypatch, tmp_path):
     other = exported_of(mode="static")
     convert_here(monkeypatch, lambda exported: tflite.convert_float32(other))

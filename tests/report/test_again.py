@@ -32,8 +32,9 @@ STALE = 0.1234
 def quick():
     """Conversions are done in this process, speed is not measured long."""
 
-    def run_child(module, arguments):
+    def run_child(module, arguments, meanwhile):
         forms, work = arguments
+        meanwhile()
         convert._convert(forms.split(","), Path(work))
 
     with pytest.MonkeyPatch.context() as patch:

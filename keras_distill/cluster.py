@@ -253,6 +253,17 @@ def live_nodes() -> dict[str, dict[str, Any]]:
     return {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
 
 
+def assigned_cores() -> int:
+    """Return how many cores the actor or task has that this is called in.
+
+    `OMP_NUM_THREADS` would say it too, but `ray up` starts nodes with 1.
+    """
+    import ray
+
+    given = ray.get_runtime_context().get_assigned_resources()
+    return max(1, int(given.get("CPU", 1)))
+
+
 def node_name(node: dict[str, Any]) -> str:
     """Return what a person calls a node: its name and where it is."""
     name, host = node["NodeName"], node["NodeManagerHostname"]

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_distill.cluster import Ray
+from keras_distill.cluster import Ray, assigned_cores
 from keras_distill.config import Config
 from keras_distill.teacher.members import member_folders, told_members
 from keras_distill.teacher.runtime import prepare_environment
@@ -81,11 +81,8 @@ def load_labeller(
     Raises:
         UserError: There is no teacher, or it does not fit the classes.
     """
-    # Ray says with it how many cores the actor has.
-    threads = os.environ.get("OMP_NUM_THREADS")
-    if threads:
-        os.environ["TF_NUM_INTRAOP_THREADS"] = threads
-        os.environ["TF_NUM_INTEROP_THREADS"] = threads
+    for name in ("INTRA", "INTER"):
+        os.environ[f"TF_NUM_{name}OP_THREADS"] = str(assigned_cores())
     precision = prepare_environment(config.teacher.precision)
     # From here on tf.keras is tf_keras, in this process.
     from keras_distill.teacher.runtime import set_precision

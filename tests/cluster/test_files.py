@@ -1,6 +1,7 @@
 """The files of docs/ray/, which no cloud has met here."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def test_ray_up_reads_the_cluster():
 
 
 def test_kuberay_knows_the_names_in_the_job():
-    job, claim = yaml.safe_load_all((DOCS / "job.yaml").read_text())
+    job = yaml.safe_load((DOCS / "job.yaml").read_text())
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
     assert set(job["spec"]) == JOB
     cluster = job["spec"]["rayClusterSpec"]
@@ -46,15 +47,39 @@ def test_kuberay_knows_the_names_in_the_job():
         mounts = {mount["name"] for mount in container["volumeMounts"]}
         assert mounts == {volume["name"] for volume in spec["volumes"]}
         assert all(isinstance(v, str) for v in group["rayStartParams"].values())
-    names = [
-        volume["persistentVolumeClaim"]["claimName"]
-        for volume in head["template"]["spec"]["volumes"]
-    ]
-    assert names == [claim["metadata"]["name"]]
+        (runs,) = spec["volumes"]
+        assert runs["persistentVolumeClaim"] == {"claimName": "runs"}
+
+
+def test_the_claim_is_the_job_s_and_the_pod_to_copy_by_mounts_it():
+    claim, pod = yaml.safe_load_all((DOCS / "runs.yaml").read_text())
+    assert (claim["kind"], pod["kind"]) == ("PersistentVolumeClaim", "Pod")
+    assert claim["metadata"]["name"] == "runs"
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    (runs,) = pod["spec"]["volumes"]
+    assert runs["persistentVolumeClaim"] == {"claimName": "runs"}
+
+
+@pytest.mark.parametrize("name", ["cluster.yaml", "job.yaml"])
+def test_an_actor_has_no_more_cores_than_a_machine(name):
+    """--ray-cores is said, because no machine is there to be looked at."""
+    text = (DOCS / name).read_text()
+    page = (ROOT / "docs" / "ray.md").read_text()
+    command = text if name == "job.yaml" else page
+    cores = int(re.search(r"--ray-cores (\d+)", command)[1])
+    if name == "job.yaml":
+        (group,) = yaml.safe_load(text)["spec"]["rayClusterSpec"][
+            "workerGroupSpecs"
+        ]
+        (container,) = group["template"]["spec"]["containers"]
+        assert cores == int(container["resources"]["requests"]["cpu"])
+    else:
+        types = yaml.safe_load(text)["available_node_types"]
+        assert cores == types["labeller"]["resources"]["CPU"]
 
 
 def test_both_have_the_version_that_is_installed():
     wanted = (ROOT / "requirements-ray.txt").read_text()
     assert f"ray=={ray.__version__}" in wanted
-    for path in (*DOCS.iterdir(), ROOT / "docs" / "ray.md"):
-        assert ray.__version__ in path.read_text()
+    for path in ("ray/cluster.yaml", "ray/job.yaml", "ray.md"):
+        assert ray.__version__ in (ROOT / "docs" / path).read_text()

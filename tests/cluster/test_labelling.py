@@ -13,9 +13,13 @@ import ray_teachers
 import teacher_tiny as tiny
 from tiny_runs import until
 
-pytest.importorskip("ray")
+ray = pytest.importorskip("ray")
 
-from keras_distill.cluster import Ray  # noqa: E402
+from keras_distill.cluster import (  # noqa: E402
+    Ray,
+    assigned_cores,
+    joined,
+)
 from keras_distill.config import Config  # noqa: E402
 from keras_distill.errors import UserError  # noqa: E402
 from keras_distill.files import sha256_file, write_text  # noqa: E402
@@ -83,6 +87,18 @@ def test_what_a_node_cannot_do_is_one_line_that_names_it(
     monkeypatch.setattr(crew, "sha256_file", lambda path: "another")
     refused(f"{node}.*manifest.json is not the driver's .* all nodes share")
     assert not list(folder.glob("*.tfrecord"))
+
+
+def test_an_actor_has_the_cores_it_was_given_whatever_a_launcher_exports(
+    cluster, tmp_path
+):
+    """`ray up` starts all nodes with OMP_NUM_THREADS=1."""
+    launched = {"env_vars": {"OMP_NUM_THREADS": "3"}}
+    with joined(Ray(cluster.address), tmp_path / "ray.log"):
+        task = ray.remote(assigned_cores).options(
+            num_cpus=1, runtime_env=launched
+        )
+        assert ray.get(task.remote()) == 1
 
 
 def log_of(folder, what):

@@ -269,8 +269,8 @@ class SavedStudent(tf.Module):
         texts = [tf.TensorSpec([None], tf.string, n) for n in TEXTS[:number]]
         ids = [tf.TensorSpec([None, None], tf.int32, n) for n in IDS[:number]]
         return {
-            # No function here has a Python condition on a tensor: nothing to
-            # rewrite, which takes longer than all else.
+            # No function here has a Python condition on a tensor, so AutoGraph
+            # has nothing to rewrite; looking for it takes a second.
             "serving_default": tf.function(
                 self.from_texts, texts, autograph=False
             ),

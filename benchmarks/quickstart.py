@@ -4,7 +4,7 @@
 
 Runs `train.py` as a new user would, into a temporary folder, and reads the
 seconds of each stage from its results.json. What is left over is starting,
-checking and the tables at the end.
+checking and the report at the end.
 """
 
 import sys
@@ -15,6 +15,7 @@ from typing import Any
 from measuring import machine, page, parser, run_sampled, table, write
 
 from keras_distill.files import read_json
+from keras_distill.report.table import whole_seconds
 
 
 def main() -> int:
@@ -36,10 +37,10 @@ def main() -> int:
             ["train.py", *options.arguments, "--output-dir", str(run)]
         )
         results = read_json(run / "results.json")
-    stages = results["seconds"]
+    rest = took["seconds"] - whole_seconds(results)
     result |= {
-        "seconds": stages
-        | {"everything else": round(took["seconds"] - sum(stages.values()), 1)},
+        "seconds": results["seconds"] | {"everything else": round(rest, 1)},
+        "beside": results["beside"],
         "total": took,
         "transfer_set_rows": sum(results["transfer_set"]["rows"].values()),
     }
@@ -50,7 +51,14 @@ def main() -> int:
 
 def as_page(result: dict[str, Any]) -> str:
     """Return the table of the quick start's stages."""
-    rows = [*result["seconds"].items(), ("all", result["total"]["seconds"])]
+    beside = result.get("beside", {})
+    rows = [
+        (f"{name}, beside {' and '.join(beside[name])}", seconds)
+        if name in beside
+        else (name, seconds)
+        for name, seconds in result["seconds"].items()
+    ]
+    rows.append(("all", result["total"]["seconds"]))
     return page(result, table(["stage", "seconds"], rows))
 
 

@@ -405,8 +405,7 @@ class Pipeline(RunFolder):
     def _pays(self, wanted: set[str]) -> bool:
         """Say whether it pays to train the two students side by side.
 
-        A training has little of a second core; two have it all. A GPU is for
-        one at a time.
+        One makes little of many cores. A GPU is for one at a time.
         """
         from keras_distill.transfer_set.manifest import Manifest
 
@@ -430,9 +429,8 @@ class Pipeline(RunFolder):
             The stages that were made.
         """
         here = [name for name in ("student", "export") if name in wanted]
-        arguments = [str(self.path), "baseline", "--beside", ",".join(here)]
-        if on_terminal():
-            arguments.append("--no-looks")
+        looks = "no-looks" if on_terminal() else "looks"
+        arguments = [str(self.path), "baseline", ",".join(here), looks]
         threads = {f"TF_NUM_{k}OP_THREADS": str(cores() // 2) for k in _POOLS}
         with Child(
             "keras_distill.stage", arguments, threads, tell=write_above_bars

@@ -42,7 +42,12 @@ def commands(module, monkeypatch):
             write_json(
                 folder / "results.json",
                 {
-                    "seconds": {"teacher": 0.5, "student": 1.0},
+                    "seconds": {
+                        "teacher": 0.5,
+                        "student": 1.0,
+                        "baseline": 0.7,
+                    },
+                    "beside": {"baseline": ["student"]},
                     "transfer_set": {"rows": counts},
                 },
             )
@@ -112,8 +117,10 @@ def test_a_finished_run_is_started_again(start):
 def test_what_stages_do_not_take_is_everything_else(call, commands):
     result, table = call("quickstart", "--", "--n-iter", 2)
     assert result["seconds"] == {
-        **{"teacher": 0.5, "student": 1.0, "everything else": 0.5}
+        **{"teacher": 0.5, "student": 1.0, "baseline": 0.7},
+        "everything else": 0.5,
     }
+    assert "| baseline, beside student | 0.7 |" in table
     assert commands[0][:3] == ["train.py", "--n-iter", "2"]
     assert result["transfer_set_rows"] == 300
     assert "everything else" in table

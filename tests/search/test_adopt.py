@@ -34,7 +34,7 @@ def trained(monkeypatch):
     """Do no stage; return what the student's stage would have found."""
     found = []
 
-    def run(pipeline, stages, redo):
+    def run(pipeline, stages, redo, side_by_side):
         found.append(pipeline.place("student"))
 
     monkeypatch.setattr(Pipeline, "run", run)

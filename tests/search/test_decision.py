@@ -253,7 +253,7 @@ def searched(tmp_path, monkeypatch):
     monkeypatch.setattr(trial, "measure_cost", search_runs.cost)
     ran = []
 
-    def make(pipeline, stages, redo):
+    def make(pipeline, stages, redo, side_by_side):
         pipeline.config.save(pipeline.path / "config.yaml")
         results["student"]["dev"] |= {"accuracy_mean": 0.9}
         write_json(run / "results.json", results)

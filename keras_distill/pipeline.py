@@ -33,7 +33,7 @@ from keras_distill.files import (
     read_json,
     read_lines,
 )
-from keras_distill.process import Child, cores, run_child
+from keras_distill.process import Child, cores, run_child, threads
 from keras_distill.progress import on_terminal
 from keras_distill.reuse import Reused
 from keras_distill.run import (
@@ -431,9 +431,11 @@ class Pipeline(RunFolder):
         here = [name for name in ("student", "export") if name in wanted]
         looks = "no-looks" if on_terminal() else "looks"
         arguments = [str(self.path), "baseline", ",".join(here), looks]
-        threads = {f"TF_NUM_{k}OP_THREADS": str(cores() // 2) for k in _POOLS}
         with Child(
-            "keras_distill.stage", arguments, threads, tell=write_above_bars
+            "keras_distill.stage",
+            arguments,
+            threads(cores() // 2),
+            tell=write_above_bars,
         ) as child:
             for name in here:
                 self.make(name)
@@ -543,7 +545,6 @@ def _needs_vectors(config: Config) -> bool:
 
 # A process takes some seconds to start.
 _UPDATES_WORTH_A_PROCESS = 500
-_POOLS = ("INTRA", "INTER")
 
 # Before these a person sees what was understood of the data.
 _LONG = {"data", "teacher", "augment", "label"}

@@ -22,6 +22,15 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def threads(number: int) -> dict[str, str]:
+    """Return the variables of a process whose libraries use so many threads.
+
+    They count from the moment at which TensorFlow is imported.
+    """
+    libraries = ("TF_NUM_INTRAOP", "TF_NUM_INTEROP", "OMP_NUM")
+    return {f"{library}_THREADS": str(number) for library in libraries}
+
+
 class Child:
     """`python -m module arguments`, at work beside this process.
 

@@ -99,7 +99,8 @@ def test_whichever_of_the_two_is_killed_the_run_ends_the_same(whole, tmp_path):
     assert second.returncode == 0, second.stderr
     assert "was killed: signal 9" in second.stderr
     assert "student: resumed" in second.stderr
-    assert second.stderr.count("training goes on after update") == 2
+    # The first one's other process may have come to a checkpoint too.
+    assert second.stderr.count("training goes on after update") >= 2
     for stage in ("student", "baseline"):
         mine, theirs = (
             looks(run, stage) for run in (tmp_path / "run", whole[0])

@@ -17,16 +17,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
+from keras_distill import process
 from keras_distill.cli import configure_logging
-from keras_distill.process import cores
 from keras_distill.search.records import Record
 
 logger = logging.getLogger(__name__)
 
 # Makes a trial's record from its id and values.
 RunTrial = Callable[[str, Mapping[str, Any]], Record]
-
-_THREADS = ("TF_NUM_INTRAOP", "TF_NUM_INTEROP", "OMP_NUM")
 
 
 class Executor(Protocol):
@@ -142,7 +140,7 @@ class LocalPool:
         self._life.close()
 
     def _start(self, slot: int) -> futures.ProcessPoolExecutor:
-        threads = max(1, cores() // self.slots)
+        threads = max(1, process.cores() // self.slots)
         return futures.ProcessPoolExecutor(
             1,
             self._context,
@@ -175,8 +173,7 @@ def begin_worker(log: Path, threads: int) -> None:
     with open(log, "ab") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
-    for library in _THREADS:
-        os.environ[f"{library}_THREADS"] = str(threads)
+    os.environ.update(process.threads(threads))
     # As `process.run_child` has it: nothing from the shell by chance.
     os.environ.pop("TF_USE_LEGACY_KERAS", None)
     configure_logging()

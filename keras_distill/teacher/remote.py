@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from keras_distill.cluster import Ray, assigned_cores
 from keras_distill.config import Config
+from keras_distill.process import threads
 from keras_distill.teacher.members import member_folders, told_members
 from keras_distill.teacher.runtime import prepare_environment
 
@@ -81,8 +82,7 @@ def load_labeller(
     Raises:
         UserError: There is no teacher, or it does not fit the classes.
     """
-    for name in ("INTRA", "INTER"):
-        os.environ[f"TF_NUM_{name}OP_THREADS"] = str(assigned_cores())
+    os.environ.update(threads(assigned_cores()))
     precision = prepare_environment(config.teacher.precision)
     # From here on tf.keras is tf_keras, in this process.
     from keras_distill.teacher.runtime import set_precision

@@ -20,6 +20,7 @@ import labelling
 import lite_batches
 import memory
 import on_ray
+import operations
 import projection
 import quickstart
 import scaling
@@ -36,6 +37,7 @@ PAGES = {
     "mediapipe.md": {"browser": ("browser", browser.as_page)},
     "speed.md": {
         "inference": ("inference", inference.as_page),
+        "operations": ("operations", operations.as_page),
         "training": ("training", training.as_page),
         "labelling": ("labelling", labelling.as_page),
         "engines": ("engines", engines.as_page),

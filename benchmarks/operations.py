@@ -23,6 +23,7 @@ from measuring import machine, page, parser, table, write
 from workload import read_texts
 
 from keras_distill.batches import like_lengths
+from keras_distill.process import threads
 
 # Kinds of operations and their names' beginnings.
 KINDS = {
@@ -32,6 +33,7 @@ KINDS = {
     "text to ids": ("String", "StaticRegex", "Fast", "LookupTable", "Ragged"),
 }
 _OTHERS = "other operations"
+_LEFT = "the cheapest, and starting them"
 # They hold others.
 _HOLDERS = ("While", "If", "PartitionedCall", "StatefulPartitioned", "__infer")
 # Of a text alone as many as these are asked.
@@ -45,8 +47,7 @@ def main() -> int:
     options.add_argument("--data-dir", type=Path, help="GLUE (SST-2/train.tsv)")
     options.add_argument("--rows", type=int, default=8192)
     options = options.parse_args()
-    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-        os.environ[name] = "1"
+    os.environ.update(threads(1))
     result = machine("tensorflow")
     import tensorflow as tf
     import tensorflow_text  # noqa: F401
@@ -119,34 +120,29 @@ def by_operation(trace: bytes) -> dict[str, dict[str, float]]:
     }
 
 
-def by_kind(operations: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Add up the seconds of each kind of operation."""
+def by_kind(part: dict[str, Any]) -> dict[str, float]:
+    """Return the seconds of each kind of operation, and what is left."""
     kinds = dict.fromkeys([*KINDS, _OTHERS], 0.0)
-    for operation, found in operations.items():
+    for operation, found in part["operations"].items():
         kind = next(
             (k for k, names in KINDS.items() if operation.startswith(names)),
             _OTHERS,
         )
         kinds[kind] += found["seconds"]
-    return kinds
+    return kinds | {_LEFT: part["seconds"] - sum(kinds.values())}
 
 
 def as_page(result: dict[str, Any]) -> str:
     """Return the table of shares."""
     parts = result["parts"]
-    kinds = {name: by_kind(part["operations"]) for name, part in parts.items()}
+    kinds = {name: by_kind(part) for name, part in parts.items()}
     rows = []
-    for kind in [*KINDS, _OTHERS]:
+    for kind in [*KINDS, _OTHERS, _LEFT]:
         shares = [
             f"{100 * kinds[name][kind] / part['seconds']:.0f}%"
             for name, part in parts.items()
         ]
         rows.append([kind, *shares])
-    left = [
-        f"{100 * (1 - sum(kinds[name].values()) / part['seconds']):.0f}%"
-        for name, part in parts.items()
-    ]
-    rows.append(["the cheapest, and starting them", *left])
     rate = [f"{1e6 * p['seconds'] / p['texts']:.0f}" for p in parts.values()]
     rows.append(["µs a text", *rate])
     return page(result, table(["raw text to answers", *parts], rows))

@@ -52,5 +52,7 @@ def test_the_table_accounts_for_all_of_the_time():
     assert shares["gates"] == 25
     assert shares["look-ups of rows"] == 12
     assert shares["text to ids"] == 6
+    assert shares["other operations"] == 3
+    assert shares["the cheapest, and starting them"] == 3
     assert sum(shares.values()) == pytest.approx(100, abs=3)
     assert "| 1000 |" in lines[-1]

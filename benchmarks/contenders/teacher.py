@@ -75,7 +75,9 @@ class Tuning:
     """Makes the updates of a fine-tuning."""
 
     def __init__(self, folder: Path, options: dict) -> None:
-        self._teacher, texts, self.facts = opened(options, folder)
+        self._teacher, texts, self.facts = opened(
+            options, folder, training=True
+        )
         self._updates = options["updates"]
         self._batch_size = options["batch_size"]
         self._encoded = coded(self._teacher, texts)
@@ -116,12 +118,14 @@ class Tuning:
 
 
 def opened(
-    options: dict, folder: Path
+    options: dict, folder: Path, training: bool = False
 ) -> tuple[Any, list[str], dict[str, Any]]:
     """Return a teacher of two classes, the texts, and what is told of it."""
     from keras_distill.teacher import runtime
 
-    precision = runtime.prepare_environment(options["precision"])
+    precision = runtime.prepare_environment(
+        options["precision"], training=training
+    )
     from keras_distill.files import read_json
     from keras_distill.teacher.checkpoint import load_teacher
 

@@ -52,7 +52,9 @@ def _run(options: argparse.Namespace) -> None:
     shards = None
     if options.command == "label" and options.shards is not None:
         shards = parse_shards(options.shards)
-    precision = prepare_environment(config.teacher.precision)
+    precision = prepare_environment(
+        config.teacher.precision, training=options.command == "finetune"
+    )
     if options.command in ("check", "finetune") or (
         options.command == "embed" and options.sentences
     ):

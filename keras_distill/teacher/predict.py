@@ -14,6 +14,7 @@ from keras_distill.cli import one_line
 from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
 from keras_distill.teacher.checkpoint import Teacher
+from keras_distill.teacher.fused import fused
 from keras_distill.transfer_set.labeller import Tokens
 
 if TYPE_CHECKING:
@@ -265,9 +266,10 @@ class Predictor:
 
         @tf.function(input_signature=[dict.fromkeys(encoded.columns, ids)])
         def means(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-            output = self._teacher.model(
-                inputs, training=False, output_hidden_states=True
-            )
+            with fused(self._teacher.model):
+                output = self._teacher.model(
+                    inputs, training=False, output_hidden_states=True
+                )
             if "hidden_states" in output:
                 states = output.hidden_states[-1]
             else:
@@ -296,7 +298,8 @@ class Predictor:
 
         @tf.function(input_signature=[dict.fromkeys(names, ids)])
         def forward(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-            logits = self._teacher.model(inputs, training=False).logits
+            with fused(self._teacher.model):
+                logits = self._teacher.model(inputs, training=False).logits
             return tf.cast(tf.gather(logits, columns, axis=1), tf.float32)
 
         return forward

@@ -9,14 +9,25 @@ logger = logging.getLogger(__name__)
 # oneDNN's rewrite to bfloat16 speeds up matrix products several times, but
 # TensorFlow's element-wise kernels are slower in bfloat16 than in float32:
 # GELU's erfc eats up the whole gain. These ops stay in float32.
-_KEEP_FLOAT32 = "Erf,Erfc,Exp,Mul,Neg"
+_TRAINING = {
+    "INFERLIST_REMOVE": "Erf,Erfc,Exp,Mul,Neg",
+    "DENYLIST_ADD": "Erf,Erfc,Exp",
+}
+# An answer's GELU is one with its product (`fused`), if what it is made of is
+# as the product is; what is left of Mul goes by what is before it.
+_ANSWERS = {
+    "INFERLIST_REMOVE": "Erfc,Exp,Mul,Neg",
+    "DENYLIST_ADD": "Erfc,Exp",
+    "CLEARLIST_ADD": "Mul",
+}
 
 
-def prepare_environment(precision: str) -> str:
+def prepare_environment(precision: str, *, training: bool = False) -> str:
     """Set what TensorFlow and transformers read when they are imported.
 
     Args:
         precision: `auto`, `float32`, `bfloat16` or `float16`.
+        training: Whether a teacher is fine-tuned.
 
     Returns:
         `precision`, where `auto` on a CPU became `bfloat16` if its
@@ -32,8 +43,8 @@ def prepare_environment(precision: str) -> str:
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     prefix = "TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_"
-    os.environ.setdefault(f"{prefix}INFERLIST_REMOVE", _KEEP_FLOAT32)
-    os.environ.setdefault(f"{prefix}DENYLIST_ADD", "Erf,Erfc,Exp")
+    for name, operations in (_TRAINING if training else _ANSWERS).items():
+        os.environ.setdefault(f"{prefix}{name}", operations)
     if precision == "auto" and not _has_gpu():
         return "bfloat16" if cpu_has_bfloat16() else "float32"
     return precision

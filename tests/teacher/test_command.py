@@ -55,6 +55,16 @@ def test_the_teachers_process_gets_the_old_keras(monkeypatch):
     assert os.environ["TF_USE_LEGACY_KERAS"] == "1"
 
 
+def test_gelu_may_be_bfloat16_in_answers_alone(monkeypatch):
+    name = "TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_DENYLIST_ADD"
+    kept = {}
+    for training in (True, False):
+        monkeypatch.setattr(os, "environ", {})
+        prepare_environment("float32", training=training)
+        kept[training] = os.environ[name].split(",")
+    assert {*kept[True]} - {*kept[False]} == {"Erf"}
+
+
 def asking(address, cache, *arguments):
     """Run Python with another hub and an empty cache."""
     return tiny_runs.run(

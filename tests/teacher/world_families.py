@@ -31,10 +31,13 @@ from keras_distill.teacher.checkpoint import (
 from keras_distill.teacher.embed import _encode_words
 from keras_distill.teacher.families import TF_CLASSES
 from keras_distill.teacher.finetune import Trainer
+from keras_distill.teacher.fused import fused, has_onednn
 from keras_distill.teacher.members import checkpoint_fingerprint
 from keras_distill.teacher.predict import Predictor, encode
 
 LONG = "a good film " * 20
+# The others have a GELU in the head, or products of their own.
+JOINED = {"bart", "bert", "distilbert", "mpnet", "roberta", "xlm-roberta"}
 SINGLES = [*tiny.examples(15), Example("Paris"), Example(LONG)]
 PAIRS = [dataclasses.replace(e, text_b="a Good plot") for e in SINGLES]
 
@@ -100,6 +103,44 @@ def test_the_logits_are_those_of_the_library_s_own_way(teacher, predictor):
         )
         expected = teacher.model({name: inputs[name] for name in names})
         np.testing.assert_allclose(row, expected.logits[0], atol=1e-5)
+
+
+def test_an_answer_s_products_and_norms_are_joined(
+    teacher, predictor, family, tmp_path
+):
+    if not has_onednn():
+        pytest.skip("TensorFlow has no oneDNN here")
+    predictor.logits(PAIRS)
+    with tf.profiler.experimental.Profile(str(tmp_path)):
+        predictor.logits(PAIRS)
+    seen = operations(tmp_path)
+    assert "LayerNorm" in seen or family == "mobilebert"
+    if family in JOINED:
+        assert "FusedMatMul" in seen
+        assert not {"BiasAdd", "Erf", "Erfc", "SquaredDifference"} & seen
+
+
+def operations(folder):
+    """Return the names of operations in a profiler's trace."""
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    (file,) = folder.rglob("*.xplane.pb")
+    space = xplane_pb2.XSpace.FromString(file.read_bytes())
+    names = {
+        event.name.rpartition(":")[2]
+        for plane in space.planes
+        for event in plane.event_metadata.values()
+    }
+    # However this TensorFlow's kernels are called.
+    return {name.removeprefix("_Mkl").removeprefix("Native") for name in names}
+
+
+def test_the_layers_are_as_they_were(teacher, predictor):
+    before = [(layer, dict(vars(layer))) for layer in teacher.model.submodules]
+    with fused(teacher.model):
+        inside = [dict(vars(layer)) for layer, _ in before]
+    assert inside != [own for _, own in before] or not has_onednn()
+    assert all(vars(layer) == own for layer, own in before)
 
 
 def test_a_saved_teacher_answers_as_before(teacher, predictor, tmp_path):

@@ -133,17 +133,20 @@ class Narrower:
         """Return the student with vectors of that width."""
         if width < 1:
             raise ValueError(f"width must be at least 1. Received: {width}")
-        vectors = exported.weights.vectors @ self._right
-        if len(vectors) not in self._axes:
+        words = len(exported.vocabulary)
+        if words not in self._axes:
+            vectors = exported.weights.vectors @ self._right
             importance = _importance(exported.vocabulary, self._counts)
             _, axes = np.linalg.eigh((vectors.T * importance) @ vectors)
             # eigh has the smallest first.
-            self._axes[len(vectors)] = axes[:, ::-1]
-        axes = self._axes[len(vectors)][:, :width]
+            self._axes[words] = axes[:, ::-1]
+        axes = self._axes[words][:, :width]
         axes = axes @ _rotation(axes.shape[1])
+        # A product of all words is what takes long, so one, in float32.
+        narrow = (self._right @ axes).astype(np.float32)
         weights = replace(
             exported.weights,
-            vectors=(vectors @ axes).astype(np.float32),
+            vectors=exported.weights.vectors @ narrow,
             kernel=(axes.T @ self._basis.T).astype(np.float32),
         )
         return replace(exported, weights=weights)

@@ -411,7 +411,7 @@ def test_help_says_every_default_and_the_tasks_that_have_another(monkeypatch):
         "dropped (default: 20; quick: 6; qqp, mnli: 10)",
         "weight of gold labels (default: 0)",
         "mse or kl (default: mse)",
-        "of the students (default: 30; quick: 4)",
+        "of the students (default: 30; quick: 3)",
         "of the students (default: 50; qqp, mnli: 256)",
         "run's text); none (default: none)",
         "or random (default: multichannel)",

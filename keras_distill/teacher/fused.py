@@ -39,7 +39,11 @@ def fused(model: TFPreTrainedModel) -> Iterator[None]:
         for layer in model.submodules if has_onednn() else ():
             if type(layer) is tf_keras.layers.Dense:
                 _put(layer, "call", partial(_dense, layer), undo)
-            elif _normalizes_last(layer):
+            elif (
+                type(layer) is tf_keras.layers.LayerNormalization
+                and layer.scale
+                and layer.center
+            ):
                 _put(layer, "call", partial(_normalized, layer), undo)
             for name, activation in _ACTIVATED:
                 dense = getattr(layer, name, None)
@@ -73,15 +77,6 @@ def _put(layer: Any, name: str, value: Any, undo: ExitStack) -> None:
     own[name] = value
 
 
-def _normalizes_last(layer: Any) -> bool:
-    return (
-        type(layer) is tf_keras.layers.LayerNormalization
-        and layer.scale
-        and layer.center
-        and layer.gamma.shape.rank == 1
-    )
-
-
 def _dense(layer: Any, inputs: tf.Tensor) -> tf.Tensor:
     # Keras leaves the bias and the activation for after the reshape, where
     # they cannot become one with the product.
@@ -106,6 +101,8 @@ def _normalized(layer: Any, inputs: tf.Tensor) -> tf.Tensor:
     # A batch normalization of the rows turned over, without a mean or variance
     # of its own. Keras has it for a larger epsilon than BERT's only, which is
     # cuDNN's limit.
+    if layer.axis != [inputs.shape.rank - 1]:
+        return type(layer).call(layer, inputs)
     shape = tf.shape(inputs)
     rows = tf.reduce_prod(shape[:-1])
     turned = tf.reshape(inputs, [1, -1, layer.gamma.shape[0], 1])

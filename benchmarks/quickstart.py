@@ -30,7 +30,8 @@ def main() -> int:
     options = options.parse_args()
     result = machine("tensorflow", "keras", "transformers")
     with tempfile.TemporaryDirectory() as place:
-        run = options.keep or Path(place) / "quick"
+        # train.py is started in another folder.
+        run = (options.keep or Path(place) / "quick").resolve()
         if run.exists():
             raise SystemExit(f"{run} is there already: nothing to time")
         took = run_sampled(

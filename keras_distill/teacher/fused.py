@@ -3,7 +3,7 @@
 import math
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -12,6 +12,8 @@ import tensorflow as tf
 import tf_keras
 from transformers import TFPreTrainedModel
 from transformers.activations_tf import get_tf_activation
+
+from keras_distill.teacher.runtime import weights_are_packed_once
 
 # The layer before an activation, and the activation: of BERT and most of its
 # kin, of DistilBERT, of BART.
@@ -22,8 +24,29 @@ _ACTIVATED = (
 )
 
 
+Kernels = Mapping[tf_keras.layers.Layer, tf.Variable]
+
+
+def rounded_kernels(model: TFPreTrainedModel) -> Kernels:
+    """Return the weights of a teacher's products in bfloat16.
+
+    Every batch would round them otherwise. The graph that `fused` traces with
+    them needs them for as long as it lives. There are none where weights may
+    change, or are not multiplied in bfloat16 on a CPU.
+    """
+    if not (weights_are_packed_once() and has_onednn()):
+        return {}
+    return {
+        layer: tf.Variable(tf.cast(layer.kernel, tf.bfloat16), trainable=False)
+        for layer in model.submodules
+        if type(layer) is tf_keras.layers.Dense and layer.built
+    }
+
+
 @contextmanager
-def fused(model: TFPreTrainedModel) -> Iterator[None]:
+def fused(
+    model: TFPreTrainedModel, kernels: Kernels | None = None
+) -> Iterator[None]:
     """Have the model traced in forms that oneDNN has one kernel for.
 
     A product, its bias and GELU become one operation, and layer normalization
@@ -34,11 +57,14 @@ def fused(model: TFPreTrainedModel) -> Iterator[None]:
 
     Args:
         model: The teacher; its layers are as they were when this ends.
+        kernels: What `rounded_kernels` returned, in place of the layers'.
     """
+    kernels = kernels or {}
     with ExitStack() as undo:
         for layer in model.submodules if has_onednn() else ():
             if type(layer) is tf_keras.layers.Dense:
-                _put(layer, "call", partial(_dense, layer), undo)
+                kernel = kernels.get(layer)
+                _put(layer, "call", partial(_dense, layer, kernel), undo)
             elif (
                 type(layer) is tf_keras.layers.LayerNormalization
                 and layer.scale
@@ -77,12 +103,17 @@ def _put(layer: Any, name: str, value: Any, undo: ExitStack) -> None:
     own[name] = value
 
 
-def _dense(layer: Any, inputs: tf.Tensor) -> tf.Tensor:
+def _dense(
+    layer: Any, kernel: tf.Variable | None, inputs: tf.Tensor
+) -> tf.Tensor:
     # Keras leaves the bias and the activation for after the reshape, where
     # they cannot become one with the product.
     shape = tf.shape(inputs)
     rows = tf.reshape(inputs, [-1, layer.kernel.shape[0]])
-    result = tf.matmul(rows, layer.kernel)
+    if kernel is None:
+        kernel = layer.kernel
+    # Of a rounded one no cast is left: the product is rewritten to bfloat16.
+    result = tf.matmul(rows, tf.cast(kernel, rows.dtype))
     if layer.use_bias:
         result = tf.nn.bias_add(result, layer.bias)
     result = layer.activation(result)

@@ -14,7 +14,7 @@ from keras_distill.cli import one_line
 from keras_distill.data.examples import Example
 from keras_distill.errors import UserError
 from keras_distill.teacher.checkpoint import Teacher
-from keras_distill.teacher.fused import fused
+from keras_distill.teacher.fused import fused, rounded_kernels
 from keras_distill.transfer_set.labeller import Tokens
 
 if TYPE_CHECKING:
@@ -220,6 +220,7 @@ class Predictor:
             tokens_per_batch=tokens_per_batch,
             max_padding=1.0 if teacher.reads_padding else _MAX_PADDING,
         )
+        self._kernels = rounded_kernels(teacher.model)
         self._forward: Callable | None = None
 
     def logits(
@@ -266,7 +267,7 @@ class Predictor:
 
         @tf.function(input_signature=[dict.fromkeys(encoded.columns, ids)])
         def means(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-            with fused(self._teacher.model):
+            with fused(self._teacher.model, self._kernels):
                 output = self._teacher.model(
                     inputs, training=False, output_hidden_states=True
                 )
@@ -298,7 +299,7 @@ class Predictor:
 
         @tf.function(input_signature=[dict.fromkeys(names, ids)])
         def forward(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-            with fused(self._teacher.model):
+            with fused(self._teacher.model, self._kernels):
                 logits = self._teacher.model(inputs, training=False).logits
             return tf.cast(tf.gather(logits, columns, axis=1), tf.float32)
 

@@ -20,6 +20,9 @@ _ANSWERS = {
     "DENYLIST_ADD": "Erfc,Exp",
     "CLEARLIST_ADD": "Mul",
 }
+# Has oneDNN pack a product's weights once and not for every batch. What was
+# packed is never looked at again, so these must not change any more.
+_PACK_ONCE = "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"
 
 
 def prepare_environment(precision: str, *, training: bool = False) -> str:
@@ -46,8 +49,16 @@ def prepare_environment(precision: str, *, training: bool = False) -> str:
     for name, operations in (_TRAINING if training else _ANSWERS).items():
         os.environ.setdefault(f"{prefix}{name}", operations)
     if precision == "auto" and not _has_gpu():
-        return "bfloat16" if cpu_has_bfloat16() else "float32"
+        precision = "bfloat16" if cpu_has_bfloat16() else "float32"
+    # In float32 packing takes no time that could be measured.
+    frozen = precision == "bfloat16" and not training
+    os.environ[_PACK_ONCE] = str(int(frozen))
     return precision
+
+
+def weights_are_packed_once() -> bool:
+    """Say whether this process' teachers only answer, and in bfloat16."""
+    return os.environ.get(_PACK_ONCE) == "1"
 
 
 def cpu_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

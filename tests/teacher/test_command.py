@@ -11,7 +11,11 @@ import tiny_runs
 
 from keras_distill.errors import UserError
 from keras_distill.teacher.__main__ import parse_shards
-from keras_distill.teacher.runtime import cpu_has_bfloat16, prepare_environment
+from keras_distill.teacher.runtime import (
+    cpu_has_bfloat16,
+    prepare_environment,
+    weights_are_packed_once,
+)
 from keras_distill.teacher.source import check_path
 
 
@@ -63,6 +67,18 @@ def test_gelu_may_be_bfloat16_in_answers_alone(monkeypatch):
         prepare_environment("float32", training=training)
         kept[training] = os.environ[name].split(",")
     assert {*kept[True]} - {*kept[False]} == {"Erf"}
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_weights_are_packed_once_where_none_may_change(
+    monkeypatch, training, precision
+):
+    """Whatever the user has set: a stale weight makes wrong logits."""
+    monkeypatch.setattr(os, "environ", {"TF_ONEDNN_ASSUME_FROZEN_WEIGHTS": "1"})
+    prepare_environment(precision, training=training)
+    once = precision == "bfloat16" and not training
+    assert weights_are_packed_once() is once
 
 
 def asking(address, cache, *arguments):

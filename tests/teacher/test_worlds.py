@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
         # Together: half of a short process is imports.
         ["finetune", "label", "embed", "ensemble"],
         ["families"],
+        ["packed"],
     ],
     ids="-".join,
 )

@@ -21,14 +21,15 @@ _SECONDS_BETWEEN_SAVES = 60.0
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves a training after each look, and once a minute between them.
+    """Saves a training once a minute and at its end.
 
     Keras' `BackupAndRestore` goes on with the epoch that was interrupted,
     from its first batch; this one with the batch that was next. Variables
     and progress lie in one file that is replaced whole. The weights of the
     best look lie beside it in a file named after its update; `state.npz`
     names the one that belongs to it, so whichever write a kill falls into,
-    the two fit together.
+    the two fit together. Until then they are kept in memory: files
+    of every look take a short training longer than the looks do.
 
     Args:
         folder: Where the files go; made when needed.
@@ -52,23 +53,31 @@ class Checkpoint(keras.callbacks.Callback):
         self._answers = mean.answers
         self._all = [*self._weights, *optimizer.variables, *mean.means]
         self._looks = looks
+        # Of the best look, if no file has them yet.
+        self._unsaved: list[np.ndarray] | None = None
         self._saved = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Save when it is time to."""
-        if self._looks.looked:
-            self.save()
-        elif time.monotonic() - self._saved > _SECONDS_BETWEEN_SAVES:
+        """Keep the weights of a best look; save when it is time to."""
+        looks = self._looks
+        if looks.looked and looks.best["updates"] == looks.update:
+            # Copies: an array may be a variable's own memory.
+            self._unsaved = [a.copy() for a in _arrays(self._answers)]
+        passed = time.monotonic() - self._saved
+        if looks.over or passed > _SECONDS_BETWEEN_SAVES:
             self.save()
 
     def save(self) -> None:
         """Write the variables as they are now, and where the training is."""
         state, best = self._looks.state(), self._looks.best
         path = self._best(best["updates"]) if best else None
-        if path and best["updates"] == state["update"]:
-            _write(path, self._answers)
+        if self._unsaved is not None:
+            _write(path, self._unsaved)
+            self._unsaved = None
         _write(
-            self._folder / "state.npz", self._all, progress=json.dumps(state)
+            self._folder / "state.npz",
+            _arrays(self._all),
+            progress=json.dumps(state),
         )
         for other in self._folder.glob("best-*.npz"):
             if other != path:
@@ -99,7 +108,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def load_best(self) -> None:
         """Put the weights of the best look into the model."""
-        _assign(self._weights, self._read_best())
+        values = self._unsaved
+        _assign(self._weights, self._read_best() if values is None else values)
 
     def remove(self) -> None:
         """Delete the files: the training is over."""
@@ -114,13 +124,12 @@ class Checkpoint(keras.callbacks.Callback):
             return _values(saved, self._weights)
 
 
-def _write(
-    path: Path, variables: Sequence[keras.Variable], **more: Any
-) -> None:
-    values = {
-        f"variable_{index}": keras.ops.convert_to_numpy(variable)
-        for index, variable in enumerate(variables)
-    }
+def _arrays(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+
+
+def _write(path: Path, arrays: Sequence[np.ndarray], **more: Any) -> None:
+    values = {f"variable_{index}": a for index, a in enumerate(arrays)}
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
         np.savez(stream, **values, **more)
 

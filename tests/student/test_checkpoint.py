@@ -18,7 +18,10 @@ def variables(value):
 
 def checkpoint(folder, weights, optimizer, update=0, best=None):
     progress = SimpleNamespace(
-        update=update, best={"updates": best} if best else None, looked=True
+        update=update,
+        best={"updates": best} if best else None,
+        looked=True,
+        over=False,
     )
 
     def restore(state):
@@ -41,7 +44,7 @@ def saved(tmp_path):
     """A checkpoint of update 7 with weights 2, best at update 4 with 1."""
     weights, optimizer = variables(1.0)
     one, progress = checkpoint(tmp_path, weights, optimizer, 4, 4)
-    one.save()
+    one.on_train_batch_end(0)
     weights[0].assign(np.full((2, 3), 2.0))
     optimizer.iterations.assign(7)
     progress.update = 7
@@ -89,6 +92,7 @@ def test_a_checkpoint_of_another_model_is_left_aside(saved):
 def test_a_kill_between_the_two_writes_keeps_the_old_pair(saved, monkeypatch):
     weights, optimizer = variables(9.0)
     one, progress = checkpoint(saved, weights, optimizer, 8, 8)
+    one.on_train_batch_end(0)
     write = module._write
 
     def killed(path, *args, **more):
@@ -107,18 +111,36 @@ def test_a_kill_between_the_two_writes_keeps_the_old_pair(saved, monkeypatch):
 
 def test_only_the_best_weights_in_use_are_kept(saved):
     weights, optimizer = variables(9.0)
-    checkpoint(saved, weights, optimizer, 9, 9)[0].save()
+    one, _ = checkpoint(saved, weights, optimizer, 9, 9)
+    one.on_train_batch_end(0)
+    one.save()
     assert [path.name for path in saved.glob("best-*")] == ["best-9.npz"]
 
 
-def test_it_is_saved_after_a_look_and_once_a_minute(tmp_path, monkeypatch):
-    one, progress = checkpoint(tmp_path, *variables(0.0))
-    progress.looked = False
+@pytest.mark.parametrize("due", ["a minute", "the end"])
+def test_it_is_saved_once_a_minute_and_at_the_end(tmp_path, monkeypatch, due):
+    one, progress = checkpoint(tmp_path, *variables(0.0), 1, 1)
     one.on_train_batch_end(0)
     assert not list(tmp_path.iterdir())
-    monkeypatch.setattr(module, "_SECONDS_BETWEEN_SAVES", -1)
+    if due == "a minute":
+        monkeypatch.setattr(module, "_SECONDS_BETWEEN_SAVES", -1)
+    progress.over = due == "the end"
     one.on_train_batch_end(1)
-    assert list(tmp_path.iterdir())
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["best-1.npz", "state.npz"]
+
+
+def test_the_best_weights_need_no_file(tmp_path):
+    weights, optimizer = variables(1.0)
+    one, progress = checkpoint(tmp_path, weights, optimizer, 1, 1)
+    one.on_train_batch_end(0)
+    # In place, as an optimiser does it.
+    weights[0].assign_add(np.full((2, 3), 1.0))
+    progress.update = 2
+    one.on_train_batch_end(1)
+    one.load_best()
+    np.testing.assert_array_equal(weights[0].numpy(), 1.0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_there_is_nothing_to_restore_at_first(tmp_path):

@@ -1,9 +1,11 @@
 """The teacher as this package runs it: labelling, fine-tuning.
 
-Fed in one of three ways, and beside other engines.
+Fed in one of three ways, its weights packed once or for every batch, and beside
+other engines.
 """
 
 # Before TensorFlow: it sets what TensorFlow and transformers read.
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ class Labelling:
     """Computes the logits of all texts, in batches cut beforehand."""
 
     def __init__(self, kind: str, folder: Path, options: dict) -> None:
-        teacher, texts, self.facts = opened(options, folder)
+        teacher, texts, self.facts = opened(
+            options, folder, repacked=kind == "repacked"
+        )
         from keras_distill.teacher.predict import Predictor, sorted_batches
 
         self.facts["kernels"] = [
@@ -28,7 +32,7 @@ class Labelling:
             if "encoder" in weight.name and len(weight.shape) == 2
         ]
         encoded = coded(teacher, texts)
-        if kind == "ours":
+        if kind in ("ours", "repacked"):
             batches = list(sorted_batches(encoded.lengths, TOKENS_PER_BATCH))
         else:
             size = TOKENS_PER_BATCH // MAX_LENGTH
@@ -118,7 +122,10 @@ class Tuning:
 
 
 def opened(
-    options: dict, folder: Path, training: bool = False
+    options: dict,
+    folder: Path,
+    training: bool = False,
+    repacked: bool = False,
 ) -> tuple[Any, list[str], dict[str, Any]]:
     """Return a teacher of two classes, the texts, and what is told of it."""
     from keras_distill.teacher import runtime
@@ -126,6 +133,8 @@ def opened(
     precision = runtime.prepare_environment(
         options["precision"], training=training
     )
+    if repacked:
+        os.environ["TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"] = "0"
     from keras_distill.files import read_json
     from keras_distill.teacher.checkpoint import load_teacher
 

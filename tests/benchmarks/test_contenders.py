@@ -43,7 +43,7 @@ FAKE = """
             return self.label(number) | {{"loss": 0.5 + number}}
 
     def build(kind, folder, options):
-        teacher = ("ours", "padded", "longest", "engine", "tuning")
+        teacher = ("ours", "padded", "longest", "repacked", "engine", "tuning")
         if kind.startswith(teacher) and not (folder / "targets.npy").exists():
             return Other()
         work = Work(folder)
@@ -316,7 +316,7 @@ def test_training_is_reported_and_a_missing_peer_does_not_end_it(fakes, call):
 def test_labelling_is_reported(fakes, call):
     result, printed = call("labelling", "--rows", 24, "--rounds", 1)
     assert [row["padded_per_real"] for row in result["rows"].values()] == (
-        [1.5] * 3
+        [1.5] * 4
     )
     assert result["gflop_per_cpu_s"] == 0
     assert result["limit_gflop_per_cpu_s"] == {"a product": 8.0}

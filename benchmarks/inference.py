@@ -79,6 +79,11 @@ def contenders(options: Any) -> list[Contender]:
         Contender("SavedModel from raw text (ours)", here, "saved_model_text"),
         Contender("SavedModel, small (ours)", here, "saved_model_small"),
         Contender("SavedModel, bfloat16 (ours)", here, "saved_model_bfloat16"),
+        Contender("SavedModel, compiled (ours)", here, "saved_model_compiled"),
+        Contender(
+            *("SavedModel, compiled, from raw text (ours)", here),
+            "saved_model_compiled_text",
+        ),
         Contender("Keras student (ours)", here, "student"),
         Contender("LiteRT float32, 1 thread (ours)", here, "lite_float32"),
         Contender("LiteRT int8, 1 thread (ours)", here, "lite_int8"),

@@ -118,6 +118,14 @@ KINDS: dict[str, tuple[Callable[[Work], tuple], Callable]] = {
         partial(saved_model, "ids", "bfloat16"),
         id_column,
     ),
+    "saved_model_compiled": (
+        partial(saved_model, "ids", "compiled"),
+        id_column,
+    ),
+    "saved_model_compiled_text": (
+        partial(saved_model, "serving_default", "compiled"),
+        text_column,
+    ),
     "saved_model_text": (
         partial(saved_model, "serving_default", "fast"),
         text_column,

@@ -112,11 +112,12 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--saved-model",
-        choices=("fast", "small", "bfloat16"),
+        choices=("fast", "small", "bfloat16", "compiled"),
         default="fast",
         help="fast: holds every word's projection; small: holds the words' "
         "vectors, for about half the size; bfloat16: as fast, in half the "
-        "bits, for processors that compute with them (default: fast)",
+        "bits, for processors that compute with them; compiled: by XLA, "
+        "faster once each size of a batch was seen (default: fast)",
     )
     parser.add_argument(
         "--window",

@@ -1,6 +1,7 @@
 """The SavedModel: raw text in, class names out."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -43,7 +44,8 @@ class StudentGraph(tf.Module):
     read of a text are look-ups then, which is faster; the table is as wide as
     the kernel instead of a vector. With `half` that table and the recurrent
     kernel are bfloat16, and so is the recurrent product; sums and states stay
-    float32.
+    float32. With `compiled` the last states are XLA's work; it wants a folded
+    table.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class StudentGraph(tf.Module):
         weights: StudentWeights,
         folded: bool = False,
         half: bool = False,
+        compiled: bool = False,
     ) -> None:
         super().__init__(name="student")
         kept = tf.bfloat16 if half else tf.float32
@@ -85,6 +88,13 @@ class StudentGraph(tf.Module):
         )
         # What a module holds is found in its attributes alone.
         self.held = [self._held.dense, self._held.rest]
+        self._compiled_ends = (
+            tf.function(
+                self._compilable_ends, autograph=False, jit_compile=True
+            )
+            if compiled
+            else None
+        )
 
     def logits(
         self, ids_a: tf.Tensor, ids_b: tf.Tensor | None = None
@@ -107,8 +117,50 @@ class StudentGraph(tf.Module):
 
     def ends(self, ids: tf.Tensor) -> tf.Tensor:
         """Return the last states, float32 [batch, 2 * units]."""
+        if self._compiled_ends is not None:
+            batch, length = tf.unstack(tf.shape(ids))
+            missing = [
+                _power_of_two(batch) - batch,
+                tf.maximum(_LEAST_WIDTH, _power_of_two(length)) - length,
+            ]
+            padded = tf.pad(ids, [[0, missing[0]], [0, missing[1]]])
+            return self._compiled_ends(padded, length)[:batch]
         state, _ = self._run(ids, every=False)
         return tf.concat([state[0], state[1]], axis=-1)
+
+    def _compilable_ends(self, ids: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        """Return `ends` of words in a form that suits XLA.
+
+        XLA compiles anew for every shape, so that the number of steps is no
+        part of one: `ids` may be wider than `length`, the longest text.
+        """
+        words = tf.transpose(ids)
+
+        def one_way(
+            way: int, at: tf.Tensor, state: tf.Tensor, cell: tf.Tensor
+        ) -> list[tf.Tensor]:
+            read = tf.gather(self.table, 2 * words[at] + way)
+            # Two products are faster here than a batch of two.
+            read += tf.matmul(state, self.recurrent_kernel[way])
+            i, f, g, o = tf.split(read, 4, axis=-1)
+            new_cell = tf.sigmoid(f) * cell + tf.sigmoid(i) * tf.tanh(g)
+            new_state = tf.sigmoid(o) * tf.tanh(new_cell)
+            word = tf.expand_dims(words[at] != PAD_ID, axis=-1)
+            return [
+                tf.where(word, new_state, state),
+                tf.where(word, new_cell, cell),
+            ]
+
+        def step(time: tf.Tensor, *carry: tf.Tensor) -> list[tf.Tensor]:
+            forward = one_way(0, time, *carry[:2])
+            backward = one_way(1, length - 1 - time, *carry[2:])
+            return [time + 1, *forward, *backward]
+
+        zeros = tf.zeros([tf.shape(ids)[0], self.units])
+        _, forward, _, backward, _ = tf.while_loop(
+            lambda time, *_: time < length, step, [0, *[zeros] * 4]
+        )
+        return tf.concat([forward, backward], axis=-1)
 
     def states(self, ids: tf.Tensor) -> tf.Tensor:
         """Return all states, float32 [batch, len, 2 * units]."""
@@ -182,6 +234,14 @@ def _constant(
     return tf.Variable(tf.cast(value, dtype), trainable=False, name=name)
 
 
+def _power_of_two(number: tf.Tensor) -> tf.Tensor:
+    """Return the smallest that is not below an int32."""
+    # Half of one off, so that no logarithm is a whole number.
+    number = tf.cast(tf.maximum(number, 1), tf.float32) - 0.5
+    power = tf.math.ceil(tf.math.log(number) / math.log(2))
+    return tf.cast(tf.pow(2.0, tf.maximum(power, 0)), tf.int32)
+
+
 def _single(tensor: tf.Tensor) -> tf.Tensor:
     return tf.cast(tensor, tf.float32)
 
@@ -229,10 +289,18 @@ class GraphStudent:
 
 
 # "fast" looks projected words up, "small" looks words up and projects them;
-# "bfloat16" is "fast" in half of the bits. How far each may be off.
-VARIANTS = {"fast": FLOAT32, "small": FLOAT32, "bfloat16": BFLOAT16}
+# "bfloat16" is "fast" in half of the bits, "compiled" is "fast" by XLA. How far
+# each may be off.
+VARIANTS = {
+    "fast": FLOAT32,
+    "small": FLOAT32,
+    "bfloat16": BFLOAT16,
+    "compiled": FLOAT32,
+}
 
 _BATCH = 512
+# Words; up to here all texts are of one shape for XLA.
+_LEAST_WIDTH = 64
 _REOPEN = Path(__file__).with_name("reopen.py")
 
 
@@ -246,10 +314,16 @@ class SavedStudent(tf.Module):
                 f"variant must be one of {', '.join(VARIANTS)}. "
                 f"Received: {variant!r}"
             )
+        if variant == "compiled" and exported.weights.kind != "bilstm":
+            raise UserError(
+                "--saved-model compiled: found a student of kind "
+                f"{exported.weights.kind}, expected bilstm"
+            )
         self.graph = StudentGraph(
             exported.weights,
             folded=variant != "small",
             half=variant == "bfloat16",
+            compiled=variant == "compiled",
         )
         self._labels = exported.labels
         self._tokenizer = exported.tokenizer()

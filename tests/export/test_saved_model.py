@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -367,6 +368,63 @@ def test_bfloat16_halves_the_projections_and_moves_logits_a_little(
     ]
     # Projections, and the recurrent kernels of 4 units, take 2 bytes less.
     assert held[0] - held[1] == 2 * (len(VOCABULARY) * 32 + 2 * 4 * 16)
+
+
+@pytest.mark.parametrize("pair", [False, True])
+def test_a_compiled_one_answers_alike_whatever_the_shape(pair):
+    student = student_of(pair)
+    fast, compiled = (
+        SavedStudent(exported_from(student), variant).signatures()["ids"]
+        for variant in ("fast", "compiled")
+    )
+    rng = np.random.default_rng(0)
+    # No row, no word, a row alone, padding in between, wider than a shape.
+    for rows, words in [(0, 3), (2, 0), (1, 1), (1, 64), (3, 9), (8, 65)]:
+        lengths = rng.integers(0, words + 1, [rows, 1])
+        ids = [
+            np.where(
+                np.arange(words) < lengths,
+                rng.integers(1, len(VOCABULARY), [rows, words]),
+                0,
+            ).astype(np.int32)
+            for _ in range(1 + pair)
+        ]
+        expected, found = (ask(*ids)["logits"] for ask in (fast, compiled))
+        assert found.shape == (rows, 2)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_texts_of_many_lengths_are_of_one_shape_for_xla(monkeypatch):
+    graph = SavedStudent(exported_from(student_of()), "compiled").graph
+    ends, seen = graph._compiled_ends, []
+
+    def compiled(ids, length):
+        seen.append((*ids.shape, int(length)))
+        return ends(ids, length)
+
+    monkeypatch.setattr(graph, "_compiled_ends", compiled)
+    for shape in ([1, 2], [1, 64], [1, 65], [3, 9], [4, 10], [512, 33]):
+        assert graph.ends(tf.ones(shape, tf.int32)).shape == (shape[0], 8)
+    assert seen == [
+        *((1, 64, 2), (1, 64, 64), (1, 128, 65)),
+        *((4, 64, 9), (4, 64, 10), (512, 64, 33)),
+    ]
+
+
+def test_a_compiled_one_is_proved_in_a_process_of_its_own(tmp_path):
+    student = student_of()
+    facts = export_saved_model(
+        *(exported_from(student), tmp_path / "compiled"),
+        *(make_proof(student), "compiled"),
+    )
+    assert facts["max_abs_logit_difference"] < 1e-5
+
+
+def test_only_a_bilstm_is_compiled():
+    weights = replace(exported_from(student_of()).weights, kind="attention")
+    exported = replace(exported_from(student_of()), weights=weights)
+    with pytest.raises(UserError, match="kind attention, expected bilstm"):
+        SavedStudent(exported, "compiled")
 
 
 def test_the_command_notes_what_it_exported(monkeypatch, tmp_path, capsys):

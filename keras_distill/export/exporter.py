@@ -13,7 +13,11 @@ from keras_distill.export.convert import convert_all
 from keras_distill.export.forms import FORMS, LITE_FORMS
 from keras_distill.export.mediapipe import unfit, words_read
 from keras_distill.export.mediapipe_text import written_spellings
-from keras_distill.export.saved_model import GraphStudent, export_saved_model
+from keras_distill.export.saved_model import (
+    GraphStudent,
+    check_variant,
+    export_saved_model,
+)
 from keras_distill.export.selection import run_examples
 from keras_distill.export.shrink import Budget, selection_cost
 from keras_distill.export.student import Exported, exported_from
@@ -90,6 +94,7 @@ def export_student(
         display_names=dict(display_names or {}),
     )
     wanted = _wanted(forms, exported)
+    check_variant(saved_model, exported.weights.kind)
     if any(map(_is_bundle, wanted)):
         texts = [row.text_a for row in run_examples(student_dir, "train")]
         exported = _for_mediapipe(exported, texts, window)

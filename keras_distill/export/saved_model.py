@@ -304,21 +304,30 @@ _LEAST_WIDTH = 64
 _REOPEN = Path(__file__).with_name("reopen.py")
 
 
+def check_variant(variant: str, kind: str) -> None:
+    """Check that a student of that kind may be saved so.
+
+    Raises:
+        UserError: XLA is asked for a kind that has no loop of its own.
+    """
+    if variant not in VARIANTS:
+        raise ValueError(
+            f"variant must be one of {', '.join(VARIANTS)}. "
+            f"Received: {variant!r}"
+        )
+    if variant == "compiled" and kind != "bilstm":
+        raise UserError(
+            f"--saved-model compiled: found a student of kind {kind}, "
+            "expected bilstm"
+        )
+
+
 class SavedStudent(tf.Module):
     """A student from text to class names, ready to be saved."""
 
     def __init__(self, exported: Exported, variant: str = "fast") -> None:
         super().__init__(name="saved_student")
-        if variant not in VARIANTS:
-            raise ValueError(
-                f"variant must be one of {', '.join(VARIANTS)}. "
-                f"Received: {variant!r}"
-            )
-        if variant == "compiled" and exported.weights.kind != "bilstm":
-            raise UserError(
-                "--saved-model compiled: found a student of kind "
-                f"{exported.weights.kind}, expected bilstm"
-            )
+        check_variant(variant, exported.weights.kind)
         self.graph = StudentGraph(
             exported.weights,
             folded=variant != "small",

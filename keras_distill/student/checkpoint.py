@@ -18,18 +18,20 @@ from keras_distill.student.callbacks import Looks, RunningMean
 logger = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_SAVES = 60.0
+# A look is a good place to go on from, but with short trainings the files of
+# every look take longer than the looks.
+_SECONDS_BETWEEN_LOOKS = 30.0
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves a training once a minute and at its end.
+    """Saves a training once a minute, better after a look, and at its end.
 
     Keras' `BackupAndRestore` goes on with the epoch that was interrupted,
     from its first batch; this one with the batch that was next. Variables
     and progress lie in one file that is replaced whole. The weights of the
     best look lie beside it in a file named after its update; `state.npz`
     names the one that belongs to it, so whichever write a kill falls into,
-    the two fit together. Until then they are kept in memory: files
-    of every look take a short training longer than the looks do.
+    the two fit together. Until a save they are kept in memory.
 
     Args:
         folder: Where the files go; made when needed.
@@ -64,7 +66,12 @@ class Checkpoint(keras.callbacks.Callback):
             # Copies: an array may be a variable's own memory.
             self._unsaved = [a.copy() for a in _arrays(self._answers)]
         passed = time.monotonic() - self._saved
-        if looks.over or passed > _SECONDS_BETWEEN_SAVES:
+        late = passed > _SECONDS_BETWEEN_SAVES
+        if (
+            late
+            or looks.looked
+            and (looks.over or passed > _SECONDS_BETWEEN_LOOKS)
+        ):
             self.save()
 
     def save(self) -> None:

@@ -2,7 +2,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 
 import keras
 import numpy as np
@@ -25,6 +24,7 @@ from keras_distill.export import saved_model
 from keras_distill.export.saved_model import (
     SavedStudent,
     StudentGraph,
+    check_variant,
     export_saved_model,
 )
 from keras_distill.export.spelling import normalize_for_ids
@@ -32,6 +32,7 @@ from keras_distill.export.student import exported_from, student_weights
 from keras_distill.export.verify import make_proof
 from keras_distill.metrics import softmax
 from keras_distill.student.dataset import evaluation_dataset
+from keras_distill.student.kinds import KINDS
 from keras_distill.student.text import StudentTokenizer
 from keras_distill.transfer_set.record import ORIGINAL, encode, write_shard
 
@@ -420,11 +421,14 @@ def test_a_compiled_one_is_proved_in_a_process_of_its_own(tmp_path):
     assert facts["max_abs_logit_difference"] < 1e-5
 
 
-def test_only_a_bilstm_is_compiled():
-    weights = replace(exported_from(student_of()).weights, kind="attention")
-    exported = replace(exported_from(student_of()), weights=weights)
-    with pytest.raises(UserError, match="kind attention, expected bilstm"):
-        SavedStudent(exported, "compiled")
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_only_a_bilstm_is_compiled(kind):
+    if kind == "bilstm":
+        check_variant("compiled", kind)
+        return
+    with pytest.raises(UserError, match=f"kind {kind}, expected bilstm"):
+        check_variant("compiled", kind)
+    check_variant("fast", kind)
 
 
 def test_the_command_notes_what_it_exported(monkeypatch, tmp_path, capsys):

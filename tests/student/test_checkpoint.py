@@ -117,14 +117,17 @@ def test_only_the_best_weights_in_use_are_kept(saved):
     assert [path.name for path in saved.glob("best-*")] == ["best-9.npz"]
 
 
-@pytest.mark.parametrize("due", ["a minute", "the end"])
-def test_it_is_saved_once_a_minute_and_at_the_end(tmp_path, monkeypatch, due):
+@pytest.mark.parametrize("due", ["a minute", "a late look", "the end"])
+def test_it_is_saved_when_it_is_time_to(tmp_path, monkeypatch, due):
     one, progress = checkpoint(tmp_path, *variables(0.0), 1, 1)
     one.on_train_batch_end(0)
     assert not list(tmp_path.iterdir())
+    progress.looked = due != "a minute"
+    progress.over = due == "the end"
     if due == "a minute":
         monkeypatch.setattr(module, "_SECONDS_BETWEEN_SAVES", -1)
-    progress.over = due == "the end"
+    if due == "a late look":
+        monkeypatch.setattr(module, "_SECONDS_BETWEEN_LOOKS", -1)
     one.on_train_batch_end(1)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["best-1.npz", "state.npz"]

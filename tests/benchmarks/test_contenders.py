@@ -266,6 +266,7 @@ def reference(work):
         ("saved_model", 1e-5),
         ("saved_model_small", 1e-5),
         ("saved_model_bfloat16", 5e-2),
+        ("saved_model_compiled", 1e-5),
         ("saved_model_text", 1e-5),
         ("stock", 1e-5),
         ("stock_predict_padded", 1e-5),
@@ -291,7 +292,7 @@ def test_inference_is_reported_beside_all_others(fakes, call):
         "inference", "--peers", sys.executable, *SMALL, *SIZES
     )
     rows = result["rows"]
-    assert len(rows) == 14
+    assert len(rows) == 16
     for name in ("SavedModel (ours)", "stock keras.layers.LSTM"):
         assert rows[name]["sentences_per_s"] > 0
         assert rows[name]["max_logit_difference"] == 0

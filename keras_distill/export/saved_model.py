@@ -142,9 +142,7 @@ class StudentGraph(tf.Module):
             read = tf.gather(self.table, 2 * words[at] + way)
             # Two products are faster here than a batch of two.
             read += tf.matmul(state, self.recurrent_kernel[way])
-            i, f, g, o = tf.split(read, 4, axis=-1)
-            new_cell = tf.sigmoid(f) * cell + tf.sigmoid(i) * tf.tanh(g)
-            new_state = tf.sigmoid(o) * tf.tanh(new_cell)
+            new_state, new_cell = _after_a_word(read, cell)
             word = tf.expand_dims(words[at] != PAD_ID, axis=-1)
             return [
                 tf.where(word, new_state, state),
@@ -191,11 +189,8 @@ class StudentGraph(tf.Module):
                 tf.cast(state, self.recurrent_kernel.dtype),
                 self.recurrent_kernel,
             )
-            i, f, g, o = tf.split(
-                _single(gates[time]) + _single(product), 4, axis=-1
-            )
-            new_cell = tf.sigmoid(f) * cell + tf.sigmoid(i) * tf.tanh(g)
-            new_state = tf.sigmoid(o) * tf.tanh(new_cell)
+            read = _single(gates[time]) + _single(product)
+            new_state, new_cell = _after_a_word(read, cell)
             keep = steps[time]
             state += keep * (new_state - state)
             cell += keep * (new_cell - cell)
@@ -232,6 +227,15 @@ def _constant(
 ) -> tf.Variable:
     # A variable and not a constant of the graph: graphs end at 2 GB.
     return tf.Variable(tf.cast(value, dtype), trainable=False, name=name)
+
+
+def _after_a_word(
+    read: tf.Tensor, cell: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return an LSTM's state and cell after gates i, f, g, o were read."""
+    i, f, g, o = tf.split(read, 4, axis=-1)
+    cell = tf.sigmoid(f) * cell + tf.sigmoid(i) * tf.tanh(g)
+    return tf.sigmoid(o) * tf.tanh(cell), cell
 
 
 def _power_of_two(number: tf.Tensor) -> tf.Tensor:

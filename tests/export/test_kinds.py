@@ -81,11 +81,18 @@ def test_all_variants_of_the_saved_model_answer_alike(made):
     kind, pair, run, _ = made
     exported = load_exported(run / "student")
     texts = [tf.constant(column) for column in asked(pair)]
-    fast, small, half = (
-        SavedStudent(exported, variant).from_texts(*texts)["logits"]
+    variants = [
+        variant
         for variant in VARIANTS
-    )
-    np.testing.assert_allclose(fast, small, rtol=1e-4, atol=1e-3)
+        if variant != "compiled" or kind == "bilstm"
+    ]
+    found = {
+        variant: SavedStudent(exported, variant).from_texts(*texts)["logits"]
+        for variant in variants
+    }
+    fast, half = found["fast"], found.pop("bfloat16")
+    for logits in found.values():
+        np.testing.assert_allclose(fast, logits, rtol=1e-4, atol=1e-3)
     largest = max(1, np.abs(fast).max())
     assert np.abs(half - fast).max() < 5e-2 * largest
 

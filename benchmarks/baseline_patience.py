@@ -27,10 +27,11 @@ from typing import Any
 from measuring import machine, parser, table, write
 
 from keras_distill.cli import configure_logging, import_tensorflow
-from keras_distill.config import Config, resolve
-from keras_distill.config import parser as settings_parser
+from keras_distill.config import Config
 from keras_distill.data.examples import Example
 from keras_distill.data.splits import load_splits
+from keras_distill.options import parser as settings_parser
+from keras_distill.options import resolve
 from keras_distill.tasks import get_task
 
 PATIENCES = (5, 10, 15, 20, 30)

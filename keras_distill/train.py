@@ -37,7 +37,7 @@ from typing import Any
 
 from keras_distill.cli import configure_logging, exit_code, import_tensorflow
 from keras_distill.cluster import ray_options
-from keras_distill.config import chosen_stages, parser, resolve
+from keras_distill.options import chosen_stages, parser, resolve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

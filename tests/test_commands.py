@@ -13,14 +13,8 @@ import report_runs
 import tiny_runs
 
 from keras_distill import train
-from keras_distill.config import (
-    Config,
-    chosen_stages,
-    config_from_dict,
-    load_config,
-    parser,
-    resolve,
-)
+from keras_distill.config import Config, config_from_dict, load_config
+from keras_distill.options import chosen_stages, parser, resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [

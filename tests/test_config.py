@@ -11,15 +11,13 @@ from keras_distill.config import (
     Config,
     StudentConfig,
     assign,
-    chosen_stages,
     config_from_dict,
     load_config,
     merge,
     override,
-    parser,
-    resolve,
 )
 from keras_distill.errors import UserError
+from keras_distill.options import chosen_stages, parser, resolve
 from keras_distill.tasks import TASKS, get_task
 
 

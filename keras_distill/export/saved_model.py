@@ -1,7 +1,6 @@
 """The SavedModel: raw text in, class names out."""
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -118,13 +117,11 @@ class StudentGraph(tf.Module):
     def ends(self, ids: tf.Tensor) -> tf.Tensor:
         """Return the last states, float32 [batch, 2 * units]."""
         if self._compiled_ends is not None:
-            batch, length = tf.unstack(tf.shape(ids))
-            missing = [
-                _power_of_two(batch) - batch,
-                tf.maximum(_LEAST_WIDTH, _power_of_two(length)) - length,
-            ]
-            padded = tf.pad(ids, [[0, missing[0]], [0, missing[1]]])
-            return self._compiled_ends(padded, length)[:batch]
+            shape = tf.shape(ids)
+            wanted = tf.maximum(_powers_of_two(shape), [1, _LEAST_WIDTH])
+            missing = tf.stack([[0, 0], wanted - shape], axis=1)
+            padded = tf.pad(ids, missing)
+            return self._compiled_ends(padded, shape[1])[: shape[0]]
         state, _ = self._run(ids, every=False)
         return tf.concat([state[0], state[1]], axis=-1)
 
@@ -238,12 +235,10 @@ def _after_a_word(
     return tf.sigmoid(o) * tf.tanh(cell), cell
 
 
-def _power_of_two(number: tf.Tensor) -> tf.Tensor:
-    """Return the smallest that is not below an int32."""
-    # Half of one off, so that no logarithm is a whole number.
-    number = tf.cast(tf.maximum(number, 1), tf.float32) - 0.5
-    power = tf.math.ceil(tf.math.log(number) / math.log(2))
-    return tf.cast(tf.pow(2.0, tf.maximum(power, 0)), tf.int32)
+def _powers_of_two(numbers: tf.Tensor) -> tf.Tensor:
+    """Return the smallest that are not below int32 numbers."""
+    powers = tf.constant([1 << power for power in range(31)])
+    return tf.gather(powers, tf.searchsorted(powers, numbers))
 
 
 def _single(tensor: tf.Tensor) -> tf.Tensor:

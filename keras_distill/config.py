@@ -1,7 +1,7 @@
 """Every knob of a run, once: its type, default, range, flag and help.
 
-A field of a section says all there is to say about a knob; the command line,
-the checks, YAML and `--set` follow from the fields.
+A field of a section says all there is to say about a knob; the checks, YAML,
+`--set` and the command line (`options.py`) follow from the fields.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 r"""Distil a fine-tuned BERT into a small BiLSTM: the whole run in one command.
 
-Try it (nothing to download; about 5 minutes on two CPU cores; expect on test
+Try it (nothing to download; 5 to 7 minutes on two CPU cores; expect on test
 an accuracy of 77% for the teacher, 75% distilled, 72% on labels alone):
     python train.py
 

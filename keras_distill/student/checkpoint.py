@@ -66,12 +66,8 @@ class Checkpoint(keras.callbacks.Callback):
             # Copies: an array may be a variable's own memory.
             self._unsaved = [a.copy() for a in _arrays(self._answers)]
         passed = time.monotonic() - self._saved
-        late = passed > _SECONDS_BETWEEN_SAVES
-        if (
-            late
-            or looks.looked
-            and (looks.over or passed > _SECONDS_BETWEEN_LOOKS)
-        ):
+        due = _SECONDS_BETWEEN_LOOKS if looks.looked else _SECONDS_BETWEEN_SAVES
+        if looks.over or passed > due:
             self.save()
 
     def save(self) -> None:

@@ -78,23 +78,33 @@ def test_the_client_without_tensorflow_answers_the_same(made, file):
 
 
 def test_all_variants_of_the_saved_model_answer_alike(made):
-    kind, pair, run, _ = made
+    pair, run = made[1:3]
     exported = load_exported(run / "student")
     texts = [tf.constant(column) for column in asked(pair)]
-    variants = [
-        variant
-        for variant in VARIANTS
-        if variant != "compiled" or kind == "bilstm"
-    ]
     found = {
         variant: SavedStudent(exported, variant).from_texts(*texts)["logits"]
-        for variant in variants
+        for variant in VARIANTS
+        if variant != "compiled"
     }
     fast, half = found["fast"], found.pop("bfloat16")
     for logits in found.values():
         np.testing.assert_allclose(fast, logits, rtol=1e-4, atol=1e-3)
     largest = max(1, np.abs(fast).max())
     assert np.abs(half - fast).max() < 5e-2 * largest
+
+
+def test_a_kind_without_a_loop_is_not_compiled_and_nothing_is_made(
+    made, tmp_path
+):
+    kind, _, run, _ = made
+    with pytest.raises(UserError, match=f"kind {kind}, expected bilstm"):
+        exporter.export_student(
+            run / "student",
+            tmp_path / "export",
+            forms=["student", "saved_model"],
+            saved_model="compiled",
+        )
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_form_that_does_not_fit_is_refused_by_name(made):

@@ -326,6 +326,13 @@ def whole(files, tmp_path_factory):
     return train(files, folder, NOISY), folder
 
 
+@pytest.fixture
+def saved_always(monkeypatch):
+    """Saves a training after every update."""
+    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN_SAVES", -1)
+    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN_LOOKS", -1)
+
+
 class Kill(keras.callbacks.Callback):
     """Notes each update; dies before the one that it is told."""
 
@@ -360,9 +367,8 @@ def test_the_means_are_looked_at_and_kept(files, whole, tmp_path):
 
 @pytest.mark.parametrize("after", [3, 8], ids=["mid-epoch", "epoch's end"])
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
-    files, whole, tmp_path, monkeypatch, after
+    files, whole, tmp_path, saved_always, after
 ):
-    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN_SAVES", -1)
     with pytest.raises(Killed):
         train(files, tmp_path, NOISY, callbacks=[Kill(after)])
     assert not (tmp_path / "model.keras").exists()
@@ -379,10 +385,9 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
 
 
 def test_a_balanced_run_that_was_interrupted_ends_as_an_uninterrupted_one(
-    files, whole, tmp_path, monkeypatch
+    files, whole, tmp_path, saved_always
 ):
     expected = train(files, tmp_path / "whole", NOISY, balance=True)
-    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN_SAVES", -1)
     with pytest.raises(Killed):
         callbacks = [Kill(11)]
         train(

@@ -201,7 +201,7 @@ def training_dataset(
         return batches.skip(skip % window)
 
     epochs = tf.data.Dataset.range(epoch, _FOREVER if repeat else epoch + 1)
-    return epochs.flat_map(one_epoch).prefetch(tf.data.AUTOTUNE)
+    return _untuned(epochs.flat_map(one_epoch))
 
 
 def evaluation_dataset(
@@ -227,14 +227,24 @@ def evaluation_dataset(
         place = tf.range(tf.size(serialized, tf.int64))
         return {**row, "row": number * window + place}
 
-    return (
+    return _untuned(
         tf.data.TFRecordDataset(_existing([file]))
         .batch(window)
         .enumerate()
         .map(tokenised, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .flat_map(lambda row: _cut(row, batch_size, sort))
-        .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def _untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Return batches that are made ahead by a fixed number of threads.
+
+    TensorFlow's tuner sleeps for up to a minute between two looks, and the
+    end of an iterator, thus of a process, waits for it to wake.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 def _records(names: tf.Tensor, key: tf.Tensor | None) -> tf.data.Dataset:

@@ -1,4 +1,4 @@
-"""AdaDelta as Zeiler (2012) has it, exact and fast on embedding tables."""
+"""AdaDelta and Adam, of whose tables a step touches the batch's rows alone."""
 
 from typing import Any
 
@@ -21,9 +21,7 @@ def build_optimizer(settings: StudentConfig) -> keras.optimizers.Optimizer:
     linear student 40, and Adam 0.001.
     """
     if settings.optimizer == "adam":
-        return keras.optimizers.Adam(
-            settings.learning_rate or ADAM_LEARNING_RATE
-        )
+        return Adam(settings.learning_rate or ADAM_LEARNING_RATE)
     usual = ADADELTA_LEARNING_RATE
     if settings.kind == "linear":
         usual = LINEAR_LEARNING_RATE
@@ -140,12 +138,7 @@ class AdaDelta(keras.optimizers.Optimizer):
     ) -> None:
         import tensorflow as tf
 
-        rows, place = ops.unique(
-            gradient.indices, sorted=False, return_inverse=True
-        )
-        summed = tf.math.unsorted_segment_sum(
-            tf.cast(gradient.values, variable.dtype), place, tf.size(rows)
-        )
+        rows, summed = _sums_of_rows(gradient, variable)
         clocks = self._row_updates[index].value
         mean_gradients = self._squared_gradients[index].value
         mean_steps = self._squared_steps[index].value
@@ -192,3 +185,57 @@ class AdaDelta(keras.optimizers.Optimizer):
             "rho": self.rho,
             "epsilon": self.epsilon,
         }
+
+
+@keras.saving.register_keras_serializable("keras_distill")
+class Adam(keras.optimizers.Adam):
+    """Adam that leaves the rows of a table alone which a batch has not.
+
+    Keras' own walks the whole table at every step. A row that is left alone
+    keeps its moments, and does not go on by them, as with PyTorch's
+    `SparseAdam`. Dense gradients are handled as Keras does.
+
+    Reference:
+        Kingma and Ba, 2015, "Adam: A Method for Stochastic Optimization",
+        algorithm 1 in the order of section 2's end.
+    """
+
+    def update_step(
+        self, gradient: Any, variable: Any, learning_rate: Any
+    ) -> None:
+        """Update one variable; see `AdaDelta.update_step`."""
+        # Only tf.IndexedSlices have indices; this needs no TensorFlow.
+        if not hasattr(gradient, "indices"):
+            super().update_step(gradient, variable, learning_rate)
+            return
+        import tensorflow as tf
+
+        index = self._get_variable_index(variable)
+        rows, summed = _sums_of_rows(gradient, variable)
+        means = self._momentums[index].value
+        squares = self._velocities[index].value
+        step = ops.cast(self.iterations + 1, variable.dtype)
+        rate = (
+            ops.cast(learning_rate, variable.dtype)
+            * ops.sqrt(1 - self.beta_2**step)
+            / (1 - self.beta_1**step)
+        )
+        mean = self.beta_1 * tf.gather(means, rows) + (1 - self.beta_1) * summed
+        square = self.beta_2 * tf.gather(squares, rows) + (
+            1 - self.beta_2
+        ) * ops.square(summed)
+        self.assign(means, tf.IndexedSlices(mean, rows))
+        self.assign(squares, tf.IndexedSlices(square, rows))
+        change = rate * mean / (ops.sqrt(square) + self.epsilon)
+        self.assign_sub(variable, tf.IndexedSlices(change, rows))
+
+
+def _sums_of_rows(gradient: Any, variable: Any) -> tuple[Any, Any]:
+    """Return the distinct rows of `tf.IndexedSlices`, and each one's sum."""
+    import tensorflow as tf
+
+    rows, place = ops.unique(
+        gradient.indices, sorted=False, return_inverse=True
+    )
+    values = tf.cast(gradient.values, variable.dtype)
+    return rows, tf.math.unsorted_segment_sum(values, place, tf.size(rows))

@@ -203,6 +203,15 @@ def test_huge_shards_are_read_in_bounded_pieces(files, monkeypatch):
     assert sorted(flat(batches(files))) == list(range(7 * 37))
 
 
+def test_an_iterator_s_end_waits_for_no_tuner(files):
+    shape = dict(batch_size=8, pair=False, num_classes=2, max_length=128)
+    for dataset in (
+        training_dataset(files, TOKENIZER, seed=1, **shape),
+        evaluation_dataset(files[0], TOKENIZER, **shape),
+    ):
+        assert dataset.options().autotune.enabled is False
+
+
 def test_a_missing_shard_is_named(files, tmp_path):
     with pytest.raises(UserError, match="train-9.tfrecord: no such file"):
         batches([*files, tmp_path / "train-9.tfrecord"])

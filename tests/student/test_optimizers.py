@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_distill.config import StudentConfig
-from keras_distill.student.optimizers import AdaDelta, build_optimizer
+from keras_distill.student.optimizers import AdaDelta, Adam, build_optimizer
 
 ROWS, WIDTH = 6, 3
 RHO, EPSILON = 0.95, 1e-6
@@ -115,12 +115,56 @@ def test_sparse_updates_equal_dense_ones(rows_per_step, seed):
     np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-6)
 
 
-def test_only_rows_of_the_batch_are_touched():
-    variable = table()
-    start = variable.numpy()
-    AdaDelta().apply([sparse([3], np.ones((1, WIDTH)))], [variable])
-    changed = np.any(variable.numpy() != start, axis=1)
+@pytest.mark.parametrize("kind", [AdaDelta, Adam])
+def test_only_rows_of_the_batch_are_touched(kind):
+    variable, optimizer = table(), kind()
+    optimizer.apply([sparse([1, 3], np.ones((2, WIDTH)))], [variable])
+    before = variable.numpy()
+    optimizer.apply([sparse([3], np.ones((1, WIDTH)))], [variable])
+    changed = np.any(variable.numpy() != before, axis=1)
     np.testing.assert_array_equal(changed, np.arange(ROWS) == 3)
+
+
+def sparse_adam(start, steps, rate):
+    """Algorithm 1 of Kingma and Ba, for the rows of each step, in float64."""
+    value = start.astype(np.float64)
+    mean, square = np.zeros_like(value), np.zeros_like(value)
+    for step, (rows, values) in enumerate(steps, 1):
+        gradient, at = dense(rows, values), np.unique(rows)
+        mean[at] = 0.9 * mean[at] + 0.1 * gradient[at]
+        square[at] = 0.999 * square[at] + 0.001 * gradient[at] ** 2
+        corrected = mean[at] / (1 - 0.9**step)
+        root = np.sqrt(square[at] / (1 - 0.999**step))
+        value[at] -= rate * corrected / (root + 1e-7)
+    return value
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=8),
+        min_size=1,
+        max_size=12,
+    ),
+    st.integers(0, 1000),
+)
+def test_adam_follows_kingma_and_ba_row_by_row(rows_per_step, seed):
+    variable, optimizer = table(), Adam(0.01)
+    steps = steps_of(rows_per_step, seed)
+    expected = sparse_adam(variable.numpy(), steps, 0.01)
+    for rows, values in steps:
+        optimizer.apply([sparse(rows, values)], [variable])
+    np.testing.assert_allclose(variable.numpy(), expected, atol=1e-5)
+
+
+def test_adam_is_that_of_keras_where_a_batch_has_all_rows():
+    one, other = table(), table()
+    rows = [*range(ROWS), 2]
+    lazy, stock = Adam(0.01), keras.optimizers.Adam(0.01)
+    for _, values in steps_of([rows] * 10):
+        lazy.apply([sparse(rows, values)], [one])
+        stock.apply([tf.constant(dense(rows, values), tf.float32)], [other])
+    np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-6)
 
 
 def test_state_is_restored_with_the_model(tmp_path):

@@ -127,7 +127,8 @@ def _default(key: str, item: dataclasses.Field) -> str:
         return ""
     tasks: dict[str, list[str]] = {}
     for task in TASKS.values():
-        value = task.defaults.get(section, {}).get(name, usual)
+        own = merge(task.defaults, task.best if task.recipe == "best" else {})
+        value = own.get(section, {}).get(name, usual)
         if value != usual:
             tasks.setdefault(_shown(value), []).append(task.name)
     others = [f"{', '.join(names)}: {v}" for v, names in tasks.items()]
@@ -151,6 +152,8 @@ def resolve(options: argparse.Namespace) -> Config:
     usual = Config.recipe if file_values else task.recipe
     recipe = options.recipe or file_values.get("recipe") or usual
     values = merge(task.defaults, _recipe(recipe))
+    if recipe == "best":
+        values = merge(values, task.best)
     values = merge(values, file_values) | {"task": name, "recipe": recipe}
     for key in ("seed", *(key for _, key, _ in _flags())):
         given = getattr(options, key)

@@ -409,7 +409,7 @@ def test_help_says_every_default_and_the_tasks_that_have_another(monkeypatch):
         "dropped (default: 20; quick: 6; qqp, mnli: 10)",
         "weight of gold labels (default: 0)",
         "mse or kl (default: mse)",
-        "of the students (default: 30; quick: 3)",
+        "of the students (default: 30; quick: 1)",
         "of the students (default: 50; qqp, mnli: 256)",
         "run's text); none (default: none)",
         "or random (default: multichannel)",
@@ -525,6 +525,16 @@ def test_all_else_takes_what_measured_best(task):
     assert config.student.embeddings == "teacher"
     assert config.student.word_pieces and config.student.open_vocabulary
     assert config.augmentation.neighbours and config.augmentation.joined
+
+
+def test_the_quick_start_s_students_differ_by_recipe():
+    best, paper = (
+        resolve(parser("").parse_args(["--recipe", recipe])).student
+        for recipe in ("best", "paper")
+    )
+    assert (best.optimizer, best.epochs, best.averaging) == ("adam", 1, 0.15)
+    assert (paper.optimizer, paper.epochs) == ("adadelta", 3)
+    assert paper.averaging == 0
 
 
 def test_flags_and_files_overrule_a_recipe(tmp_path):

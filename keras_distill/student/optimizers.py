@@ -8,7 +8,8 @@ from keras import ops
 from keras_distill.config import StudentConfig
 
 ADADELTA_LEARNING_RATE = 1.0
-ADAM_LEARNING_RATE = 1e-3
+# On the quick start, a pass over 29,053 rows: 0.001 is slower, 0.005 as good.
+ADAM_LEARNING_RATE = 3e-3
 # A linear student's rows start at 0 and come up seldom. On SST-2, 110,529 rows
 # twice, on the rows that choose: 1 gives 69.7, 10 79.9, 40 80.8.
 LINEAR_LEARNING_RATE = 40.0
@@ -18,7 +19,7 @@ def build_optimizer(settings: StudentConfig) -> keras.optimizers.Optimizer:
     """Make the optimiser that the settings name, not built yet.
 
     Without a rate AdaDelta takes 1.0 (Tang et al. 2019, section 4.2), for a
-    linear student 40, and Adam 0.001.
+    linear student 40, and Adam 0.003.
     """
     if settings.optimizer == "adam":
         return Adam(settings.learning_rate or ADAM_LEARNING_RATE)

@@ -203,7 +203,7 @@ def test_the_papers_learning_rate_is_the_default():
 def test_adam_is_an_option_with_a_rate_of_its_own():
     optimizer = build_optimizer(StudentConfig(optimizer="adam"))
     assert isinstance(optimizer, keras.optimizers.Adam)
-    assert float(optimizer.learning_rate) == pytest.approx(1e-3)
+    assert float(optimizer.learning_rate) == pytest.approx(3e-3)
 
 
 def test_a_given_learning_rate_is_used():

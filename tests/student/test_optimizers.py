@@ -126,16 +126,15 @@ def test_only_rows_of_the_batch_are_touched(kind):
 
 
 def sparse_adam(start, steps, rate):
-    """Algorithm 1 of Kingma and Ba, for the rows of each step, in float64."""
+    """Adam in the order of section 2's end, of a step's rows, in float64."""
     value = start.astype(np.float64)
     mean, square = np.zeros_like(value), np.zeros_like(value)
     for step, (rows, values) in enumerate(steps, 1):
         gradient, at = dense(rows, values), np.unique(rows)
         mean[at] = 0.9 * mean[at] + 0.1 * gradient[at]
         square[at] = 0.999 * square[at] + 0.001 * gradient[at] ** 2
-        corrected = mean[at] / (1 - 0.9**step)
-        root = np.sqrt(square[at] / (1 - 0.999**step))
-        value[at] -= rate * corrected / (root + 1e-7)
+        now = rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+        value[at] -= now * mean[at] / (np.sqrt(square[at]) + 1e-7)
     return value
 
 

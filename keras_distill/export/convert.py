@@ -1,4 +1,4 @@
-"""Converts students to TFLite in a process of its own.
+"""Converts students to TFLite in processes of their own.
 
     python -m keras_distill.export.convert FORM[,FORM...] WORK
 
@@ -23,14 +23,13 @@ from keras_distill.cli import (
 )
 from keras_distill.errors import LostError, ReportedError, UserError
 from keras_distill.files import atomic_path, write_bytes
-from keras_distill.process import exit_with_parent, run_child
+from keras_distill.process import cores, exit_with_parent, run_child
 
 if TYPE_CHECKING:
     from keras_distill.export.student import Exported
 
 _MODULE = "keras_distill.export.convert"
-# The student, and what the converter says.
-_STUDENT, _SAID = "student.pickle", "said.txt"
+_STUDENT = "student.pickle"
 
 
 def convert_all(
@@ -39,13 +38,13 @@ def convert_all(
     work: Path,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> dict[str, Path]:
-    """Convert a student to several forms in one process.
+    """Convert a student to several forms, in two processes if there are cores.
 
     Args:
         forms: Keys of `forms.LITE_FORMS`.
         exported: The student.
         work: An empty folder.
-        meanwhile: Called while that process works.
+        meanwhile: Called while those processes work.
 
     Returns:
         The bare models by form, files in `work`, without metadata.
@@ -53,23 +52,41 @@ def convert_all(
     Raises:
         UserError: A conversion failed; the message names it.
     """
-    paths = {form: work / f"{form}.tflite" for form in forms}
     with atomic_path(work / _STUDENT) as path, open(path, "wb") as stream:
         pickle.dump(exported, stream)
+    processes = min(2, cores(), len(forms))
+    shares = [forms[first::processes] for first in range(processes)]
+    _convert_shares(shares, work, meanwhile)
+    return {form: work / f"{form}.tflite" for form in forms}
+
+
+def _convert_shares(
+    shares: Sequence[Sequence[str]], work: Path, meanwhile: Callable[[], object]
+) -> None:
+    if not shares:
+        meanwhile()
+        return
+    forms, *others = shares
     try:
-        run_child(_MODULE, [",".join(forms), str(work)], meanwhile=meanwhile)
+        run_child(
+            _MODULE,
+            [",".join(forms), str(work)],
+            meanwhile=lambda: _convert_shares(others, work, meanwhile),
+        )
     except (ReportedError, LostError) as error:
-        reason = _last_line(work / _SAID)
+        reason = _last_line(_said(work, forms))
         if isinstance(error, LostError):
             # It died without a word of its own.
             reason = f"{error}; {reason}" if reason else str(error)
         elif not reason:
             raise
-        failed = next((f for f in forms if not paths[f].is_file()), forms[-1])
+        failed = next(
+            (f for f in forms if not (work / f"{f}.tflite").is_file()),
+            forms[-1],
+        )
         raise UserError(
             f"cannot convert the student to {failed}: {reason}"
         ) from error
-    return paths
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -91,7 +108,7 @@ def _convert(forms: Sequence[str], work: Path) -> None:
     # The parent's own file, in a folder that it has just made.
     exported = pickle.loads((work / _STUDENT).read_bytes())
     for form in forms:
-        with _native_output(work / _SAID):
+        with _native_output(_said(work, forms)):
             try:
                 model = LITE_FORMS[form].convert(exported)
                 write_bytes(work / f"{form}.tflite", model)
@@ -119,6 +136,11 @@ def _native_output(path: Path) -> Iterator[None]:
         sys.stderr.flush()
         os.dup2(stderr, 2)
         os.close(stderr)
+
+
+def _said(work: Path, forms: Sequence[str]) -> Path:
+    """Return the file of what the converter of some forms says."""
+    return work / f"{forms[0]}.txt"
 
 
 def _last_line(path: Path) -> str:

@@ -26,6 +26,7 @@ from keras_distill.teacher.families import (
     check_ids,
     fit_padding,
     longest_input,
+    needs_autograph,
     reads_padding,
 )
 from keras_distill.teacher.folder import normalizer_lower_cases
@@ -63,6 +64,11 @@ class Teacher:
     def reads_padding(self) -> bool:
         """Say whether padding behind a text changes its logits."""
         return reads_padding(self.model.config.model_type)
+
+    @property
+    def needs_autograph(self) -> bool:
+        """Say whether a graph of it may need AutoGraph."""
+        return needs_autograph(self.model.config.model_type)
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:

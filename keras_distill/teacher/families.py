@@ -36,6 +36,15 @@ _READ_LAST = frozenset(
     {"ctrl", "gpt-sw3", "gpt2", "gptj", "mistral", "openai-gpt", "transfo-xl"}
 )
 
+# Their TensorFlow classes branch on no tensor, so AutoGraph need not read them,
+# which takes seconds whenever a graph is made. Others do, or are not tested.
+_STRAIGHT = frozenset(
+    {
+        *("albert", "bert", "convbert", "distilbert", "electra", "gpt2"),
+        *("mobilebert", "mpnet", "roberta", "xlm-roberta", "xlnet"),
+    }
+)
+
 
 def check_family(name: str, model_type: str) -> None:
     """Refuse a family that no TensorFlow class loads.
@@ -73,6 +82,11 @@ def longest_input(config: Any) -> int | None:
 def reads_padding(model_type: str) -> bool:
     """Say whether padding behind a text changes its logits."""
     return model_type in _READ_PADDING
+
+
+def needs_autograph(model_type: str) -> bool:
+    """Say whether a graph of the model may need AutoGraph."""
+    return model_type not in _STRAIGHT
 
 
 def fit_padding(tokenizer: Any, config: Any) -> None:

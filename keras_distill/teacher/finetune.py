@@ -29,6 +29,7 @@ from keras_distill.teacher.checkpoint import (
     load_teacher,
     save_teacher,
 )
+from keras_distill.teacher.families import needs_autograph
 from keras_distill.teacher.given import compared, take_given
 from keras_distill.teacher.members import best_rows, install, kept, run_name
 from keras_distill.teacher.predict import (
@@ -501,8 +502,11 @@ class Trainer:
     def _trace(self, names: Iterable[str], soft: bool) -> Callable:
         # One graph for all shapes; tracing BERT-large takes a while.
         ids = tf.TensorSpec([None, None], tf.int32)
+        # AutoGraph makes the loop over micro-batches too.
+        several = self._settings.accumulation > 1
         return tf.function(
             self._replicated_step,
+            autograph=several or needs_autograph(self.model.config.model_type),
             input_signature=[
                 dict.fromkeys(names, ids),
                 tf.TensorSpec([None, None], tf.float32)

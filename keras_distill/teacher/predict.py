@@ -265,7 +265,10 @@ class Predictor:
         """
         ids = tf.TensorSpec([None, None], tf.int32)
 
-        @tf.function(input_signature=[dict.fromkeys(encoded.columns, ids)])
+        @tf.function(
+            input_signature=[dict.fromkeys(encoded.columns, ids)],
+            autograph=self._teacher.needs_autograph,
+        )
         def means(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
             with fused(self._teacher.model, self._kernels):
                 output = self._teacher.model(
@@ -297,7 +300,10 @@ class Predictor:
         ids = tf.TensorSpec([None, None], tf.int32)
         columns = tf.constant(self._teacher.columns, tf.int32)
 
-        @tf.function(input_signature=[dict.fromkeys(names, ids)])
+        @tf.function(
+            input_signature=[dict.fromkeys(names, ids)],
+            autograph=self._teacher.needs_autograph,
+        )
         def forward(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
             with fused(self._teacher.model, self._kernels):
                 logits = self._teacher.model(inputs, training=False).logits

@@ -189,8 +189,8 @@ class Trial:
     """Asks students made of one about the same rows.
 
     One graph serves all: it is traced once, and smaller weights are laid
-    into larger ones with zeros around them. `whole` is the score of the whole
-    student, with float32 weights; labels are -1 where unknown.
+    into larger ones. `whole` is the score of the whole student, with float32
+    weights; labels are -1 where unknown.
     """
 
     def __init__(
@@ -227,7 +227,9 @@ class Trial:
         )
 
     def _answers(self, exported: Exported, vectors: np.ndarray) -> np.ndarray:
-        _lay(self._student.graph.vectors, vectors)
+        # What lies right of the vectors meets zeros of the kernel.
+        rows, columns = vectors.shape
+        self._student.graph.vectors[:rows, :columns].assign(vectors)
         _lay(self._student.graph.kernel, exported.weights.kernel)
         words = len(exported.vocabulary)
         if words not in self._ids:

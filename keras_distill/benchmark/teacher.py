@@ -17,7 +17,7 @@ from keras_distill.benchmark.worker import (
     serve,
 )
 from keras_distill.cli import quiet_native
-from keras_distill.config import config_from_dict, load_config
+from keras_distill.config import TeacherConfig, config_from_dict, load_config
 from keras_distill.files import read_json
 from keras_distill.teacher.folder import weight_bytes
 from keras_distill.teacher.members import member_folders, member_sources
@@ -47,7 +47,7 @@ def _build() -> Stopwatch:
     with quiet_native():
         precision = set_precision(precision)
     labels = read_json(run / "data" / "manifest.json")["labels"]
-    known = (run / "teacher", labels, settings.max_length)
+    known = (run / "teacher", labels, settings)
     names = member_sources(settings, run / "teacher")
     said = ", ".join(dict.fromkeys(map(short_name, names)))
     if len(names) > 1:
@@ -62,7 +62,7 @@ def _build() -> Stopwatch:
 
 
 def _teacher(
-    folder: Path, labels: list[str], longest: int, note: str
+    folder: Path, labels: list[str], settings: TeacherConfig, note: str
 ) -> Contender:
     """Open the teacher, or all that label together."""
     from keras_distill.teacher.checkpoint import load_fine_tuned
@@ -70,7 +70,7 @@ def _teacher(
     members = [
         _contender(
             load_fine_tuned(str(place), labels),
-            longest,
+            settings,
             weight_bytes(place) or None,
             note=note,
         )
@@ -90,7 +90,7 @@ def _teacher(
 
 
 def _bert_large(
-    folder: Path, labels: list[str], longest: int, note: str
+    folder: Path, labels: list[str], settings: TeacherConfig, note: str
 ) -> Contender:
     """Build BERT-large; the teacher's tokenizer serves it.
 
@@ -101,41 +101,32 @@ def _bert_large(
     from keras_distill.teacher.checkpoint import Teacher, load_tokenizer
 
     tokenizer = load_tokenizer(str(folder))
-    settings = dict(BERT_LARGE)
-    settings["vocab_size"] = max(settings["vocab_size"], len(tokenizer))
+    sizes = dict(BERT_LARGE)
+    sizes["vocab_size"] = max(sizes["vocab_size"], len(tokenizer))
     model = TFBertForSequenceClassification(
-        BertConfig(**settings, num_labels=len(labels))
+        BertConfig(**sizes, num_labels=len(labels))
     )
     model.build_in_name_scope()
     teacher = Teacher(model, tokenizer, list(range(len(labels))))
     # As its weights would take in a file, in float32.
     size = 4 * model.num_parameters()
-    return _contender(teacher, longest, size, note=note, loads=False)
+    return _contender(teacher, settings, size, note=note, loads=False)
 
 
 def _contender(
-    teacher: "Teacher", longest: int, size: int | None, **facts: Any
+    teacher: "Teacher", settings: TeacherConfig, size: int | None, **facts: Any
 ) -> Contender:
-    import tensorflow as tf
-
     from keras_distill.data.examples import Example
-    from keras_distill.teacher.predict import encode
+    from keras_distill.teacher.predict import Predictor
 
-    def encoded(columns: Columns) -> Any:
-        examples = [Example(*texts) for texts in zip(*columns, strict=True)]
-        return encode(teacher.tokenizer, examples, teacher.cut(longest))
-
-    ids = tf.TensorSpec([None, None], tf.int32)
-    names = encoded([["a"]]).columns
-
-    @tf.function(input_signature=[dict.fromkeys(names, ids)])
-    def forward(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-        logits = teacher.model(inputs, training=False).logits
-        return tf.cast(tf.gather(logits, teacher.columns, axis=1), tf.float32)
+    # As it labels.
+    predictor = Predictor(
+        teacher, settings.max_length, settings.tokens_per_batch
+    )
 
     def ask(columns: Columns) -> np.ndarray:
-        batch = encoded(columns).batch(np.arange(len(columns[0])))
-        return forward(batch).numpy()
+        rows = [Example(*texts) for texts in zip(*columns, strict=True)]
+        return predictor.logits(rows)[0]
 
     parameters = teacher.model.num_parameters()
     body = parameters - _table_parameters(teacher.model)

@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
@@ -51,6 +52,9 @@ class _Bar(tqdm):
 
     _best = _latest = ""
     _redraws = False
+    # tqdm's own is for processes too: one that is ended in the middle leaves a
+    # semaphore behind, of which its parent's Python warns at its end.
+    _lock = threading.RLock()
 
     def note(self, text: str) -> None:
         self._latest = text

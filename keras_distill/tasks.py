@@ -60,8 +60,8 @@ TASKS = {
                 # 880 reviews before the first epoch's end.
                 "student": {"epochs": 3, "evaluations_per_epoch": 10},
             },
-            # As good as three passes by AdaDelta, see results/README.md. It
-            # pays where updates are few: not with SST-2's rows.
+            # As good as three passes by AdaDelta (results/README.md). It pays
+            # where updates are few: not with SST-2's rows.
             best={
                 "student": {
                     "epochs": 1,

@@ -1,5 +1,7 @@
 import logging
 import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -7,6 +9,7 @@ from terminal import ESCAPE
 
 from keras_distill import progress
 from keras_distill.cli import configure_logging
+from keras_distill.process import child_environment
 
 logger = logging.getLogger("keras_distill.tests")
 
@@ -141,3 +144,31 @@ def test_a_terminal_that_cannot_draw_gets_lines(on_terminal):
         "",
     ]
     assert "\r" not in terminal.written.replace("\r\n", "\n")
+
+
+ENDED = """
+import multiprocessing, os, sys
+
+def work():
+    from keras_distill.progress import progress
+    with progress(3, "training", "updates"):
+        os._exit(1)
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=work)
+    process.start()
+    process.join()
+    sys.exit(process.exitcode != 1)
+"""
+
+
+def test_a_process_that_is_ended_leaves_nothing_behind(tmp_path):
+    script = tmp_path / "ended.py"
+    script.write_text(ENDED)
+    result = subprocess.run(
+        [sys.executable, script],
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert (result.returncode, result.stderr) == (0, "")

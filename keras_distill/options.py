@@ -19,7 +19,7 @@ from keras_distill.config import (
     without_none,
 )
 from keras_distill.errors import UserError
-from keras_distill.tasks import RECIPES, TASKS, get_task
+from keras_distill.tasks import RECIPES, TASKS, Task, get_task
 
 
 def parser(description: str) -> Parser:
@@ -127,7 +127,7 @@ def _default(key: str, item: dataclasses.Field) -> str:
         return ""
     tasks: dict[str, list[str]] = {}
     for task in TASKS.values():
-        own = merge(task.defaults, task.best if task.recipe == "best" else {})
+        own = merge(task.defaults, _best(task, task.recipe))
         value = own.get(section, {}).get(name, usual)
         if value != usual:
             tasks.setdefault(_shown(value), []).append(task.name)
@@ -152,8 +152,7 @@ def resolve(options: argparse.Namespace) -> Config:
     usual = Config.recipe if file_values else task.recipe
     recipe = options.recipe or file_values.get("recipe") or usual
     values = merge(task.defaults, _recipe(recipe))
-    if recipe == "best":
-        values = merge(values, task.best)
+    values = merge(values, _best(task, recipe))
     values = merge(values, file_values) | {"task": name, "recipe": recipe}
     for key in ("seed", *(key for _, key, _ in _flags())):
         given = getattr(options, key)
@@ -225,6 +224,11 @@ def _recipe(name: Any) -> dict[str, Any]:
             f"recipe is {name!r}, expected one of: {', '.join(RECIPES)}"
         )
     return RECIPES[name]
+
+
+def _best(task: Task, recipe: str) -> dict[str, Any]:
+    """Return what is a task's own in a recipe, beyond the recipe's."""
+    return task.best if recipe == "best" else {}
 
 
 def chosen_stages(options: argparse.Namespace) -> list[str]:

@@ -1,6 +1,6 @@
 r"""Distil a fine-tuned BERT into a small BiLSTM: the whole run in one command.
 
-Try it (nothing to download; 3 to 5 minutes on two CPU cores; expect on test
+Try it (nothing to download; 3 minutes on two fast CPU cores; expect on test
 an accuracy of 78% for the teacher, 76% distilled, 74% on labels alone):
     python train.py
 

@@ -3,7 +3,7 @@ r"""Find the best student of a run: a KerasTuner search on its transfer set.
 Four students as in Tang et al. 2019 (LSTM units 150, 300 x hidden units 200,
 400); the best on the selection split becomes the run's if it is better beyond
 noise or smaller and no worse (--adopt: in any case); on the quick start's run 2
-to 5 minutes on two CPU cores:
+minutes on two fast CPU cores:
     python tune.py --run saved_models/quick
 
 More than the shape, 30 students of 2 epochs each, 3 hours of search at most,

@@ -10,6 +10,11 @@ from keras_distill.student.optimizers import AdaDelta, Adam, build_optimizer
 
 ROWS, WIDTH = 6, 3
 RHO, EPSILON = 0.95, 1e-6
+ROWS_PER_STEP = st.lists(
+    st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=8),
+    min_size=1,
+    max_size=12,
+)
 
 
 def reference(start, gradients, rate=1.0):
@@ -98,14 +103,7 @@ def test_a_row_left_alone_for_long_decays_as_if_it_had_not_been():
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    st.lists(
-        st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=8),
-        min_size=1,
-        max_size=12,
-    ),
-    st.integers(0, 1000),
-)
+@given(ROWS_PER_STEP, st.integers(0, 1000))
 def test_sparse_updates_equal_dense_ones(rows_per_step, seed):
     one, other = table(), table()
     lazy, eager = AdaDelta(), AdaDelta()
@@ -139,14 +137,7 @@ def sparse_adam(start, steps, rate):
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    st.lists(
-        st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=8),
-        min_size=1,
-        max_size=12,
-    ),
-    st.integers(0, 1000),
-)
+@given(ROWS_PER_STEP, st.integers(0, 1000))
 def test_adam_follows_kingma_and_ba_row_by_row(rows_per_step, seed):
     variable, optimizer = table(), Adam(0.01)
     steps = steps_of(rows_per_step, seed)

@@ -7,8 +7,11 @@ import pytest
 import teacher_tiny as tiny
 import teachers_world  # noqa: F401 - before TensorFlow
 
+from keras_distill.benchmark.teacher import _teacher
+from keras_distill.config import TeacherConfig
 from keras_distill.errors import UserError
 from keras_distill.files import read_json, sha256_file
+from keras_distill.teacher import predict
 from keras_distill.teacher.__main__ import main
 from keras_distill.teacher.checkpoint import load_fine_tuned
 from keras_distill.teacher.predict import Predictor
@@ -210,3 +213,21 @@ def test_without_folder_package_and_hub_two_ways_to_a_teacher_are_named(
     lines = capsys.readouterr().err.splitlines()
     (line,) = [line for line in lines if line.startswith("error:")]
     tiny.assert_two_ways_to_a_teacher(line)
+
+
+def test_the_benchmark_asks_a_teacher_as_it_labels(labelled, monkeypatch):
+    fused, traced = predict.fused, []
+
+    def noted(model, kernels):
+        traced.append(model)
+        return fused(model, kernels)
+
+    monkeypatch.setattr(predict, "fused", noted)
+    folder = labelled.folder / "teacher"
+    examples = tiny.examples(9)
+    one = _teacher(folder, tiny.LABELS, TeacherConfig(), "")
+    said = one.ask([[example.text_a for example in examples]])
+    assert len(traced) == 1
+    teacher = load_fine_tuned(str(folder), tiny.LABELS)
+    expected, _ = Predictor(teacher, 128, 8192).logits(examples)
+    np.testing.assert_allclose(said, expected, atol=1e-6)
